@@ -1,0 +1,122 @@
+"""The networks a classifier can stand on: a dict of facts, one entry each."""
+
+import collections.abc
+import dataclasses
+import os
+
+import keras
+
+from insideout_tf.errors import UserError
+
+# Layers that prepare pixels: they stay float32 under mixed precision.
+PREPROCESSING = ("Resizing", "Rescaling", "Normalization", "Concatenate")
+
+
+@dataclasses.dataclass(frozen=True)
+class Backbone:
+    """build(weights, input_tensor) -> Keras model without top, taking 0..255, three channels.
+
+    native_size: pixels of its ImageNet training. blocks: prefixes of layer names from input to
+    output, the points from which a stage can unfreeze. parameters: without top.
+    """
+
+    build: collections.abc.Callable
+    native_size: int
+    blocks: tuple[str, ...]
+    parameters: int
+    reference: str
+    imagenet: bool = True
+
+
+def _application(name):
+    def build(weights, input_tensor):
+        return getattr(keras.applications, name)(
+            include_top=False, weights=weights, input_tensor=input_tensor
+        )
+
+    return build
+
+
+def _tiny(weights, input_tensor):
+    """A five-layer convolutional network for the quickstart and for tests; trains in seconds."""
+    x = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="rescaling")(input_tensor)
+    for block, filters in enumerate((16, 32, 64, 96), start=1):
+        x = keras.layers.Conv2D(filters, 3, strides=2 if block < 4 else 1, padding="same",
+                                use_bias=False, name=f"block{block}_conv")(x)
+        x = keras.layers.BatchNormalization(momentum=0.9, name=f"block{block}_bn")(x)
+        x = keras.layers.Activation("swish", name=f"block{block}_activation")(x)
+    x = keras.layers.Conv2D(128, 1, use_bias=False, name="top_conv")(x)
+    x = keras.layers.BatchNormalization(momentum=0.9, name="top_bn")(x)
+    x = keras.layers.Activation("swish", name="top_activation")(x)
+    model = keras.Model(input_tensor, x, name="tiny")
+    if weights is not None:
+        model.load_weights(weights)
+    return model
+
+
+_V1 = "Tan & Le 2019, EfficientNet: Rethinking Model Scaling (arXiv 1905.11946)"
+_V2 = "Tan & Le 2021, EfficientNetV2: Smaller Models and Faster Training (arXiv 2104.00298)"
+_V1_BLOCKS = ("stem", "block1", "block2", "block3", "block4", "block5", "block6", "block7", "top")
+_V2_BLOCKS = ("stem", "block1", "block2", "block3", "block4", "block5", "block6", "top")
+
+BACKBONES = {
+    "EfficientNetV2S": Backbone(_application("EfficientNetV2S"), 384, _V2_BLOCKS, 20_331_360, _V2),
+    "EfficientNetV2B0": Backbone(_application("EfficientNetV2B0"), 224, _V2_BLOCKS, 5_919_312, _V2),
+    "EfficientNetV2B1": Backbone(_application("EfficientNetV2B1"), 240, _V2_BLOCKS, 6_931_124, _V2),
+    "EfficientNetV2B2": Backbone(_application("EfficientNetV2B2"), 260, _V2_BLOCKS, 8_769_374, _V2),
+    "EfficientNetV2B3": Backbone(_application("EfficientNetV2B3"), 300, _V2_BLOCKS, 12_930_622, _V2),
+    "EfficientNetB0": Backbone(_application("EfficientNetB0"), 224, _V1_BLOCKS, 4_049_571, _V1),
+    "EfficientNetB2": Backbone(_application("EfficientNetB2"), 260, _V1_BLOCKS, 7_768_569, _V1),
+    "tiny": Backbone(_tiny, 48, ("block1", "block2", "block3", "block4", "top"), 92_928,
+                     "this package: for the quickstart and for tests", imagenet=False),
+}
+
+
+def get(name):
+    """Returns the `Backbone` of that name, or raises `UserError` with the valid names."""
+    if name not in BACKBONES:
+        raise UserError(f"backbone: expected one of {', '.join(BACKBONES)}. Change it in the "
+                        f"experiment file or with --set. Received: {name!r}")
+    return BACKBONES[name]
+
+
+def build(name, weights, input_tensor):
+    """Builds a backbone on `input_tensor` (`[b, s, s, 3]`, 0..255), its layers in the same graph.
+
+    weights: "imagenet" (downloaded by Keras on first use), "none", or a file of Keras weights
+    (.weights.h5 or .h5). Raises `UserError` when they cannot be had or do not fit.
+    """
+    backbone = get(name)
+    if weights == "none":
+        return backbone.build(None, input_tensor)
+    if weights == "imagenet":
+        if not backbone.imagenet:
+            raise UserError(f"weights: there are no ImageNet weights for {name!r}. Use --set "
+                            "weights=none. Received: 'imagenet'")
+        try:
+            return backbone.build("imagenet", input_tensor)
+        except Exception as error:  # Keras wraps each network failure in its own kind
+            raise UserError(
+                f"weights: expected to download the ImageNet weights of {name} (or to find them in "
+                "~/.keras/models). Connect to the internet once, or give a file with --set "
+                "weights=PATH, or train from random weights with --set weights=none. "
+                f"Received: {_first_line(error)}"
+            ) from None
+    path = os.path.expanduser(weights)
+    if not os.path.isfile(path):
+        raise UserError(f"weights: expected 'imagenet', 'none' or the path of a .weights.h5 or .h5 "
+                        f"file. Change it with --set weights=... Received: {weights!r}, "
+                        "no such file")
+    if not path.endswith(".h5"):
+        raise UserError("weights: expected a file of Keras weights named .weights.h5 or .h5. "
+                        f"Received: {weights!r}")
+    try:
+        return backbone.build(path, input_tensor)
+    except Exception as error:  # h5py and Keras raise many kinds for files that do not fit
+        raise UserError(f"weights: expected Keras weights of {name} without top. Check that the "
+                        f"file belongs to this backbone. Received: {path}: "
+                        f"{_first_line(error)}") from None
+
+
+def _first_line(error):
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"

@@ -1,0 +1,117 @@
+"""Arrays → training batches: uint8 faces, soft labels, explicit weights, an order that can resume."""
+
+import keras
+import numpy as np
+
+from insideout_tf import augment, config
+from insideout_tf.emotions import EMOTIONS
+from insideout_tf.errors import UserError
+
+
+def class_weights(labels, rule):
+    """Returns float32 `[7]` weights of the classes by `rule`, scaled so that faces average 1.
+
+    "balanced": n/(7·n_c). "clipped(min,max)": the same, clipped. "effective_number(beta)":
+    (1-beta)/(1-beta^n_c) (Cui et al. 2019, equation 2). "none": ones.
+    """
+    name, arguments = config.class_weight_rule(rule)
+    counts = np.bincount(labels, minlength=len(EMOTIONS)).astype(np.float64)
+    if name == "none":
+        return np.ones(len(EMOTIONS), np.float32)
+    safe = np.maximum(counts, 1)
+    if name == "effective_number":
+        (beta,) = arguments
+        weights = (1 - beta) / (1 - beta**safe)
+    else:
+        weights = counts.sum() / (len(EMOTIONS) * safe)
+        if name == "clipped":
+            weights = np.clip(weights, *arguments)
+    return (weights * counts.sum() / (weights * counts).sum()).astype(np.float32)
+
+
+def soft_labels(labels, smoothing):
+    """Returns float32 `[n, 7]`: one-hot, mixed with the uniform distribution by `smoothing`."""
+    one_hot = np.eye(len(EMOTIONS), dtype=np.float32)[labels]
+    return one_hot * np.float32(1 - smoothing) + np.float32(smoothing / len(EMOTIONS))
+
+
+def training_arrays(faces, rows, experiment):
+    """Returns the training set as the dict of arrays that batches are taken from."""
+    labels = faces.labels[rows]
+    return {
+        "image": faces.pixels[rows],
+        "label": soft_labels(labels, experiment.label_smoothing),
+        "weight": class_weights(labels, experiment.class_weight)[labels],
+    }
+
+
+def steps_per_epoch(count, batch_size):
+    """Whole batches in an epoch; what is left over differs each epoch, as the order does."""
+    if count < batch_size:
+        raise UserError(f"batch_size: expected at most the {count} training faces. Change it with "
+                        f"--set batch_size={max(1, count // 4)}. Received: {batch_size}")
+    return count // batch_size
+
+
+def epoch_order(count, seed, stage, epoch):
+    """Returns the permutation (int32 `[count]`) of one epoch, from its place in the run alone."""
+    return np.random.default_rng([seed, stage, epoch]).permutation(count).astype(np.int32)
+
+
+def epoch_batches(arrays, experiment, stage, epoch, resident=False, steps=None):
+    """Returns one epoch of batches for `fit`: a tf.data.Dataset, or a PyDataset without TensorFlow.
+
+    Each batch is a dict of `image`, `label` and `weight`, or of `index` alone when `resident`.
+    The same seed, stage and epoch give the same batches on every backend.
+    """
+    count, size = len(arrays["image"]), experiment.batch_size
+    steps = min(steps or count, steps_per_epoch(count, size))
+    order = epoch_order(count, experiment.seed, stage, epoch)[: steps * size].reshape(steps, size)
+    if resident:
+        arrays = {"index": np.arange(count, dtype=np.int32)}
+    if keras.backend.backend() != "tensorflow":
+        if experiment.augmentation.keras_cv:
+            raise UserError("augmentation.keras_cv: expected the TensorFlow backend, whose tf.data "
+                            "path runs KerasCV layers. Empty the field, or unset KERAS_BACKEND. "
+                            f"Received: backend {keras.backend.backend()!r}")
+        return _ArrayBatches(arrays, order)
+    import tensorflow as tf
+
+    spec = {name: tf.TensorSpec((size, *array.shape[1:]), array.dtype)
+            for name, array in arrays.items()}
+    dataset = tf.data.Dataset.from_generator(
+        lambda: ({name: array[rows] for name, array in arrays.items()} for rows in order),
+        output_signature=spec,
+    )
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps))
+    for name in experiment.augmentation.keras_cv:
+        layer = augment.keras_cv_layer(name)
+        dataset = dataset.map(lambda batch, layer=layer: {**batch, "image": _as_rgb(
+            layer, batch["image"])}, num_parallel_calls=tf.data.AUTOTUNE)
+    return dataset.prefetch(tf.data.AUTOTUNE)
+
+
+def _as_rgb(layer, pixels):
+    """Runs a KerasCV layer, which wants three channels, on grey uint8 `[b, 48, 48]`."""
+    import tensorflow as tf
+
+    rgb = tf.repeat(tf.cast(pixels, tf.float32)[..., None], 3, axis=-1)
+    changed = tf.reduce_mean(tf.cast(layer(rgb, training=True), tf.float32), axis=-1)
+    changed = tf.ensure_shape(changed, pixels.shape)
+    return tf.cast(tf.clip_by_value(tf.round(changed), 0, 255), tf.uint8)
+
+
+class _ArrayBatches(keras.utils.PyDataset):
+    """Batches of arrays by rows of `order`, without TensorFlow."""
+
+    def __init__(self, arrays, order):
+        super().__init__()
+        self._arrays, self._order = arrays, order
+
+    def __len__(self):
+        return len(self._order)
+
+    def __getitem__(self, index):
+        if not 0 <= index < len(self._order):
+            raise IndexError(index)
+        return {name: array[self._order[index]] for name, array in self._arrays.items()}

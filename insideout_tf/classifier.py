@@ -1,0 +1,153 @@
+"""Backbone and head as one flat Keras graph, the model that trains it, and what to freeze."""
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from insideout_tf import augment, backbones, images
+from insideout_tf.emotions import EMOTIONS
+from insideout_tf.errors import UserError
+
+
+def create_delivered(experiment):
+    """Builds the model that is saved and served: float32 `[b, 48, 48, 1]` 0..255 → `[b, 7]`.
+
+    Resize, channel replication and normalisation are inside; every layer is a built-in Keras one
+    in one flat graph, all float32. The output is probabilities in the order of `EMOTIONS`.
+    """
+    side = images.FACE_SIDE
+    pixels = keras.Input((side, side, 1), name="pixels", dtype="float32")
+    size = experiment.image_size
+    x = layers.Resizing(size, size, interpolation="bilinear", name="resize")(pixels)
+    x = layers.Concatenate(name="replicate")([x, x, x])
+    x = backbones.build(experiment.backbone, experiment.weights, x).output
+    x = layers.GlobalAveragePooling2D(name="pooling")(x)
+    x = layers.Dropout(experiment.dropout, name="head_dropout")(x)
+    if experiment.hidden_units:
+        x = layers.Dense(experiment.hidden_units, activation="swish", name="head_hidden")(x)
+        x = layers.Dropout(experiment.dropout, name="head_hidden_dropout")(x)
+    x = layers.Dense(len(EMOTIONS), name="logits")(x)
+    x = layers.Softmax(name="probabilities")(x)
+    return keras.Model(pixels, x, name=f"{experiment.backbone}_fer")
+
+
+def clone_for_training(delivered, precision):
+    """Clones the same graph and weights under a training precision ("mixed_bfloat16", ...).
+
+    Preprocessing, logits and softmax stay float32. `weights` of both models align by position.
+    """
+
+    def clone(layer):
+        settings = layer.get_config()
+        float32 = type(layer).__name__ in (*backbones.PREPROCESSING, "InputLayer")
+        if not float32 and layer.name not in ("logits", "probabilities"):
+            settings["dtype"] = precision
+        return type(layer).from_config(settings)
+
+    twin = keras.models.clone_model(delivered, clone_function=clone)
+    twin.set_weights(delivered.get_weights())
+    return twin
+
+
+def freeze(model, stage, backbone_name):
+    """Sets `trainable` of every layer as the stage asks; returns the names of trainable blocks."""
+    blocks = backbones.get(backbone_name).blocks
+    start = stage.unfreeze_from
+    if start not in (None, "all", *blocks):
+        raise UserError(f"stage {stage.name!r}: unfreeze_from expects None, 'all' or a block of "
+                        f"{backbone_name}: {', '.join(blocks)}. Received: {start!r}")
+    head = ("pooling", "head_dropout", "head_hidden", "head_hidden_dropout", "logits",
+            "probabilities")
+    open_blocks = () if start is None else blocks if start == "all" else blocks[blocks.index(start):]
+    for layer in model.layers:
+        in_head = layer.name in head
+        layer.trainable = in_head or start == "all" or layer.name.startswith(tuple(open_blocks))
+        if isinstance(layer, layers.BatchNormalization) and stage.batch_norm == "frozen":
+            layer.trainable = False  # in Keras this is inference mode as well
+    return open_blocks
+
+
+class TrainingModel(keras.Model):
+    """The step of one stage: a batch of faces → augmentation → core → weighted loss, all jitted.
+
+    A batch is a dict of `image` uint8 `[b, 48, 48]`, `label` float32 `[b, 7]` (smoothed, soft) and
+    `weight` float32 `[b]`; or, where the data set lives in device memory, of `index` int32 `[b]`.
+    `averages` is the moving average of the trainable variables (Polyak & Juditsky 1992), updated
+    inside the step with decay min(decay, (1+t)/(10+t)) after step t.
+    """
+
+    def __init__(self, model, experiment, seed, resident=None):
+        super().__init__(name="training", dtype="float32")
+        self.core = keras.Model(model.get_layer("resize").output, model.get_layer("logits").output)
+        self.augmentation = experiment.augmentation
+        self.image_size = experiment.image_size
+        self.ema_decay = experiment.ema_decay
+        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.accuracy = keras.metrics.Mean(name="accuracy")
+        self.averages = []
+        if self.ema_decay is not None:
+            self.averaged_steps = self.add_weight(name="averaged_steps", initializer="zeros",
+                                                  trainable=False)
+            for variable in self.core.trainable_variables:
+                average = self.add_weight(shape=variable.shape, initializer="zeros",
+                                          dtype="float32", trainable=False,
+                                          name=variable.path.replace("/", "_"))
+                average.assign(variable)
+                self.averages.append(average)
+        self.resident = None
+        if resident is not None:
+            self.resident = {
+                name: self.add_weight(shape=array.shape, dtype=str(array.dtype), name=name,
+                                      initializer="zeros", trainable=False)
+                for name, array in resident.items()
+            }
+            for name, array in resident.items():
+                self.resident[name].assign(array)
+        self.built = True
+
+    def call(self, inputs, training=False, average=True):
+        if average and self.averages:
+            self._update_averages()
+        if self.resident is not None:
+            inputs = {name: ops.take(variable.value, inputs["index"], axis=0)
+                      for name, variable in self.resident.items()}
+        pixels, labels, weights = augment.augment(
+            inputs["image"], inputs["label"], inputs["weight"], self.augmentation,
+            self.image_size, self.seed_generator,
+        )
+        logits = self.core(pixels, training=training)
+        return {"logits": ops.cast(logits, "float32"), "label": labels, "weight": weights}
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        each = ops.categorical_crossentropy(y_pred["label"], y_pred["logits"], from_logits=True)
+        return ops.mean(each * y_pred["weight"])
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        right = ops.equal(ops.argmax(y_pred["logits"], -1), ops.argmax(y_pred["label"], -1))
+        self.accuracy.update_state(ops.cast(right, "float32"))
+        return self.get_metrics_result()
+
+    def _update_averages(self):
+        step = self.averaged_steps.value
+        share = 1.0 - ops.minimum(self.ema_decay, (1.0 + step) / (10.0 + step))
+        for variable, average in zip(self.core.trainable_variables, self.averages):
+            now = ops.stop_gradient(ops.cast(variable.value, "float32"))
+            average.assign(average.value + share * (now - average.value))
+        self.averaged_steps.assign(step + 1.0)
+
+    def get_config(self):
+        raise NotImplementedError("save the delivered model instead")
+
+
+def predict_probabilities(model, pixels, batch_size=256):
+    """Returns float32 `[n, 7]` for uint8 `[n, 48, 48]`; the last batch is padded, nothing retraces."""
+    count = len(pixels)
+    batch_size = min(batch_size, max(count, 1))
+    padding = -count % batch_size
+    pixels = np.concatenate([pixels, np.zeros((padding, *pixels.shape[1:]), pixels.dtype)])
+    parts = []
+    for start in range(0, len(pixels), 4096 // batch_size * batch_size or batch_size):
+        stop = start + (4096 // batch_size * batch_size or batch_size)
+        block = images.to_model_input(pixels[start:stop])
+        parts.append(model.predict(block, batch_size=batch_size, verbose=0))
+    return np.concatenate(parts)[:count].astype(np.float32)

@@ -1,0 +1,278 @@
+"""An experiment as data: frozen, strictly checked, one default for each field."""
+
+import dataclasses
+import difflib
+import json
+import math
+import types
+import typing
+
+from insideout_tf.errors import UserError
+
+
+def _require(condition, name, expected, received):
+    if not condition:
+        raise UserError(f"{name}: expected {expected}. Change it in the experiment file or with "
+                        f"--set. Received: {received!r}")
+
+
+def _one_of(name, value, choices):
+    _require(value in choices, name, "one of " + ", ".join(map(repr, choices)), value)
+
+
+def _in_range(name, value, low, high):
+    ok = low <= value <= high and math.isfinite(value)
+    _require(ok, name, f"a number from {low:g} to {high:g}", value)
+
+
+@dataclasses.dataclass(frozen=True)
+class Augmentation:
+    """Random transforms of a training batch; the defaults change nothing.
+
+    Geometry composes into one affine map with the resize, so each pixel is interpolated once.
+    """
+
+    flip: bool = False
+    rotation_degrees: float = 0.0  # uniform in ±value
+    zoom: tuple[float, float] = (1.0, 1.0)  # uniform magnification; above 1 the face grows
+    shift: float = 0.0  # uniform in ±value, fraction of the image side, each axis
+    shear_degrees: float = 0.0  # uniform in ±value, each axis
+    brightness: float = 0.0  # added, uniform in ±value of the full range 255
+    contrast: float = 0.0  # factor uniform in 1±value about the image mean
+    erasing_probability: float = 0.0
+    erasing_area: tuple[float, float] = (0.02, 0.2)  # fraction of the image
+    mixup_alpha: float = 0.0  # Beta(alpha, alpha); 0 turns it off (Zhang et al. 2018, section 2)
+    cutmix_alpha: float = 0.0  # likewise (Yun et al. 2019, section 3.1)
+    mix_probability: float = 1.0  # share of batches that are mixed
+    keras_cv: tuple[str, ...] = ()  # KerasCV layers of the tf.data path: "RandAugment", ...
+
+    def __post_init__(self):
+        _settle_types(self)
+        _in_range("augmentation.rotation_degrees", self.rotation_degrees, 0, 180)
+        _in_range("augmentation.shift", self.shift, 0, 1)
+        _in_range("augmentation.shear_degrees", self.shear_degrees, 0, 45)
+        _in_range("augmentation.brightness", self.brightness, 0, 1)
+        _in_range("augmentation.contrast", self.contrast, 0, 1)
+        _in_range("augmentation.erasing_probability", self.erasing_probability, 0, 1)
+        _in_range("augmentation.mix_probability", self.mix_probability, 0, 1)
+        _in_range("augmentation.mixup_alpha", self.mixup_alpha, 0, 100)
+        _in_range("augmentation.cutmix_alpha", self.cutmix_alpha, 0, 100)
+        _require(0.1 <= self.zoom[0] <= self.zoom[1] <= 10, "augmentation.zoom",
+                 "(low, high) with 0.1 <= low <= high <= 10", self.zoom)
+        _require(0 < self.erasing_area[0] <= self.erasing_area[1] <= 1,
+                 "augmentation.erasing_area", "(low, high) with 0 < low <= high <= 1",
+                 self.erasing_area)
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """One stage of training: what learns, how, and for how long."""
+
+    name: str
+    epochs: int
+    learning_rate: float
+    unfreeze_from: str | None = "all"  # None: the head alone; "all"; or a block of the backbone
+    batch_norm: str = "train"  # "train", or "frozen": inference mode, statistics and scale fixed
+    optimizer: str = "adamw"  # "adamw" (Loshchilov & Hutter 2019), "adam", "sgd" (Nesterov)
+    weight_decay: float = 0.0  # decoupled; skips biases and normalisation
+    momentum: float = 0.9  # of "sgd"
+    clip_norm: float | None = None  # global norm of the gradient
+    schedule: str = "constant"  # "constant", "cosine" (Loshchilov & Hutter 2017) or "plateau"
+    warmup_epochs: float = 0.0  # linear, from zero
+    final_fraction: float = 0.0  # where the cosine ends, as a fraction of learning_rate
+    plateau_factor: float = 0.5
+    plateau_patience: int = 3  # epochs without a better monitored value before the factor
+    patience: int | None = None  # epochs without a better monitored value before the stage ends
+
+    def __post_init__(self):
+        _settle_types(self)
+        where = f"stage {self.name!r}: "
+        _require(self.name and "/" not in self.name, "stage name", "a short word", self.name)
+        _require(self.epochs >= 1, where + "epochs", "at least 1", self.epochs)
+        _require(self.learning_rate > 0 and math.isfinite(self.learning_rate),
+                 where + "learning_rate", "a positive number", self.learning_rate)
+        _one_of(where + "optimizer", self.optimizer, ("adamw", "adam", "sgd"))
+        _one_of(where + "schedule", self.schedule, ("constant", "cosine", "plateau"))
+        _one_of(where + "batch_norm", self.batch_norm, ("train", "frozen"))
+        _in_range(where + "weight_decay", self.weight_decay, 0, 1)
+        _in_range(where + "momentum", self.momentum, 0, 1)
+        _in_range(where + "final_fraction", self.final_fraction, 0, 1)
+        _in_range(where + "warmup_epochs", self.warmup_epochs, 0, self.epochs)
+        _require(self.optimizer != "adam" or self.weight_decay == 0, where + "weight_decay",
+                 "0 with 'adam' (decoupled decay is 'adamw')", self.weight_decay)
+        _require(self.schedule != "plateau" or self.warmup_epochs == 0, where + "warmup_epochs",
+                 "0 with schedule 'plateau' (give the warm-up a stage of its own)",
+                 self.warmup_epochs)
+        _require(self.clip_norm is None or self.clip_norm > 0, where + "clip_norm",
+                 "a positive number or None", self.clip_norm)
+        _require(self.patience is None or self.patience >= 1, where + "patience",
+                 "at least 1, or None", self.patience)
+        _in_range(where + "plateau_factor", self.plateau_factor, 0.001, 0.999)
+        _require(self.plateau_patience >= 1, where + "plateau_patience", "at least 1",
+                 self.plateau_patience)
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """Everything that decides the result of a run, apart from the data itself."""
+
+    name: str
+    stages: tuple[Stage, ...]
+    backbone: str = "EfficientNetV2B0"
+    weights: str = "imagenet"  # "imagenet", "none", or the path of a .weights.h5 or .h5 file
+    image_size: int = 224  # pixels; the resize from 48 is inside the model
+    dropout: float = 0.5
+    hidden_units: int = 0  # width of an optional hidden layer of the head
+    data: str | None = None  # a path, "drawn", or "kaggle:OWNER/DATASET"; --data overrides it
+    split: str = "official"  # "official" or "stratified"
+    validation_fraction: float = 0.125  # of Training, for "stratified"
+    drop_leaks: bool = False
+    batch_size: int = 64
+    class_weight: str = "none"  # "none", "balanced", "clipped(0.5,2)", "effective_number(0.999)"
+    label_smoothing: float = 0.0  # Szegedy et al. 2016, section 7
+    augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
+    precision: str = "auto"  # "auto", "float32", "mixed_float16", "mixed_bfloat16"
+    ema_decay: float | None = None  # per step; None keeps the raw weights
+    monitor: str = "val_macro_f1"  # chooses the best epoch: or "val_accuracy", "val_loss"
+    feed: str = "auto"  # "host", "device" (the data set lives in device memory), "auto"
+    jit_compile: str = "auto"  # "on", "off", "auto": on where the accelerator gains
+    seed: int = 0
+
+    def __post_init__(self):
+        _settle_types(self)
+        _require(self.stages, "stages", "at least one stage", self.stages)
+        names = [stage.name for stage in self.stages]
+        _require(len(set(names)) == len(names), "stages", "different names", names)
+        _one_of("split", self.split, ("official", "stratified"))
+        _one_of("precision", self.precision,
+                ("auto", "float32", "mixed_float16", "mixed_bfloat16"))
+        _one_of("monitor", self.monitor, ("val_macro_f1", "val_accuracy", "val_loss"))
+        _one_of("feed", self.feed, ("auto", "host", "device"))
+        _one_of("jit_compile", self.jit_compile, ("auto", "on", "off"))
+        _in_range("image_size", self.image_size, 32, 1024)
+        _in_range("dropout", self.dropout, 0, 0.99)
+        _in_range("hidden_units", self.hidden_units, 0, 65536)
+        _in_range("validation_fraction", self.validation_fraction, 0.001, 0.9)
+        _in_range("batch_size", self.batch_size, 1, 65536)
+        _in_range("label_smoothing", self.label_smoothing, 0, 0.99)
+        _in_range("seed", self.seed, 0, 2**31 - 1)
+        if self.ema_decay is not None:
+            _in_range("ema_decay", self.ema_decay, 0, 0.999999)
+        _require(not (self.augmentation.keras_cv and self.feed == "device"), "feed",
+                 "'host' when augmentation.keras_cv names layers of the tf.data path", self.feed)
+        class_weight_rule(self.class_weight)
+
+
+def class_weight_rule(text):
+    """Parses a class-weight rule into (name, arguments); raises `UserError` for any other text."""
+    choices = "'none', 'balanced', 'clipped(min,max)' or 'effective_number(beta)'"
+    name, _, rest = text.replace(" ", "").partition("(")
+    arity = {"none": 0, "balanced": 0, "clipped": 2, "effective_number": 1}
+    _require(name in arity and (rest == "" or rest.endswith(")")), "class_weight", choices, text)
+    try:
+        arguments = tuple(float(part) for part in rest[:-1].split(",")) if rest else ()
+    except ValueError:
+        arguments = (math.nan,)
+    _require(len(arguments) == arity[name] and all(map(math.isfinite, arguments)),
+             "class_weight", choices, text)
+    if name == "clipped":
+        _require(0 < arguments[0] <= arguments[1], "class_weight",
+                 "clipped(min,max) with 0 < min <= max", text)
+    if name == "effective_number":
+        _require(0 <= arguments[0] < 1, "class_weight",
+                 "effective_number(beta) with 0 <= beta < 1", text)
+    return name, arguments
+
+
+def to_dict(experiment):
+    """Returns plain dicts, lists and scalars that `from_dict` turns back into an equal experiment."""
+    return json.loads(json.dumps(dataclasses.asdict(experiment)))
+
+
+def from_dict(values, kind=Experiment, where="experiment"):
+    """Builds a dataclass from plain values; an unknown key or a wrong type raises `UserError`."""
+    _require(isinstance(values, dict), where, f"the fields of {kind.__name__}", values)
+    hints = typing.get_type_hints(kind)
+    for key in values:
+        if key not in hints:
+            close = difflib.get_close_matches(key, hints, n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            raise UserError(f"{where}: unknown field {key!r}.{hint} Valid fields: "
+                            f"{', '.join(hints)}. Received: {key!r}")
+    missing = [field.name for field in dataclasses.fields(kind)
+               if field.name not in values and field.default is dataclasses.MISSING
+               and field.default_factory is dataclasses.MISSING]
+    _require(not missing, where, f"a value for {', '.join(missing)}", sorted(values))
+    return kind(**values)
+
+
+def _settle_types(instance):
+    """Checks every field against its annotation (dataclasses check none), lists becoming tuples."""
+    kind = type(instance)
+    for key, hint in typing.get_type_hints(kind).items():
+        value = _convert(getattr(instance, key), hint, f"{kind.__name__.lower()}.{key}")
+        object.__setattr__(instance, key, value)
+
+
+def _convert(value, hint, where):
+    origin = typing.get_origin(hint)
+    if origin in (types.UnionType, typing.Union):
+        if value is None:
+            return None
+        hint = next(arm for arm in typing.get_args(hint) if arm is not types.NoneType)
+        origin = typing.get_origin(hint)
+    if dataclasses.is_dataclass(hint):
+        return value if isinstance(value, hint) else from_dict(value, hint, where)
+    if origin is tuple:
+        _require(isinstance(value, (list, tuple)), where, "a list", value)
+        arms = typing.get_args(hint)
+        if arms[-1] is Ellipsis:
+            return tuple(_convert(item, arms[0], f"{where}.{index}")
+                         for index, item in enumerate(value))
+        _require(len(value) == len(arms), where, f"{len(arms)} values", value)
+        return tuple(_convert(item, arm, f"{where}.{index}")
+                     for index, (item, arm) in enumerate(zip(value, arms)))
+    if hint is float and type(value) is int:
+        return float(value)
+    _require(type(value) is hint, where, f"a value of type {hint.__name__}", value)
+    return value
+
+
+def override(experiment, assignments):
+    """Applies `key=value` texts such as `stages.0.epochs=3` or `augmentation.flip=false`.
+
+    A stage may be named by its index or its name. Values are JSON; anything else is a string.
+    """
+    values = to_dict(experiment)
+    for text in assignments:
+        path, equals, raw = text.partition("=")
+        _require(equals and path, "--set", "key=value", text)
+        try:
+            value = json.loads(raw)
+        except json.JSONDecodeError:
+            value = {"None": None, "True": True, "False": False}.get(raw, raw)
+        target, keys = values, path.strip().split(".")
+        for position, key in enumerate(keys):
+            here = ".".join(keys[:position]) or "experiment"
+            if isinstance(target, list):
+                names = [item["name"] if isinstance(item, dict) else str(index)
+                         for index, item in enumerate(target)]
+                if key in names:
+                    key = names.index(key)
+                else:
+                    _require(key.isdigit() and int(key) < len(target), f"--set {here}",
+                             f"an index from 0 to {len(target) - 1} or one of {names}", key)
+                    key = int(key)
+            elif isinstance(target, dict):
+                if key not in target:
+                    close = difflib.get_close_matches(key, target, n=1)
+                    hint = f" Did you mean {close[0]!r}?" if close else ""
+                    raise UserError(f"--set {here}: unknown field {key!r}.{hint} Valid fields: "
+                                    f"{', '.join(target)}. Received: {text!r}")
+            else:
+                raise UserError(f"--set {here}: it has no field {key!r}. Received: {text!r}")
+            if position == len(keys) - 1:
+                target[key] = value
+            else:
+                target = target[key]
+    return from_dict(values)

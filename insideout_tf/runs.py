@@ -1,0 +1,346 @@
+"""The run directory: what is written where, always whole, and how a run is found again."""
+
+import contextlib
+import csv
+import importlib.metadata
+import importlib.util
+import io
+import json
+import os
+import pathlib
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+
+from insideout_tf import config
+from insideout_tf.emotions import EMOTIONS
+from insideout_tf.errors import UserError
+
+CONFIG, HISTORY, MODEL = "config.json", "history.csv", "model.keras"
+METRICS, PREDICTIONS, ENVIRONMENT = "metrics.json", "predictions.npz", "environment.json"
+CHECKPOINT, PLOTS, TENSORBOARD = "checkpoint.npz", "plots", "tensorboard"
+PACKAGES = ("insideout_tf", "tensorflow", "keras", "jax", "torch", "keras-cv", "numpy", "pandas",
+            "scikit-learn", "matplotlib", "pillow")
+
+
+# -- the backend -------------------------------------------------------------------------------
+
+
+def prepare_backend():
+    """Chooses and quiets the Keras backend; call it before anything imports keras.
+
+    TensorFlow unless KERAS_BACKEND says otherwise; JAX where TensorFlow is not installed.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("ABSL_MIN_LOG_LEVEL", "3")
+    if "KERAS_BACKEND" not in os.environ and not importlib.util.find_spec("tensorflow"):
+        if not importlib.util.find_spec("jax"):
+            raise UserError("expected TensorFlow (or JAX). Install it with `pip install -r "
+                            "requirements.txt`. Received: neither is installed")
+        os.environ["KERAS_BACKEND"] = "jax"
+    with _native_stderr_closed():
+        import keras  # noqa: F401
+
+
+@contextlib.contextmanager
+def _native_stderr_closed():
+    """Silences the C++ start-up notes of TensorFlow, which no Python setting reaches."""
+    try:
+        saved = os.dup(2)
+    except OSError:
+        yield
+        return
+    sys.stderr.flush()
+    with open(os.devnull, "wb") as null:
+        os.dup2(null.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+
+
+def accelerator():
+    """Returns "gpu", "tpu" or "cpu": what the backend computes on."""
+    import keras
+
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        for kind in ("TPU", "GPU"):
+            if tf.config.list_physical_devices(kind):
+                return kind.lower()
+    elif backend == "jax":
+        import jax
+
+        return {"cuda": "gpu", "rocm": "gpu"}.get(jax.default_backend(), jax.default_backend())
+    elif backend == "torch":
+        import torch
+
+        return "gpu" if torch.cuda.is_available() else "cpu"
+    return "cpu"
+
+
+# -- files, always whole -----------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def replacing(path):
+    """Yields a temporary path beside `path`, moved over it only if the block succeeds."""
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")  # keeps the suffix Keras looks at
+    try:
+        yield temporary
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path, value):
+    """Writes `value` as indented JSON."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def write_history(path, rows):
+    """Writes a list of equal dicts as CSV."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    with replacing(path) as temporary:
+        temporary.write_text(text.getvalue(), "utf-8")
+
+
+def read_history(path):
+    """Returns the rows of a history.csv, numbers as float."""
+    with open(path, newline="", encoding="utf-8") as file:
+        return [{key: value if key == "stage" else float(value or "nan")
+                 for key, value in row.items()} for row in csv.DictReader(file)]
+
+
+def save_model(model, path):
+    """Saves a Keras model whole or not at all."""
+    with replacing(path) as temporary:
+        model.save(temporary)
+
+
+def save_predictions(path, probabilities, labels, rows):
+    """Saves probabilities float16 `[n, 7]`, labels uint8 `[n]` and rows int64 `[n]`, in file order."""
+    with replacing(path) as temporary:
+        np.savez_compressed(temporary, probabilities=probabilities.astype(np.float16),
+                            labels=labels.astype(np.uint8), rows=np.asarray(rows, np.int64),
+                            classes=np.array(EMOTIONS))
+
+
+# -- a run -------------------------------------------------------------------------------------
+
+
+def start(directory, experiment, resume, overwrite):
+    """Makes the run directory, or checks that it is the one to resume.
+
+    Returns "new", "unfinished" or "finished". Raises `UserError` rather than overwrite a run, or
+    resume one of another experiment.
+    """
+    directory = pathlib.Path(directory)
+    if directory.exists() and not directory.is_dir():
+        raise UserError(f"{directory}: expected a directory for the run. Choose another --run-dir. "
+                        "Received: a file")
+    if resume and overwrite:
+        raise UserError("--resume and --overwrite: expected one of them. Received: both")
+    empty = not directory.exists() or not any(directory.iterdir())
+    if empty:
+        if resume:
+            raise UserError(f"{directory}: expected an interrupted run to resume. Check --run-dir, "
+                            "or start it without --resume. Received: no run there")
+    elif not (directory / CONFIG).exists():
+        raise UserError(f"{directory}: expected a run directory or an empty one. Choose another "
+                        f"--run-dir. Received: a directory without {CONFIG}")
+    elif overwrite:
+        shutil.rmtree(directory)
+    else:
+        finished = (directory / METRICS).exists()
+        if not resume:
+            advice = ("Choose another --run-dir, or add --overwrite to replace it" if finished else
+                      "Go on with --resume, choose another --run-dir, or add --overwrite")
+            raise UserError(f"{directory}: expected no run there yet. {advice}. Received: "
+                            f"{'a finished' if finished else 'an interrupted'} run")
+        _check_same(directory, experiment)
+        return "finished" if finished else "unfinished"
+    directory.mkdir(parents=True, exist_ok=True)
+    write_json(directory / CONFIG, config.to_dict(experiment))
+    return "new"
+
+
+def _check_same(directory, experiment):
+    before, now = _flat(config.to_dict(experiment_of(directory))), _flat(config.to_dict(experiment))
+    changed = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+    if changed:
+        listed = ", ".join(f"{key} {before.get(key)!r} → {now.get(key)!r}" for key in changed[:5])
+        raise UserError(f"{directory}: --resume expects the experiment this run was started with. "
+                        "Give the same file and --set values, or choose another --run-dir. "
+                        f"Received: {listed}")
+
+
+def _flat(value, prefix=""):
+    if isinstance(value, (dict, list)):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        return {key: leaf for name, child in items
+                for key, leaf in _flat(child, f"{prefix}.{name}" if prefix else str(name)).items()}
+    return {prefix: value}
+
+
+def read_json(path):
+    """Returns the JSON value in `path`, or raises `UserError`."""
+    try:
+        return json.loads(pathlib.Path(path).read_text("utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: expected a file. Check the run directory. "
+                        "Received: nothing there") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: expected JSON. Restore or remove the file. "
+                        f"Received: {error}") from None
+
+
+def experiment_of(directory):
+    """Returns the `Experiment` a run directory was trained with."""
+    return config.from_dict(read_json(pathlib.Path(directory) / CONFIG),
+                            where=str(pathlib.Path(directory) / CONFIG))
+
+
+def model_path(run_or_model):
+    """Returns (path of the .keras file, run directory or None) for either kind of argument."""
+    path = pathlib.Path(run_or_model).expanduser()
+    if path.is_dir():
+        file = path / MODEL
+        if not file.exists():
+            reason = ("an interrupted run: finish it with --resume" if (path / CONFIG).exists()
+                      else "no run there")
+            raise UserError(f"{path}: expected a finished run with {MODEL}. Received: {reason}")
+        return file, path
+    if not path.exists():
+        raise UserError(f"{path}: expected a run directory or a .keras file. Check the path. "
+                        "Received: nothing there")
+    parent = path.parent
+    return path, parent if path.name == MODEL and (parent / CONFIG).exists() else None
+
+
+def load_model(path):
+    """Loads a saved model in Keras' safe mode, its ZIP checksums verified first.
+
+    (A damaged HDF5 inside can crash the interpreter.) Raises `UserError` if it is no model of
+    `[b, 48, 48, 1]` → `[b, 7]`.
+    """
+    import keras
+
+    path = pathlib.Path(path)
+    if path.suffix != ".keras":
+        raise UserError(f"{path}: expected a saved Keras model named *.keras. "
+                        f"Received: {path.suffix or 'no suffix'!r}")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged:
+            raise zipfile.BadZipFile(f"wrong checksum of {damaged}")
+        model = keras.models.load_model(path, compile=False, safe_mode=True)
+    except OSError:
+        raise
+    except Exception as error:  # zipfile, h5py and Keras raise many kinds for damaged files
+        reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
+        raise UserError(f"{path}: expected a whole Keras model. Train or download it again. "
+                        f"Received: {reason}") from None
+    if model.input_shape != (None, 48, 48, 1) or model.output_shape != (None, len(EMOTIONS)):
+        raise UserError(f"{path}: expected a model from [n, 48, 48, 1] grey levels to [n, 7] "
+                        f"probabilities. Received: {model.input_shape} to {model.output_shape}")
+    return model
+
+
+# -- checkpoints -------------------------------------------------------------------------------
+
+
+def save_checkpoint(directory, progress, arrays):
+    """Writes one file with the JSON-able `progress` and a dict of arrays; the old one stays until then."""
+    with replacing(pathlib.Path(directory) / CHECKPOINT) as temporary:
+        text = np.frombuffer(json.dumps(progress).encode(), np.uint8)
+        with open(temporary, "wb") as file:
+            np.savez(file, progress=text, **arrays)
+
+
+def load_checkpoint(directory):
+    """Returns (progress, arrays) of the last whole epoch, or (None, {}) before the first."""
+    path = pathlib.Path(directory) / CHECKPOINT
+    if not path.exists():
+        return None, {}
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        return json.loads(arrays.pop("progress").tobytes()), arrays
+    except OSError:
+        raise
+    except Exception as error:  # zipfile, zlib, NumPy and json raise many kinds
+        raise UserError(f"{path}: expected a whole checkpoint. It cannot be resumed; start again "
+                        f"with --overwrite. Received: {type(error).__name__}: {error}") from None
+
+
+# -- provenance --------------------------------------------------------------------------------
+
+
+def environment():
+    """Returns what a result depends on beside the config: versions, commit, hardware, command."""
+    import keras
+
+    versions = {}
+    for name in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    return {
+        "command": [pathlib.Path(sys.argv[0]).name, *sys.argv[1:]],
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "backend": keras.backend.backend(),
+        "device": _device(),
+        "cpu_cores": os.cpu_count(),
+        "packages": versions,
+        "git_commit": _git_commit(),
+    }
+
+
+def _device():
+    import keras
+
+    if accelerator() == "gpu" and keras.backend.backend() == "jax":
+        import jax
+
+        return jax.devices()[0].device_kind
+    if accelerator() == "gpu" and keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        device = tf.config.list_physical_devices("GPU")[0]
+        return tf.config.experimental.get_device_details(device).get("device_name", "GPU")
+    with contextlib.suppress(OSError):
+        found = re.search(r"model name\s*:\s*(.+)", pathlib.Path("/proc/cpuinfo").read_text())
+        if found:
+            return found[1]
+    return platform.processor() or platform.machine()
+
+
+def _git_commit():
+    """Returns the commit of the source tree, with "+changes" if it differs, or None."""
+    here = pathlib.Path(__file__).resolve().parent
+    def git(*words):
+        return subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True,
+                              check=True, timeout=10).stdout.strip()
+    try:
+        commit = git("rev-parse", "HEAD")
+        return commit + ("+changes" if git("status", "--porcelain", "--", str(here)) else "")
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,111 @@
+"""Which faces train, which select, which judge: no test image ever does more than judge."""
+
+import dataclasses
+
+import numpy as np
+
+from insideout_tf.emotions import EMOTIONS
+from insideout_tf.errors import UserError
+from insideout_tf.fer2013 import PRIVATE_TEST, PUBLIC_TEST, TRAINING, content_keys
+
+JUDGED = ("private", "public", "merged", "validation", "training")
+NAMES = {"private": "PrivateTest", "public": "PublicTest", "merged": "merged",
+         "validation": "validation", "training": "Training"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """Row numbers (int64, ascending) of the faces that train and of those that select the epoch.
+
+    `validation_name` says what selected: "PublicTest" or "stratified validation".
+    """
+
+    training: np.ndarray
+    validation: np.ndarray
+    validation_name: str
+    leaks_dropped: int
+
+
+def make(faces, split, validation_fraction, seed, drop_leaks):
+    """Divides `faces` into training and validation rows.
+
+    `official` trains on Training and selects on PublicTest. `stratified` selects on
+    `validation_fraction` of Training, drawn by `seed` with every class in proportion (at least
+    one face of each class on either side), and leaves PublicTest and PrivateTest untouched.
+    With `drop_leaks`, training rows pixel-identical to a test face are removed.
+    Raises `UserError` when a part would be empty or a class cannot be divided.
+    """
+    if faces.labels is None:
+        raise UserError(f"{faces.source}: expected labelled faces; this file has pixels only "
+                        "(the competition's test.csv). Use train.csv, icml_face_data.csv or "
+                        "fer2013.csv for training. Received: no 'emotion' column")
+    training = np.flatnonzero(faces.usage == TRAINING)
+    if not len(training):
+        raise UserError(f"{faces.source}: expected faces with usage Training. Received: none "
+                        f"among {len(faces.usage)}")
+    if split == "official":
+        validation = np.flatnonzero(faces.usage == PUBLIC_TEST)
+        name = "PublicTest"
+        if not len(validation):
+            raise UserError(f"{faces.source}: the split 'official' expects PublicTest faces for "
+                            "validation. Use --set split=stratified to hold out a part of "
+                            "Training. Received: none with usage PublicTest")
+        tests = np.flatnonzero(faces.usage != TRAINING)
+    else:
+        validation = _stratified_part(faces, training, validation_fraction, seed)
+        training = np.setdiff1d(training, validation)
+        name = "stratified validation"
+        tests = np.flatnonzero(faces.usage != TRAINING)
+    leaks = 0
+    if drop_leaks:
+        keys = content_keys(faces.pixels)
+        leaked = np.isin(keys[training], keys[tests])
+        leaks = int(leaked.sum())
+        training = training[~leaked]
+    present = np.bincount(faces.labels[training], minlength=len(EMOTIONS))
+    if not len(training) or not present.all():
+        missing = [name for name, count in zip(EMOTIONS, present) if not count]
+        raise UserError(f"{faces.source}: expected training faces of all seven classes. Add some, "
+                        f"or choose another file. Received: none of {', '.join(missing)}")
+    return Split(training, validation, name, leaks)
+
+
+def judged_rows(faces, split_name, experiment):
+    """Returns the rows of one of `JUDGED`, in file order; `experiment` (or None) recalls the split."""
+    if faces.labels is None:
+        raise UserError(f"{faces.source}: expected labelled faces to judge a model on. "
+                        "Received: no 'emotion' column")
+    if split_name in ("validation", "training"):
+        if experiment is None:
+            raise UserError(f"--split {split_name}: expected a run directory, which records how "
+                            "Training was divided. Received: a model file alone")
+        division = make(faces, experiment.split, experiment.validation_fraction, experiment.seed,
+                        experiment.drop_leaks)
+        return division.validation if split_name == "validation" else division.training
+    wanted = {"private": (PRIVATE_TEST,), "public": (PUBLIC_TEST,),
+              "merged": (PUBLIC_TEST, PRIVATE_TEST)}[split_name]
+    absent = [usage for usage in wanted if not (faces.usage == usage).any()]
+    if absent:
+        missing = " and ".join(("Training", "PublicTest", "PrivateTest")[u] for u in absent)
+        raise UserError(f"{faces.source}: --split {split_name} expects faces with usage "
+                        f"{missing}. Choose another --split or another file. Received: none")
+    return np.flatnonzero(np.isin(faces.usage, wanted))
+
+
+def _stratified_part(faces, training, fraction, seed):
+    from sklearn.model_selection import train_test_split
+
+    labels = faces.labels[training]
+    counts = np.bincount(labels, minlength=len(EMOTIONS))
+    few = [f"{EMOTIONS[label]}: {count}" for label, count in enumerate(counts) if count < 2]
+    if few:
+        raise UserError(f"{faces.source}: the split 'stratified' expects at least 2 Training faces "
+                        f"of each class. Received: {', '.join(few)}")
+    size = round(len(training) * fraction)
+    classes = len(EMOTIONS)
+    if not classes <= size <= len(training) - classes:
+        raise UserError(f"{faces.source}: validation_fraction {fraction:g} expects at least one "
+                        f"face of each class on either side. Change it with --set. Received: "
+                        f"{size} of {len(training)} Training faces")
+    _, held_out = train_test_split(training, test_size=size, stratify=labels, random_state=seed)
+    return np.sort(held_out)
