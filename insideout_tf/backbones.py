@@ -48,7 +48,7 @@ def _tiny(weights, input_tensor):
     x = keras.layers.Conv2D(128, 1, use_bias=False, name="top_conv")(x)
     x = keras.layers.BatchNormalization(momentum=0.9, name="top_bn")(x)
     x = keras.layers.Activation("swish", name="top_activation")(x)
-    model = keras.Model(input_tensor, x, name="tiny")
+    model = keras.Model(keras.utils.get_source_inputs(input_tensor), x, name="tiny")
     if weights is not None:
         model.load_weights(weights)
     return model

@@ -1,0 +1,17 @@
+"""Lists the verbs: `python -m insideout_tf`."""
+
+VERBS = {
+    "inspect": "what is in a FER2013 file or folder: counts, duplicates, blank images",
+    "train": "train an experiment; without arguments the quickstart, on drawn faces",
+    "evaluate": "judge a run or a saved model on a named split",
+}
+
+
+def main():
+    print("Facial emotion recognition on FER2013. Verbs, each with --help:\n")
+    for name, meaning in VERBS.items():
+        print(f"  python -m insideout_tf.{name:<10} {meaning}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,172 @@
+"""Judges a trained model on a named split: `python -m insideout_tf.evaluate RUN_OR_MODEL ...`."""
+
+import argparse
+import hashlib
+import json
+import os
+import pathlib
+import sys
+
+import numpy as np
+
+from insideout_tf import errors, fer2013, runs, splits
+from insideout_tf.errors import UserError
+
+TTA = ("none", "flip", "ten-crop")
+CROP_SIDE = 40  # of 48 pixels (Khaireddin & Chen 2021; Pramerdorfer & Kampel 2016 crop alike)
+
+
+def parse(argv):
+    parser = argparse.ArgumentParser(
+        prog="python -m insideout_tf.evaluate",
+        description="Judge a run or a saved model: accuracy, macro-F1, calibration, plots.",
+    )
+    parser.add_argument("model", help="a run directory, or a .keras file")
+    parser.add_argument("--data", help="default: the data the run was trained with")
+    parser.add_argument("--split", choices=splits.JUDGED, default="private",
+                        help="private, public, merged (both), validation or training (default: "
+                        "private, the test split: report it once, for a final model)")
+    parser.add_argument("--tta", choices=TTA, default="none",
+                        help="average over the mirrored face, or over ten crops of 40 pixels")
+    parser.add_argument("--out", type=pathlib.Path,
+                        help="default: RUN/<split>/, with -<tta> appended where one is used")
+    parser.add_argument("--json", action="store_true", help="print metrics.json instead of a table")
+    return parser.parse_args(argv)
+
+
+def main(argv=None):
+    arguments = parse(argv)
+    with errors.reported("insideout_tf.evaluate"):
+        summary, out = evaluate(arguments.model, arguments.data, arguments.split, arguments.tta,
+                                arguments.out)
+        print(json.dumps(summary, indent=2) if arguments.json else report(summary, out))
+
+
+def evaluate(run_or_model, data=None, split="private", tta="none", out=None):
+    """Judges a model; writes metrics.json, predictions.npz and plots; returns (metrics, folder)."""
+    path, run = runs.model_path(run_or_model)
+    experiment = runs.experiment_of(run) if run else None
+    data = data or (experiment.data if experiment else None)
+    if data is None:
+        raise UserError("--data: expected the path of FER2013, since a model file alone does not "
+                        "say. Received: nothing")
+    if out is None:
+        out = path.parent / (split if tta == "none" else f"{split}-{tta}")
+    if run and pathlib.Path(out).resolve() == pathlib.Path(run).resolve():
+        raise UserError(f"--out {out}: expected another folder than the run, whose metrics.json "
+                        "is that of its validation split. Received: the run directory")
+    faces = fer2013.read(data)
+    rows = splits.judged_rows(faces, split, experiment)
+    runs.prepare_backend()
+    from insideout_tf import metrics, plots, train
+
+    model = runs.load_model(path)
+    pixels, labels = faces.pixels[rows], faces.labels[rows]
+    # Everything follows from the float16 probabilities of the file, so anyone can recompute it.
+    probabilities = predict(model, pixels, tta).astype(np.float16)
+    drawn = faces.source == "drawn"
+    selected_on = _selected_on(run)
+    trained_on = (runs.read_json(run / runs.ENVIRONMENT).get("data_digest")
+                  if run and (run / runs.ENVIRONMENT).exists() else None)
+    summary = {
+        "split": "drawn" if drawn else splits.NAMES[split],
+        **metrics.summarize(probabilities, labels),
+        **(train.describe(experiment, model) if experiment else _describe_file(path, model)),
+        "tta": tta,
+        "selected_on": selected_on,
+        "selection_overlap": _overlaps(split, selected_on),
+        "data_identified": faces.identified,
+        "data_digest": faces.digest,
+        "data_is_that_of_training": None if trained_on is None else trained_on == faces.digest,
+        "model_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+    }
+    out = pathlib.Path(out)
+    plots.write_report(out / runs.PLOTS, probabilities, labels, pixels, summary)
+    runs.save_predictions(out / runs.PREDICTIONS, probabilities, labels, rows)
+    runs.write_json(out / runs.METRICS, summary)
+    return summary, out
+
+
+def predict(model, pixels, tta="none"):
+    """Returns float32 `[n, 7]`: probabilities averaged over the views of `tta`."""
+    from insideout_tf import classifier
+
+    views = 0
+    total = np.zeros((len(pixels), 7), np.float32)
+    for view in _views(pixels, tta):
+        total += classifier.predict_probabilities(model, view)
+        views += 1
+    return total / views
+
+
+def _views(pixels, tta):
+    """Yields the face; or it and its mirror; or five 40-pixel crops, resized to 48, and mirrors."""
+    if tta == "ten-crop":
+        from insideout_tf import augment
+
+        edge = (48 - CROP_SIDE) / 48 / 2
+        for x, y in ((-edge, -edge), (edge, -edge), (-edge, edge), (edge, edge), (0.0, 0.0)):
+            for mirror in (1.0, -1.0):
+                zoom = CROP_SIDE / 48
+                matrix = np.array([[zoom * mirror, 0, x], [0, zoom, y]], np.float32)
+                yield np.concatenate([
+                    np.asarray(augment.warp(block.astype(np.float32),
+                                            np.broadcast_to(matrix, (len(block), 2, 3)), 48))
+                    for block in np.array_split(pixels, max(1, len(pixels) // 512))
+                ])
+        return
+    yield pixels
+    if tta == "flip":
+        yield pixels[:, :, ::-1]
+
+
+def _selected_on(run):
+    """Returns the split on which the run chose its epoch, or None for a model file alone."""
+    if run is None or not (run / runs.METRICS).exists():
+        return None
+    return runs.read_json(run / runs.METRICS).get("selected_on")
+
+
+def _overlaps(split, selected_on):
+    """True where faces of `split` also chose the epoch, so that its figures flatter the model."""
+    if selected_on is None:
+        return None
+    return (split in ("validation", "training")
+            or (selected_on == "PublicTest" and split in ("public", "merged")))
+
+
+def _describe_file(path, model):
+    return {"experiment": path.stem, "backbone": model.name, "image_size": None,
+            "parameters": model.count_params(), "init": None, "seed": None}
+
+
+def report(summary, out):
+    """Returns the figures as text for a terminal."""
+    intervals = summary["intervals_95"]
+    lines = []
+    if summary["split"] == "drawn":
+        lines.append("Drawn faces, not FER2013: these figures say nothing about people.")
+    lines.append(f"{summary['split']}: {summary['n']:,} faces, {summary['experiment']} "
+                 f"({summary['parameters']:,} parameters), test-time averaging: {summary['tta']}")
+    for key, name in (("accuracy", "accuracy"), ("balanced_accuracy", "balanced accuracy"),
+                      ("macro_f1", "macro-F1")):
+        low, high = intervals[key]
+        lines.append(f"  {name:<18} {summary[key]:.4f}   95 % interval {low:.4f} to {high:.4f}")
+    lines.append(f"  {'calibration error':<18} {summary['ece']:.4f}")
+    lines.append(f"  {'log-likelihood':<18} {-summary['nll']:.4f} nats a face")
+    lines.append(f"  {'class':<10} {'precision':>9} {'recall':>9} {'F1':>9} {'faces':>7}")
+    for name, row in summary["per_class"].items():
+        lines.append(f"  {name:<10} {row['precision']:>9.3f} {row['recall']:>9.3f} "
+                     f"{row['f1']:>9.3f} {row['support']:>7}")
+    if summary["selection_overlap"]:
+        lines.append(f"Note: this run chose its epoch on {summary['selected_on']}; these figures "
+                     "are not those of unseen faces.")
+    if summary["data_is_that_of_training"] is False:
+        lines.append("Note: this is not the data set the run was trained with; make sure that no "
+                     "face of it was.")
+    lines.append(f"written to {out}{os.sep}: {runs.METRICS}, {runs.PREDICTIONS}, {runs.PLOTS}/")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,126 @@
+"""Says what is in a FER2013 file or folder: `python -m insideout_tf.inspect PATH [--json]`."""
+
+import argparse
+import json
+import pathlib
+import sys
+
+import numpy as np
+
+from insideout_tf import errors, fer2013
+from insideout_tf.emotions import EMOTIONS
+from insideout_tf.errors import UserError
+
+
+def parse(argv):
+    parser = argparse.ArgumentParser(
+        prog="python -m insideout_tf.inspect",
+        description="Counts, duplicates and blank images of a FER2013 file or folder.",
+    )
+    parser.add_argument("path", help="fer2013.csv, icml_face_data.csv, train.csv, test.csv, a "
+                        "folder, .npz, .zip, .tar.gz, kaggle:OWNER/DATASET or 'drawn'")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--figure", type=pathlib.Path, metavar="OUT.png",
+                        help="draw a sheet of sample faces by class")
+    return parser.parse_args(argv)
+
+
+def main(argv=None):
+    arguments = parse(argv)
+    with errors.reported("insideout_tf.inspect"):
+        if arguments.figure and arguments.figure.suffix.lower() != ".png":
+            raise UserError("--figure: expected a file name ending in .png. "
+                            f"Received: {arguments.figure}")
+        faces = fer2013.read(arguments.path)
+        if arguments.figure:
+            if faces.labels is None:
+                raise UserError(f"{faces.source}: --figure expects labelled faces. "
+                                "Received: no 'emotion' column")
+            from insideout_tf import plots
+
+            plots.save(plots.faces_by_class(faces), arguments.figure)
+        facts = examine(faces)
+        print(json.dumps(facts, indent=2) if arguments.json else report(facts))
+        if arguments.figure and not arguments.json:
+            print(f"figure      {arguments.figure}")
+
+
+def examine(faces):
+    """Returns counts, duplicates and blanks of `Faces` as plain Python values.
+
+    `duplicates`: `distinct` images; `groups_within`: groups of identical images inside one usage
+    (summed over usages), `..._conflicting` those with different labels; `groups_across`: groups
+    found in two or more usages. `blank`: images of one single grey level.
+    """
+    usages = {}
+    for index, name in enumerate(fer2013.USAGES):
+        chosen = faces.usage == index
+        if chosen.any():
+            per_class = None
+            if faces.labels is not None:
+                counts = np.bincount(faces.labels[chosen], minlength=len(EMOTIONS))
+                per_class = {emotion: int(n) for emotion, n in zip(EMOTIONS, counts)}
+            usages[name] = {"n": int(chosen.sum()), "per_class": per_class}
+    flat = faces.pixels.reshape(len(faces), -1)
+    return {
+        "source": faces.source,
+        "identified": faces.identified,
+        "usages": usages,
+        "duplicates": _duplicates(faces),
+        "blank": int((flat.min(1) == flat.max(1)).sum()),
+    }
+
+
+def _duplicates(faces):
+    _, group = np.unique(fer2013.content_keys(faces.pixels), return_inverse=True)
+    distinct = int(group.max()) + 1
+    usages = np.unique(faces.usage)
+    labels = np.zeros(len(faces), np.int64) if faces.labels is None else faces.labels
+    low = np.full((len(usages), distinct), 255, np.int64)
+    high = np.full((len(usages), distinct), -1, np.int64)
+    counts = np.zeros((len(usages), distinct), np.int64)
+    for position, usage in enumerate(usages):
+        chosen = faces.usage == usage
+        counts[position] = np.bincount(group[chosen], minlength=distinct)
+        np.minimum.at(low[position], group[chosen], labels[chosen])
+        np.maximum.at(high[position], group[chosen], labels[chosen])
+    within = counts >= 2
+    across = (counts > 0).sum(0) >= 2
+    differing = low.min(0) < high.max(0)
+    return {
+        "distinct": distinct,
+        "groups_within": int(within.sum()),
+        "groups_within_conflicting": int((within & (low < high)).sum()),
+        "groups_across": int(across.sum()),
+        "groups_across_conflicting": int((across & differing).sum()),
+    }
+
+
+def report(facts):
+    """Returns the facts as text for a terminal."""
+    lines = [f"source      {facts['source']}",
+             f"identified  {facts['identified'] or 'no published file; read as it is'}", ""]
+    lines.append(f"{'':<12}{'faces':>8}" + "".join(f"{name:>10}" for name in EMOTIONS))
+    for name, usage in facts["usages"].items():
+        counts = usage["per_class"]
+        cells = "  (no labels)" if counts is None else "".join(f"{counts[e]:>10,}" for e in EMOTIONS)
+        lines.append(f"{name:<12}{usage['n']:>8,}{cells}")
+    duplicates = facts["duplicates"]
+    total = sum(usage["n"] for usage in facts["usages"].values())
+    lines += [
+        "",
+        f"distinct    {duplicates['distinct']:,} of {total:,} images",
+        f"duplicates  {duplicates['groups_within']:,} groups inside a split "
+        f"({duplicates['groups_within_conflicting']:,} with different labels)",
+        f"            {duplicates['groups_across']:,} groups across splits "
+        f"({duplicates['groups_across_conflicting']:,} with different labels)",
+        f"blank       {facts['blank']:,} images of a single grey level",
+    ]
+    if duplicates["groups_across"]:
+        lines.append("Training faces identical to test faces can be left out: train with "
+                     "--drop-leaks.")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
