@@ -7,6 +7,9 @@ import sys
 class UserError(ValueError):
     """A mistake the user can mend: the message says what was expected, received, where, and what to do."""
 
+    def __init__(self, message):
+        super().__init__(" ".join(str(message).split("\n")))  # one line, whatever a library said
+
 
 @contextlib.contextmanager
 def reported(verb):

@@ -1,10 +1,8 @@
 """The run directory: what is written where, always whole, and how a run is found again."""
 
 import contextlib
-import csv
 import importlib.metadata
 import importlib.util
-import io
 import json
 import os
 import pathlib
@@ -112,20 +110,11 @@ def write_json(path, value):
 
 
 def write_history(path, rows):
-    """Writes a list of equal dicts as CSV."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    """Writes a list of equal dicts, one an epoch, as CSV."""
+    import pandas as pd
+
     with replacing(path) as temporary:
-        temporary.write_text(text.getvalue(), "utf-8")
-
-
-def read_history(path):
-    """Returns the rows of a history.csv, numbers as float."""
-    with open(path, newline="", encoding="utf-8") as file:
-        return [{key: value if key == "stage" else float(value or "nan")
-                 for key, value in row.items()} for row in csv.DictReader(file)]
+        pd.DataFrame(rows).to_csv(temporary, index=False)
 
 
 def save_model(model, path):

@@ -1,0 +1,116 @@
+"""Fixtures: the real FER2013 in the forms its users hold, a small real subset, small drawn faces."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+# A folder with FER2013 and unpack.py, which writes it byte-identical to the published files.
+SOURCE = pathlib.Path(os.environ.get("FER2013_SOURCE", ROOT.parent / "shared/data/fer2013"))
+WEIGHTS = SOURCE.parent.parent / "weights/efficientnetv2-b0_imagenet_notop.weights.h5"
+_skipped = []
+
+
+def pytest_runtest_logreport(report):
+    if report.skipped and "fer2013" in report.keywords:
+        _skipped.append(report.nodeid)
+
+
+def pytest_sessionfinish(session, exitstatus):
+    """Where the real data is at hand, a test that skips it is a failure."""
+    if _skipped and SOURCE.is_dir():
+        print(f"\nskipped although {SOURCE} is there: {', '.join(_skipped)}")
+        session.exitstatus = 1
+
+
+@pytest.fixture(scope="session")
+def unpacked(tmp_path_factory):
+    """Returns a function: form ("csv", "icml", "train", "npz", "tree") → its path, written once."""
+    if not SOURCE.is_dir():
+        pytest.skip(f"FER2013 is not at hand: no {SOURCE} (set FER2013_SOURCE)")
+    folder = tmp_path_factory.mktemp("fer2013")
+    names = {"csv": "fer2013.csv", "icml": "icml_face_data.csv", "train": "train.csv",
+             "npz": "fer2013.npz", "tree": "tree"}
+
+    def write(form):
+        path = folder / names[form]
+        if not path.exists():
+            subprocess.run([sys.executable, SOURCE / "unpack.py", form, path], check=True)
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def real(unpacked):
+    """All of FER2013 as `Faces`, from the npz."""
+    from insideout_tf import fer2013
+
+    return fer2013.read(unpacked("npz"))
+
+
+@pytest.fixture(scope="session")
+def small_real(real, tmp_path_factory):
+    """An npz of 350 Training, 140 PublicTest and 140 PrivateTest faces, every class present."""
+    random = np.random.default_rng(0)
+    rows = np.sort(np.concatenate([
+        random.permutation(np.flatnonzero((real.usage == usage) & (real.labels == label)))[:count]
+        for usage, count in ((0, 50), (1, 20), (2, 20)) for label in range(7)
+    ]))
+    path = tmp_path_factory.mktemp("small") / "small.npz"
+    np.savez(path, pixels=real.pixels[rows], emotion=real.labels[rows], usage=real.usage[rows])
+    return path
+
+
+@pytest.fixture(scope="session")
+def small_drawn(tmp_path_factory):
+    """An npz of 280 + 70 + 70 drawn faces."""
+    from insideout_tf import drawn
+
+    faces = drawn.faces(280, 70, 70)
+    path = tmp_path_factory.mktemp("drawn") / "drawn.npz"
+    np.savez(path, pixels=faces.pixels, emotion=faces.labels, usage=faces.usage)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_experiment(tmp_path_factory):
+    """An experiment file of two short stages on the tiny backbone."""
+    path = tmp_path_factory.mktemp("experiment") / "tiny.py"
+    path.write_text(TINY)
+    return path
+
+
+TINY = '''
+from insideout_tf.config import Augmentation, Experiment, Stage
+
+
+def get_config():
+    return Experiment(
+        name="tiny", backbone="tiny", weights="none", image_size=32, dropout=0.2, batch_size=35,
+        class_weight="balanced", label_smoothing=0.06, ema_decay=0.9,
+        augmentation=Augmentation(flip=True, rotation_degrees=10.0, zoom=(0.9, 1.1), shift=0.05,
+                                  brightness=0.1, contrast=0.2, erasing_probability=0.2,
+                                  mixup_alpha=0.2, cutmix_alpha=1.0, mix_probability=0.5),
+        stages=(
+            Stage("head", epochs=1, learning_rate=1e-2, unfreeze_from=None, optimizer="adam"),
+            Stage("finetune", epochs=2, learning_rate=3e-3, weight_decay=1e-2, clip_norm=1.0,
+                  schedule="cosine", warmup_epochs=0.5, patience=3),
+        ),
+    )
+'''
+
+
+def run_python(code, *arguments, env=None, check=True, cwd=ROOT):
+    """Runs code in a fresh interpreter; returns the completed process with its output as text."""
+    done = subprocess.run([sys.executable, "-c", code, *map(str, arguments)], cwd=cwd, text=True,
+                          capture_output=True, env={**os.environ, **(env or {})}, timeout=600)
+    if check and done.returncode:
+        raise AssertionError(f"exit {done.returncode}\n{done.stdout}\n{done.stderr}")
+    return done
