@@ -20,8 +20,8 @@ def read_faces(path):
 
 def load_model(run_or_model):
     """Loads the model of a run directory, or of a .keras file, in Keras' safe mode."""
-    from insideout_tf import runs
+    from insideout_tf import devices, runs
 
     path, _ = runs.model_path(run_or_model)
-    runs.prepare_backend()
+    devices.prepare_backend()
     return runs.load_model(path)

@@ -67,7 +67,7 @@ BACKBONES = {
     "EfficientNetV2B3": Backbone(_application("EfficientNetV2B3"), 300, _V2_BLOCKS, 12_930_622, _V2),
     "EfficientNetB0": Backbone(_application("EfficientNetB0"), 224, _V1_BLOCKS, 4_049_571, _V1),
     "EfficientNetB2": Backbone(_application("EfficientNetB2"), 260, _V1_BLOCKS, 7_768_569, _V1),
-    "tiny": Backbone(_tiny, 48, ("block1", "block2", "block3", "block4", "top"), 92_928,
+    "tiny": Backbone(_tiny, 48, ("block1", "block2", "block3", "block4", "top"), 92_400,
                      "this package: for the quickstart and for tests", imagenet=False),
 }
 

@@ -4,6 +4,8 @@ import dataclasses
 import difflib
 import json
 import math
+import os
+import runpy
 import types
 import typing
 
@@ -236,6 +238,39 @@ def _convert(value, hint, where):
         return float(value)
     _require(type(value) is hint, where, f"a value of type {hint.__name__}", value)
     return value
+
+
+def load(path):
+    """Returns `get_config()` of an experiment file; whatever is wrong with it raises `UserError`."""
+    if not os.path.isfile(path):
+        raise UserError(f"{path}: expected an experiment file, such as those in experiments/. "
+                        "Check the path. Received: nothing there")
+    try:
+        experiment = runpy.run_path(path)["get_config"]()
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    except KeyError as error:
+        if error.args != ("get_config",):
+            raise UserError(f"{path}: {_blame(error, path)}") from None
+        raise UserError(f"{path}: expected a function get_config() that returns an Experiment. "
+                        "Received: a file without it") from None
+    except Exception as error:  # whatever the user's file raises
+        raise UserError(f"{path}: {_blame(error, path)}") from None
+    if not isinstance(experiment, Experiment):
+        raise UserError(f"{path}: expected get_config() to return an Experiment. "
+                        f"Received: {type(experiment).__name__}")
+    return experiment
+
+
+def _blame(error, path):
+    line = getattr(error, "lineno", None)
+    trace = error.__traceback__
+    while trace:
+        if os.path.abspath(trace.tb_frame.f_code.co_filename) == os.path.abspath(path):
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return (f"line {line}: expected a file that runs. Correct it. "
+            f"Received: {type(error).__name__}: {error}")
 
 
 def override(experiment, assignments):

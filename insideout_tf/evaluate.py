@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 
-from insideout_tf import errors, fer2013, runs, splits
+from insideout_tf import devices, errors, fer2013, runs, splits
 from insideout_tf.errors import UserError
 
 TTA = ("none", "flip", "ten-crop")
@@ -57,8 +57,8 @@ def evaluate(run_or_model, data=None, split="private", tta="none", out=None):
                         "is that of its validation split. Received: the run directory")
     faces = fer2013.read(data)
     rows = splits.judged_rows(faces, split, experiment)
-    runs.prepare_backend()
-    from insideout_tf import metrics, plots, train
+    devices.prepare_backend()
+    from insideout_tf import metrics, plots
 
     model = runs.load_model(path)
     pixels, labels = faces.pixels[rows], faces.labels[rows]
@@ -71,7 +71,7 @@ def evaluate(run_or_model, data=None, split="private", tta="none", out=None):
     summary = {
         "split": "drawn" if drawn else splits.NAMES[split],
         **metrics.summarize(probabilities, labels),
-        **(train.describe(experiment, model) if experiment else _describe_file(path, model)),
+        **(runs.describe(experiment, model) if experiment else _describe_file(path, model)),
         "tta": tta,
         "selected_on": selected_on,
         "selection_overlap": _overlaps(split, selected_on),

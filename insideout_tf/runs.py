@@ -2,12 +2,10 @@
 
 import contextlib
 import importlib.metadata
-import importlib.util
 import json
 import os
 import pathlib
 import platform
-import re
 import shutil
 import subprocess
 import sys
@@ -15,7 +13,7 @@ import zipfile
 
 import numpy as np
 
-from insideout_tf import config
+from insideout_tf import config, devices
 from insideout_tf.emotions import EMOTIONS
 from insideout_tf.errors import UserError
 
@@ -24,65 +22,6 @@ METRICS, PREDICTIONS, ENVIRONMENT = "metrics.json", "predictions.npz", "environm
 CHECKPOINT, PLOTS, TENSORBOARD = "checkpoint.npz", "plots", "tensorboard"
 PACKAGES = ("insideout_tf", "tensorflow", "keras", "jax", "torch", "keras-cv", "numpy", "pandas",
             "scikit-learn", "matplotlib", "pillow")
-
-
-# -- the backend -------------------------------------------------------------------------------
-
-
-def prepare_backend():
-    """Chooses and quiets the Keras backend; call it before anything imports keras.
-
-    TensorFlow unless KERAS_BACKEND says otherwise; JAX where TensorFlow is not installed.
-    """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("ABSL_MIN_LOG_LEVEL", "3")
-    if "KERAS_BACKEND" not in os.environ and not importlib.util.find_spec("tensorflow"):
-        if not importlib.util.find_spec("jax"):
-            raise UserError("expected TensorFlow (or JAX). Install it with `pip install -r "
-                            "requirements.txt`. Received: neither is installed")
-        os.environ["KERAS_BACKEND"] = "jax"
-    with _native_stderr_closed():
-        import keras  # noqa: F401
-
-
-@contextlib.contextmanager
-def _native_stderr_closed():
-    """Silences the C++ start-up notes of TensorFlow, which no Python setting reaches."""
-    try:
-        saved = os.dup(2)
-    except OSError:
-        yield
-        return
-    sys.stderr.flush()
-    with open(os.devnull, "wb") as null:
-        os.dup2(null.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-
-
-def accelerator():
-    """Returns "gpu", "tpu" or "cpu": what the backend computes on."""
-    import keras
-
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        for kind in ("TPU", "GPU"):
-            if tf.config.list_physical_devices(kind):
-                return kind.lower()
-    elif backend == "jax":
-        import jax
-
-        return {"cuda": "gpu", "rocm": "gpu"}.get(jax.default_backend(), jax.default_backend())
-    elif backend == "torch":
-        import torch
-
-        return "gpu" if torch.cuda.is_available() else "cpu"
-    return "cpu"
 
 
 # -- files, always whole -----------------------------------------------------------------------
@@ -134,40 +73,54 @@ def save_predictions(path, probabilities, labels, rows):
 # -- a run -------------------------------------------------------------------------------------
 
 
-def start(directory, experiment, resume, overwrite):
-    """Makes the run directory, or checks that it is the one to resume.
+def check(directory, experiment, resume, overwrite):
+    """Checks, changing nothing, that a run may begin or go on here.
 
     Returns "new", "unfinished" or "finished". Raises `UserError` rather than overwrite a run, or
     resume one of another experiment.
     """
     directory = pathlib.Path(directory)
+    if resume and overwrite:
+        raise UserError("--resume and --overwrite: expected one of them. Received: both")
     if directory.exists() and not directory.is_dir():
         raise UserError(f"{directory}: expected a directory for the run. Choose another --run-dir. "
                         "Received: a file")
-    if resume and overwrite:
-        raise UserError("--resume and --overwrite: expected one of them. Received: both")
-    empty = not directory.exists() or not any(directory.iterdir())
-    if empty:
+    if not directory.exists() or not any(directory.iterdir()):
         if resume:
             raise UserError(f"{directory}: expected an interrupted run to resume. Check --run-dir, "
                             "or start it without --resume. Received: no run there")
-    elif not (directory / CONFIG).exists():
+        return "new"
+    if not (directory / CONFIG).exists():
         raise UserError(f"{directory}: expected a run directory or an empty one. Choose another "
                         f"--run-dir. Received: a directory without {CONFIG}")
-    elif overwrite:
+    if overwrite:
+        return "new"
+    finished = (directory / METRICS).exists()
+    if not resume:
+        advice = ("Choose another --run-dir, or add --overwrite to replace it" if finished else
+                  "Go on with --resume, choose another --run-dir, or add --overwrite")
+        raise UserError(f"{directory}: expected no run there yet. {advice}. Received: "
+                        f"{'a finished' if finished else 'an interrupted'} run")
+    _check_same(directory, experiment)
+    return "finished" if finished else "unfinished"
+
+
+def create(directory, experiment, overwrite, environment):
+    """Makes the run directory (emptied first with `overwrite`) with config and environment."""
+    directory = pathlib.Path(directory)
+    if overwrite and directory.exists():
         shutil.rmtree(directory)
-    else:
-        finished = (directory / METRICS).exists()
-        if not resume:
-            advice = ("Choose another --run-dir, or add --overwrite to replace it" if finished else
-                      "Go on with --resume, choose another --run-dir, or add --overwrite")
-            raise UserError(f"{directory}: expected no run there yet. {advice}. Received: "
-                            f"{'a finished' if finished else 'an interrupted'} run")
-        _check_same(directory, experiment)
-        return "finished" if finished else "unfinished"
-    directory.mkdir(parents=True, exist_ok=True)
-    write_json(directory / CONFIG, config.to_dict(experiment))
-    return "new"
+    write_json(directory / ENVIRONMENT, environment)
+    write_json(directory / CONFIG, config.to_dict(experiment))  # last: it makes this a run
+
+
+def check_data(directory, faces):
+    """Raises `UserError` unless `faces` are those the run was started with."""
+    recorded = read_json(pathlib.Path(directory) / ENVIRONMENT).get("data_digest")
+    if recorded != faces.digest:
+        raise UserError(f"{faces.source}: --resume expects the data the run was started with "
+                        f"(digest {str(recorded)[:12]}...). Give that file, or choose another "
+                        f"--run-dir. Received: digest {faces.digest[:12]}...")
 
 
 def _check_same(directory, experiment):
@@ -253,6 +206,16 @@ def load_model(path):
     return model
 
 
+def describe(experiment, model):
+    """Returns the fields of metrics.json that name the model."""
+    init = experiment.weights
+    if init not in ("imagenet", "none"):
+        init = f"file {pathlib.Path(init).name}"
+    return {"experiment": experiment.name, "backbone": experiment.backbone,
+            "image_size": experiment.image_size, "parameters": model.count_params(),
+            "init": "random" if init == "none" else init, "seed": experiment.seed}
+
+
 # -- checkpoints -------------------------------------------------------------------------------
 
 
@@ -296,30 +259,11 @@ def environment():
         "python": platform.python_version(),
         "platform": platform.platform(),
         "backend": keras.backend.backend(),
-        "device": _device(),
+        "device": devices.device_name(),
         "cpu_cores": os.cpu_count(),
         "packages": versions,
         "git_commit": _git_commit(),
     }
-
-
-def _device():
-    import keras
-
-    if accelerator() == "gpu" and keras.backend.backend() == "jax":
-        import jax
-
-        return jax.devices()[0].device_kind
-    if accelerator() == "gpu" and keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        device = tf.config.list_physical_devices("GPU")[0]
-        return tf.config.experimental.get_device_details(device).get("device_name", "GPU")
-    with contextlib.suppress(OSError):
-        found = re.search(r"model name\s*:\s*(.+)", pathlib.Path("/proc/cpuinfo").read_text())
-        if found:
-            return found[1]
-    return platform.processor() or platform.machine()
 
 
 def _git_commit():

@@ -1,0 +1,109 @@
+"""The Keras backend and the device under it: chosen, quieted, named."""
+
+import contextlib
+import importlib.util
+import os
+import pathlib
+import platform
+import re
+import sys
+
+from insideout_tf.errors import UserError
+
+
+def prepare_backend():
+    """Chooses and quiets the Keras backend; call it before anything imports keras.
+
+    TensorFlow unless KERAS_BACKEND says otherwise; JAX where TensorFlow is not installed.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("ABSL_MIN_LOG_LEVEL", "3")
+    if "KERAS_BACKEND" not in os.environ and not importlib.util.find_spec("tensorflow"):
+        if not importlib.util.find_spec("jax"):
+            raise UserError("expected TensorFlow (or JAX). Install it with `pip install -r "
+                            "requirements.txt`. Received: neither is installed")
+        os.environ["KERAS_BACKEND"] = "jax"
+    with _native_stderr_closed():
+        import keras  # noqa: F401
+
+
+@contextlib.contextmanager
+def _native_stderr_closed():
+    """Silences the C++ start-up notes of TensorFlow, which no Python setting reaches."""
+    try:
+        saved = os.dup(2)
+    except OSError:
+        yield
+        return
+    sys.stderr.flush()
+    with open(os.devnull, "wb") as null:
+        os.dup2(null.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+
+
+def accelerator():
+    """Returns "gpu", "tpu" or "cpu": what the backend computes on."""
+    import keras
+
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        for kind in ("TPU", "GPU"):
+            if tf.config.list_physical_devices(kind):
+                return kind.lower()
+    elif backend == "jax":
+        import jax
+
+        return {"cuda": "gpu", "rocm": "gpu"}.get(jax.default_backend(), jax.default_backend())
+    elif backend == "torch":
+        import torch
+
+        return "gpu" if torch.cuda.is_available() else "cpu"
+    return "cpu"
+
+
+def resolve_precision(precision):
+    """Returns the Keras policy of "auto": half precision only where the device gains from it."""
+    if precision != "auto":
+        return precision
+    if accelerator() == "tpu":
+        return "mixed_bfloat16"
+    if accelerator() != "gpu":
+        return "float32"
+    import keras
+
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        device = tf.config.list_physical_devices("GPU")[0]
+        details = tf.config.experimental.get_device_details(device)
+        capability = details.get("compute_capability", (8, 0))
+        if capability < (7, 0):
+            return "float32"
+        return "mixed_bfloat16" if capability >= (8, 0) else "mixed_float16"
+    return "mixed_bfloat16"
+
+
+def device_name():
+    """Returns the name of the accelerator, or of the processor."""
+    import keras
+
+    if accelerator() == "gpu" and keras.backend.backend() == "jax":
+        import jax
+
+        return jax.devices()[0].device_kind
+    if accelerator() == "gpu" and keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        device = tf.config.list_physical_devices("GPU")[0]
+        return tf.config.experimental.get_device_details(device).get("device_name", "GPU")
+    with contextlib.suppress(OSError):
+        found = re.search(r"model name\s*:\s*(.+)", pathlib.Path("/proc/cpuinfo").read_text())
+        if found:
+            return found[1]
+    return platform.processor() or platform.machine()

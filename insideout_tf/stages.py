@@ -1,0 +1,212 @@
+"""The stages of a run, epoch by epoch; each epoch ends judged and in a checkpoint."""
+
+import dataclasses
+import math
+import pathlib
+import time
+
+import keras
+import numpy as np
+
+from insideout_tf import averaging, batches, classifier, config, devices, metrics, optimizers, runs
+from insideout_tf.errors import UserError
+from insideout_tf.fer2013 import Faces
+from insideout_tf.splits import Split
+
+PROBE_FACES = 1000  # training faces judged each epoch without augmentation, for the gap
+MONITOR_SIGN = {"val_macro_f1": 1, "val_accuracy": 1, "val_loss": -1}
+NAN_CHECK_STEPS = 25  # on an accelerator, where each look at the loss waits for the device
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What a run works on. `model` trains; `delivered` is its float32 twin that is judged."""
+
+    experiment: config.Experiment
+    directory: pathlib.Path
+    faces: Faces
+    split: Split
+    arrays: dict[str, np.ndarray]
+    model: keras.Model
+    delivered: keras.Model
+    verbose: int
+
+
+def run_all(job, progress=None, saved=None):
+    """Runs every stage that `progress` and the `saved` arrays of a checkpoint leave to do.
+
+    Returns (progress, arrays of the best epoch's weights). `progress["history"]` has one row an
+    epoch. Each stage starts from the best weights so far.
+    """
+    progress = progress or {"stage": 0, "epoch": 0, "history": [], "best": None, "best_epoch": None}
+    best_weights = [saved[f"best_{i}"] for i in range(len(job.model.weights))] if saved else None
+    for index in range(progress["stage"], len(job.experiment.stages)):
+        if best_weights is not None:
+            job.model.set_weights(best_weights)
+        best_weights = run_one(job, index, progress, saved, best_weights)
+        progress.update(stage=index + 1, epoch=0)
+        saved = None
+    return progress, best_weights
+
+
+def run_one(job, index, progress, saved, best_weights):
+    """Runs one stage from `progress["epoch"]`, which it updates; returns the best weights so far."""
+    experiment, stage = job.experiment, job.experiment.stages[index]
+    classifier.freeze(job.model, stage, experiment.backbone)
+    on_cpu = devices.accelerator() == "cpu"
+    resident = experiment.feed == "device" or (
+        experiment.feed == "auto" and not on_cpu and not experiment.augmentation.keras_cv)
+    step_model = classifier.TrainingModel(job.model, experiment, experiment.seed + 1000 * (index + 1),
+                                          job.arrays if resident else None)
+    steps = batches.steps_per_epoch(len(job.split.training), experiment.batch_size)
+    half = any(layer.dtype_policy.name == "mixed_float16" for layer in job.model.layers)
+    optimizer = optimizers.create(stage, steps, step_model.trainable_variables, scale_loss=half)
+    jit = {"on": True, "off": False, "auto": not on_cpu}[experiment.jit_compile]
+    step_model.compile(optimizer=optimizer, jit_compile=jit, auto_scale_loss=False)
+    # The resident data set is not state: it follows from the experiment.
+    data = {id(variable) for variable in (step_model.resident or {}).values()}
+    state = [variable for variable in (*step_model.non_trainable_variables, *optimizer.variables,
+                                       *job.model.trainable_variables) if id(variable) not in data]
+    if saved:
+        for position, variable in enumerate(state):
+            variable.assign(saved[f"state_{position}"])
+    elif progress["epoch"] == 0:
+        progress.update(stage_best=None, since_best=0, since_plateau=0)
+    scalars = _tensorboard_writer(job.directory)
+
+    for epoch in range(progress["epoch"], stage.epochs):
+        if stage.patience is not None and progress["since_best"] >= stage.patience:
+            print(f"stage {stage.name!r}: no better {experiment.monitor} for {stage.patience} "
+                  "epochs; stopping early", flush=True)
+            break
+        started = time.perf_counter()
+        fitted = step_model.fit(
+            batches.epoch_batches(job.arrays, experiment, index, epoch, resident),
+            initial_epoch=epoch, epochs=stage.epochs, verbose=job.verbose, shuffle=False,
+            callbacks=[_OneEpoch(), _StopOnNaN(stage, epoch, 1 if on_cpu else NAN_CHECK_STEPS)],
+        ).history
+        trained = time.perf_counter()
+        weights = averaging.delivered_weights(step_model, job.model, batches.epoch_batches(
+            job.arrays, experiment, index, epoch + stage.epochs, resident,
+            steps=averaging.REESTIMATION_BATCHES))
+        row = {
+            "stage": stage.name,
+            "epoch": len(progress["history"]) + 1,
+            "learning_rate": optimizers.learning_rate(optimizer),
+            "loss": fitted["loss"][0],
+            "accuracy": fitted["accuracy"][0],
+            **judge_epoch(job, weights),
+            "images_per_second": steps * experiment.batch_size / (trained - started),
+        }
+        row["seconds"] = time.perf_counter() - started
+        progress["history"].append(row)
+        progress["epoch"] = epoch + 1
+        if better := _note_progress(progress, row, stage, experiment.monitor, optimizer):
+            best_weights = weights
+        if job.verbose:
+            print(_line(row, stage, epoch, better), flush=True)
+        runs.write_history(job.directory / runs.HISTORY, progress["history"])
+        _write_scalars(scalars, row)
+        runs.save_checkpoint(job.directory, progress, {
+            **{f"state_{i}": np.asarray(variable) for i, variable in enumerate(state)},
+            **{f"best_{i}": array for i, array in enumerate(best_weights)},
+        })
+    return best_weights
+
+
+def judge_epoch(job, weights):
+    """Returns the scores of `weights` on the validation split and on some training faces, clean."""
+    job.delivered.set_weights(weights)
+    training = np.random.default_rng(job.experiment.seed).permutation(job.split.training)
+    seen = np.sort(training[:PROBE_FACES])
+    known = classifier.predict_probabilities(job.delivered, job.faces.pixels[seen])
+    clean = float((known.argmax(1) == job.faces.labels[seen]).mean())
+    labels = job.faces.labels[job.split.validation]
+    found = classifier.predict_probabilities(job.delivered, job.faces.pixels[job.split.validation])
+    confusion = metrics.confusion_matrix(labels, found.argmax(1))
+    accuracy = float(metrics.accuracy(confusion))
+    return {
+        "clean_accuracy": clean,
+        "val_loss": metrics.negative_log_likelihood(found, labels),
+        "val_accuracy": accuracy,
+        "val_macro_f1": float(metrics.macro_f1(confusion)),
+        "gap": clean - accuracy,
+    }
+
+
+def _note_progress(progress, row, stage, monitor, optimizer):
+    """Counts epochs without a better value, lowers a plateau's rate; True where it is the best."""
+    value = MONITOR_SIGN[monitor] * row[monitor]
+    best = progress["best"] is None or value > progress["best"]
+    if best:
+        progress.update(best=value, best_epoch=row["epoch"])
+    if progress["stage_best"] is None or value > progress["stage_best"]:
+        progress.update(stage_best=value, since_best=0, since_plateau=0)
+        return best
+    progress["since_best"] += 1
+    progress["since_plateau"] += 1
+    if stage.schedule == "plateau" and progress["since_plateau"] >= stage.plateau_patience:
+        optimizers.reduce_learning_rate(optimizer, stage.plateau_factor)
+        progress["since_plateau"] = 0
+    return best
+
+
+def _line(row, stage, epoch, better):
+    return (f"  {stage.name} {epoch + 1}/{stage.epochs}: validation accuracy "
+            f"{row['val_accuracy']:.4f}, macro-F1 {row['val_macro_f1']:.4f}, loss "
+            f"{row['val_loss']:.4f}; training faces {row['clean_accuracy']:.4f}, gap "
+            f"{row['gap']:+.4f}; {row['seconds']:.0f} s" + (" (best)" if better else ""))
+
+
+class _OneEpoch(keras.callbacks.Callback):
+    """Ends `fit` after the epoch it began with, whose number the progress bar still shows."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.model.stop_training = True
+
+
+class _StopOnNaN(keras.callbacks.Callback):
+    """Stops the run when the running loss is no number; it stays so once it is."""
+
+    def __init__(self, stage, epoch, every):
+        super().__init__()
+        self._stage, self._epoch, self._every, self._step = stage, epoch, every, 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._step = batch + 1
+        if batch % self._every == 0:
+            self._check(logs)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._check(logs)
+
+    def _check(self, logs):
+        loss = float(logs["loss"])
+        if not math.isfinite(loss):
+            name, rate = self._stage.name, self._stage.learning_rate
+            since = "step" if self._every == 1 else f"one of the {self._every} steps to step"
+            raise UserError(
+                f"stage {name!r}, epoch {self._epoch + 1}, {since} {self._step}: expected a "
+                f"finite loss. Lower the learning rate (--set stages.{name}.learning_rate="
+                f"{rate / 3:.1g}), set clip_norm, or use precision float32; --resume goes on from "
+                f"the last whole epoch only with unchanged settings. Received: {loss}")
+
+
+def _tensorboard_writer(directory):
+    if keras.backend.backend() != "tensorflow":
+        return None
+    import tensorflow as tf
+
+    return tf.summary.create_file_writer(str(directory / runs.TENSORBOARD))
+
+
+def _write_scalars(writer, row):
+    if writer is None:
+        return
+    import tensorflow as tf
+
+    with writer.as_default(step=row["epoch"]):
+        for name, value in row.items():
+            if not isinstance(value, str):
+                tf.summary.scalar(name, value)
+    writer.flush()

@@ -1,0 +1,113 @@
+"""Batches are the same for the same seed, see every face once, and carry weights and soft labels."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from insideout_tf import batches, config
+from insideout_tf.config import Augmentation, Stage
+from insideout_tf.errors import UserError
+from insideout_tf.fer2013 import Faces
+
+EXPERIMENT = config.Experiment(name="x", stages=(Stage("a", epochs=1, learning_rate=1.0),),
+                               batch_size=10, label_smoothing=0.14, class_weight="balanced")
+
+
+def arrays(count=70, experiment=EXPERIMENT):
+    pixels = np.arange(count, dtype=np.uint8)[:, None, None] * np.ones((1, 48, 48), np.uint8)
+    labels = (np.arange(count) % 7).astype(np.uint8)
+    faces = Faces(pixels, labels, np.zeros(count, np.uint8), "fake")
+    return batches.training_arrays(faces, np.arange(count), experiment)
+
+
+def collected(**changes):
+    return [{name: np.asarray(value) for name, value in batch.items()}
+            for batch in batches.epoch_batches(arrays(), EXPERIMENT, **{"stage": 0, "epoch": 0,
+                                                                        **changes})]
+
+
+def test_uint8_batches_that_see_each_face_once():
+    found = collected()
+    assert len(found) == 7
+    for batch in found:
+        assert batch["image"].dtype == np.uint8 and batch["image"].shape == (10, 48, 48)
+        assert batch["label"].dtype == np.float32 and batch["label"].shape == (10, 7)
+        assert batch["weight"].dtype == np.float32 and batch["weight"].shape == (10,)
+        faces = batch["image"][:, 0, 0]
+        assert np.array_equal(batch["label"].argmax(1), faces % 7)
+        assert np.allclose(batch["label"].max(1), 0.86 + 0.02) and np.allclose(
+            batch["label"].sum(1), 1)
+    seen = np.concatenate([batch["image"][:, 0, 0] for batch in found])
+    assert sorted(seen) == list(range(70))
+
+
+def test_same_seed_same_batches_another_epoch_another_order():
+    first, again = collected(epoch=3), collected(epoch=3)
+    assert all(np.array_equal(a["image"], b["image"]) for a, b in zip(first, again))
+    for change in ({"epoch": 4}, {"epoch": 3, "stage": 1}):
+        assert not all(np.array_equal(a["image"], b["image"])
+                       for a, b in zip(first, collected(**change)))
+
+
+def test_resident_batches_name_the_same_faces():
+    host, device = collected(epoch=2), collected(epoch=2, resident=True)
+    for a, b in zip(host, device):
+        assert list(b) == ["index"] and b["index"].dtype == np.int32
+        assert np.array_equal(a["image"][:, 0, 0], b["index"])
+
+
+def test_backends_agree_on_the_batches(monkeypatch):
+    import keras
+
+    expected = collected(epoch=5)
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    data = batches.epoch_batches(arrays(), EXPERIMENT, 0, 5)
+    assert isinstance(data, keras.utils.PyDataset) and len(data) == 7
+    for a, b in zip(expected, [data[i] for i in range(7)]):
+        assert all(np.array_equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize("rule", ["none", "balanced", "clipped(0.5,2)", "effective_number(0.999)"])
+def test_class_weights(rule):
+    labels = np.repeat(np.arange(7), [3995, 436, 4097, 7215, 4830, 3171, 4965])
+    weights = batches.class_weights(labels, rule)
+    assert weights.dtype == np.float32 and weights[labels].mean() == pytest.approx(1, rel=1e-5)
+    if rule == "none":
+        assert (weights == 1).all()
+    else:
+        assert weights.argmax() == 1 and weights.argmin() == 3
+    if rule == "balanced":
+        from sklearn.utils.class_weight import compute_class_weight
+
+        expected = compute_class_weight("balanced", classes=np.arange(7), y=labels)
+        assert np.allclose(weights, expected, rtol=1e-5)
+    if rule.startswith("clipped"):
+        assert weights.max() / weights.min() <= 4.0001
+    if rule.startswith("effective"):
+        ratio = (1 - 0.999**7215) / (1 - 0.999**436)
+        assert weights[1] / weights[3] == pytest.approx(ratio, rel=1e-4)
+
+
+def test_batch_larger_than_the_data():
+    with pytest.raises(UserError, match="at most the 5 training faces"):
+        batches.epoch_batches(arrays(5), EXPERIMENT, 0, 0)
+
+
+def test_keras_cv_layers_by_name():
+    pytest.importorskip("keras_cv")
+    import tensorflow as tf
+
+    augmentation = Augmentation(keras_cv=("RandAugment",))
+    experiment = dataclasses.replace(EXPERIMENT, augmentation=augmentation)
+    random = np.random.default_rng(0)
+    data = {**arrays(20), "image": random.integers(0, 256, (20, 48, 48), np.uint8)}
+    tf.random.set_seed(0)
+    changed = next(iter(batches.epoch_batches(data, experiment, 0, 0)))
+    plain = next(iter(batches.epoch_batches(data, EXPERIMENT, 0, 0)))
+    assert changed["image"].dtype == tf.uint8 and changed["image"].shape == (10, 48, 48)
+    assert not np.array_equal(changed["image"], plain["image"])
+    assert np.array_equal(changed["label"], plain["label"])
+    wrong = dataclasses.replace(experiment, augmentation=Augmentation(keras_cv=("CutMix",)))
+    with pytest.raises(UserError, match="expected one of RandAugment"):
+        batches.epoch_batches(data, wrong, 0, 0)

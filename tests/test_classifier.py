@@ -1,0 +1,232 @@
+"""The delivered model keeps its contract; freezing, precision and the step's parts do as they say."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+from conftest import WEIGHTS, run_python
+
+from insideout_tf import averaging, backbones, batches, classifier
+from insideout_tf.config import Augmentation, Experiment, Stage
+from insideout_tf.errors import UserError
+
+STAGE = Stage("a", epochs=1, learning_rate=1e-2)
+TINY = Experiment(name="x", stages=(STAGE,), backbone="tiny", weights="none", image_size=40,
+                  batch_size=8)
+FACES = np.random.default_rng(0).integers(0, 256, (20, 48, 48), np.uint8)
+
+
+def test_contract_of_the_delivered_model(tmp_path):
+    keras.utils.set_random_seed(0)
+    model = classifier.create_delivered(TINY)
+    assert model.input_shape == (None, 48, 48, 1) and model.output_shape == (None, 7)
+    assert model.inputs[0].dtype == "float32" and model.outputs[0].dtype == "float32"
+    assert all(type(layer).__module__.startswith("keras.") for layer in model.layers)
+    assert not any(isinstance(layer, (keras.Model, keras.layers.Lambda)) for layer in model.layers)
+    assert {layer.dtype_policy.name for layer in model.layers} == {"float32"}
+    probabilities = classifier.predict_probabilities(model, FACES)
+    assert probabilities.shape == (20, 7) and np.allclose(probabilities.sum(1), 1, atol=1e-5)
+    path = tmp_path / "model.keras"
+    model.save(path)
+    np.save(tmp_path / "faces.npy", FACES)
+    code = """
+import sys, numpy as np
+sys.path = [p for p in sys.path if p not in ("", sys.argv[3])]
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "insideout_tf":
+            raise ImportError("blocked")
+sys.meta_path.insert(0, Blocked())
+import keras
+model = keras.models.load_model(sys.argv[1], safe_mode=True)
+faces = np.load(sys.argv[2])
+print(repr(model.predict(faces[..., None].astype("float32"), verbose=0).tolist()))
+uint8 = model.predict(faces[..., None], verbose=0)
+assert np.abs(uint8 - model.predict(faces[..., None].astype("float32"), verbose=0)).max() < 1e-6
+try:
+    import insideout_tf
+except ImportError:
+    print("blocked")
+"""
+    from conftest import ROOT
+
+    out = run_python(code, path, tmp_path / "faces.npy", ROOT, cwd=tmp_path).stdout.splitlines()
+    assert out[-1] == "blocked"
+    assert np.allclose(eval(out[-2]), probabilities, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", backbones.BACKBONES)
+def test_backbone_facts_and_unfreeze_points(name):
+    experiment = dataclasses.replace(TINY, backbone=name, image_size=48)
+    model = classifier.create_delivered(experiment)
+    head = (backbones_output(model) + 1) * 7
+    assert model.count_params() - head == backbones.BACKBONES[name].parameters
+    blocks = backbones.BACKBONES[name].blocks
+    before = -1
+    for block in (None, *reversed(blocks), "all"):
+        classifier.freeze(model, dataclasses.replace(STAGE, unfreeze_from=block), name)
+        trainable = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
+        assert trainable > before or block in (blocks[0], "all"), (block, trainable)
+        before = trainable
+    with pytest.raises(UserError, match="unfreeze_from expects None, 'all' or a block"):
+        classifier.freeze(model, dataclasses.replace(STAGE, unfreeze_from="block9"), name)
+
+
+def backbones_output(model):
+    return model.get_layer("pooling").output.shape[-1]
+
+
+def test_frozen_batch_norm_keeps_its_statistics():
+    for mode in ("frozen", "train"):
+        model = classifier.clone_for_training(classifier.create_delivered(TINY), "float32")
+        classifier.freeze(model, dataclasses.replace(STAGE, batch_norm=mode), "tiny")
+        norm = model.get_layer("block1_bn")
+        before = np.asarray(norm.moving_mean).copy()
+        model(FACES[..., None].astype("float32"), training=True)
+        assert np.array_equal(before, np.asarray(norm.moving_mean)) == (mode == "frozen")
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_training_precision_leaves_ends_in_float32_and_weights_aligned(precision):
+    delivered = classifier.create_delivered(dataclasses.replace(TINY, backbone="EfficientNetB0",
+                                                                image_size=48))
+    model = classifier.clone_for_training(delivered, precision)
+    policies = {layer.name: layer.dtype_policy.name for layer in model.layers}
+    for layer in model.layers:
+        if type(layer).__name__ in backbones.PREPROCESSING:
+            assert policies[layer.name] == "float32", layer.name
+    assert policies["logits"] == policies["probabilities"] == "float32"
+    assert policies["stem_conv"] == precision
+    assert [v.path.split("/", 1)[-1] for v in model.weights] == [
+        v.path.split("/", 1)[-1] for v in delivered.weights]
+    mine = np.asarray(model(FACES[..., None].astype("float32")))
+    exact = classifier.predict_probabilities(delivered, FACES)
+    assert np.abs(mine - exact).max() < 0.03
+
+
+def test_padded_prediction_equals_face_by_face():
+    model = classifier.create_delivered(TINY)
+    whole = classifier.predict_probabilities(model, FACES, batch_size=16)
+    single = np.concatenate([classifier.predict_probabilities(model, FACES[i : i + 1])
+                             for i in range(20)])
+    assert whole.shape == (20, 7) and np.abs(whole - single).max() < 1e-5
+
+
+def make_step(experiment, resident=None, seed=3):
+    keras.utils.set_random_seed(0)
+    model = classifier.clone_for_training(classifier.create_delivered(experiment), "float32")
+    classifier.freeze(model, experiment.stages[0], experiment.backbone)
+    step = classifier.TrainingModel(model, experiment, seed, resident)
+    step.compile(optimizer=keras.optimizers.SGD(1e-2), jit_compile=False, auto_scale_loss=False)
+    return model, step
+
+
+def arrays():
+    random = np.random.default_rng(2)
+    return {"image": random.integers(0, 256, (40, 48, 48), np.uint8),
+            "label": np.eye(7, dtype=np.float32)[random.integers(0, 7, 40)],
+            "weight": random.uniform(0.5, 2, 40).astype(np.float32)}
+
+
+def test_resident_data_trains_to_the_same_weights():
+    experiment = dataclasses.replace(TINY, augmentation=Augmentation(flip=True, shift=0.1))
+    results = []
+    for resident in (None, arrays()):
+        model, step = make_step(experiment, resident)
+        step.fit(batches.epoch_batches(arrays(), experiment, 0, 0, resident is not None),
+                 verbose=0, shuffle=False)
+        results.append(model.get_weights())
+    for a, b in zip(*results):
+        assert np.allclose(a, b, atol=1e-6)
+
+
+def test_loss_is_the_weighted_mean():
+    model, step = make_step(dataclasses.replace(TINY, dropout=0.0))
+    classifier.freeze(model, dataclasses.replace(STAGE, batch_norm="frozen"), "tiny")
+    data = {name: array[:8] for name, array in arrays().items()}
+    loss = float(step.compute_loss(y_pred=step(data, training=True)))
+    probabilities = np.asarray(model(data["image"][..., None].astype("float32")))
+    each = -(data["label"] * np.log(probabilities)).sum(1)
+    assert loss == pytest.approx((each * data["weight"]).mean(), rel=1e-4)
+
+
+def test_moving_average_follows_its_definition():
+    experiment = dataclasses.replace(TINY, ema_decay=0.9)
+    model, step = make_step(experiment)
+    expected = [np.asarray(v).copy() for v in step.core.trainable_variables]
+    for t, batch in enumerate(batches.epoch_batches(arrays(), experiment, 0, 0)):
+        decay = min(0.9, (1 + t) / (10 + t))
+        now = [np.asarray(v).copy() for v in step.core.trainable_variables]
+        expected = [decay * e + (1 - decay) * n for e, n in zip(expected, now)]
+        step.train_on_batch(batch)
+    for average, value in zip(step.averages, expected):
+        assert np.allclose(np.asarray(average), value, atol=1e-6)
+    assert any(not np.allclose(np.asarray(a), np.asarray(v), atol=1e-4)
+               for a, v in zip(step.averages, step.core.trainable_variables))
+
+
+def test_delivered_statistics_are_those_of_the_averaged_weights():
+    """A BatchNorm's re-estimated mean equals the mean its inputs have under the averages."""
+    experiment = dataclasses.replace(TINY, ema_decay=0.5, dropout=0.0, batch_size=40)
+    model, step = make_step(experiment)
+    for epoch in range(3):
+        step.fit(batches.epoch_batches(arrays(), experiment, 0, epoch), verbose=0, shuffle=False)
+    before = model.get_weights()
+    weights = averaging.delivered_weights(step, model,
+                                          batches.epoch_batches(arrays(), experiment, 0, 9))
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights()))
+    delivered = classifier.create_delivered(experiment)
+    delivered.set_weights(weights)
+    inputs = keras.Model(delivered.input, delivered.get_layer("block2_conv").output)
+    seen = np.asarray(inputs(arrays()["image"][..., None].astype("float32")))
+    # block1's statistics come from the same batch, so its output is normalised exactly.
+    norm = delivered.get_layer("block2_bn")
+    assert np.allclose(np.asarray(norm.moving_mean), seen.mean((0, 1, 2)), atol=2e-2)
+    assert np.allclose(np.asarray(norm.moving_variance), seen.var((0, 1, 2)), rtol=0.1, atol=1e-3)
+
+
+def test_weights_errors(tmp_path):
+    for weights, expected in (
+        (str(tmp_path / "none.h5"), "no such file"), ("imagenet", "no ImageNet weights for 'tiny'"),
+    ):
+        with pytest.raises(UserError, match=expected):
+            classifier.create_delivered(dataclasses.replace(TINY, weights=weights))
+    (tmp_path / "bad.weights.h5").write_bytes(b"no")
+    (tmp_path / "bad.txt").write_bytes(b"no")
+    with pytest.raises(UserError, match="belongs to this backbone"):
+        classifier.create_delivered(dataclasses.replace(TINY,
+                                                        weights=str(tmp_path / "bad.weights.h5")))
+    with pytest.raises(UserError, match="named .weights.h5 or .h5"):
+        classifier.create_delivered(dataclasses.replace(TINY, weights=str(tmp_path / "bad.txt")))
+    with pytest.raises(UserError, match="backbone: expected one of EfficientNetV2S"):
+        classifier.create_delivered(dataclasses.replace(TINY, backbone="resnet"))
+
+
+def test_imagenet_weights_offline_give_advice(monkeypatch):
+    def fail(*_, **__):
+        raise Exception("URL fetch failure on https://...: None -- [Errno -2] no network")
+
+    monkeypatch.setattr(keras.applications, "EfficientNetB0", fail)
+    with pytest.raises(UserError, match="Connect to the internet once, or give a file"):
+        classifier.create_delivered(dataclasses.replace(TINY, backbone="EfficientNetB0",
+                                                        weights="imagenet"))
+
+
+@pytest.mark.fer2013
+def test_imagenet_file_is_loaded_whole():
+    if not WEIGHTS.exists():
+        pytest.skip(f"no {WEIGHTS}")
+    import h5py
+
+    experiment = dataclasses.replace(TINY, backbone="EfficientNetV2B0", weights=str(WEIGHTS),
+                                     image_size=64)
+    model = classifier.create_delivered(experiment)
+    stored = {}
+    with h5py.File(WEIGHTS) as file:
+        file.visititems(lambda name, item: stored.update({name: item[()]})
+                        if isinstance(item, h5py.Dataset) else None)
+    kernels = [v for v in model.weights if v.path.endswith("kernel") and "logits" not in v.path]
+    sums = sorted(float(np.abs(v).sum()) for v in stored.values() if v.ndim == 4)
+    mine = sorted(float(np.abs(np.asarray(v)).sum()) for v in kernels)
+    assert len(mine) == len(sums) and np.allclose(mine, sums, rtol=1e-5)

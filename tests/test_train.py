@@ -1,0 +1,273 @@
+"""The whole life of a run: two stages, a kill, a resume, judgement, and every refusal."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from conftest import ROOT, run_python
+
+from insideout_tf import evaluate, metrics, runs, train
+
+
+def call(capsys, *arguments):
+    """Runs the verb; returns (exit status, stdout, stderr)."""
+    capsys.readouterr()
+    try:
+        train.main([str(argument) for argument in arguments])
+        status = 0
+    except SystemExit as error:
+        status = error.code
+    out = capsys.readouterr()
+    return status, out.out, out.err
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_experiment, small_drawn, tmp_path_factory):
+    """A finished run of the tiny experiment."""
+    directory = tmp_path_factory.mktemp("runs") / "one"
+    train.main([str(tiny_experiment), "--data", str(small_drawn), "--run-dir", str(directory),
+                "--verbose", "0"])
+    return directory
+
+
+def test_run_directory_holds_the_promised_files(finished):
+    expected = {"config.json", "environment.json", "history.csv", "model.keras", "metrics.json",
+                "predictions.npz", "plots", "tensorboard"}
+    assert {path.name for path in finished.iterdir()} == expected
+    assert {path.name for path in (finished / "plots").iterdir()} == {
+        "confusion.png", "reliability.png", "mistakes.png", "learning_curves.png"}
+    summary = json.loads((finished / "metrics.json").read_text())
+    for key in ("split", "n", "accuracy", "macro_f1", "per_class", "confusion", "ece", "backbone",
+                "parameters", "init", "tta", "seed"):
+        assert key in summary
+    assert summary["split"] == "PublicTest" and summary["n"] == 70 and summary["init"] == "random"
+    environment = json.loads((finished / "environment.json").read_text())
+    assert {"keras", "numpy"} <= set(environment["packages"]) and environment["data_digest"]
+    assert "git_commit" in environment and environment["device"]
+
+
+def test_metrics_can_be_recomputed_from_the_predictions(finished):
+    summary = json.loads((finished / "metrics.json").read_text())
+    with np.load(finished / "predictions.npz") as saved:
+        assert saved["probabilities"].dtype == np.float16
+        again = metrics.summarize(saved["probabilities"], saved["labels"])
+    for key, value in again.items():
+        assert summary[key] == value, key
+
+
+def test_history_has_all_stages_and_the_gap(finished):
+    import pandas as pd
+
+    history = pd.read_csv(finished / "history.csv")
+    assert history["stage"].tolist() == ["head", "finetune", "finetune"]
+    assert history["epoch"].tolist() == [1, 2, 3]
+    assert np.allclose(history["gap"], history["clean_accuracy"] - history["val_accuracy"])
+    assert np.isfinite(history.drop(columns="stage").to_numpy()).all()
+
+
+def test_best_epoch_is_the_one_delivered(finished):
+    import pandas as pd
+
+    history = pd.read_csv(finished / "history.csv")
+    summary = json.loads((finished / "metrics.json").read_text())
+    assert summary["best_epoch"] == int(history["val_macro_f1"].idxmax()) + 1
+    # metrics.json follows from float16 probabilities, the history from float32 ones
+    assert summary["macro_f1"] == pytest.approx(history["val_macro_f1"].max(), abs=0.03)
+
+
+def test_finished_run_is_kept(capsys, finished, tiny_experiment, small_drawn):
+    before = (finished / "model.keras").stat().st_mtime_ns
+    base = (tiny_experiment, "--data", small_drawn, "--run-dir", finished)
+    status, _, error = call(capsys, *base)
+    assert status == 2 and "add --overwrite" in error and "a finished run" in error
+    status, out, _ = call(capsys, *base, "--resume")
+    assert status == 0 and "nothing to resume" in out
+    assert (finished / "model.keras").stat().st_mtime_ns == before
+
+
+def test_same_seed_same_weights(finished, tiny_experiment, small_drawn, tmp_path):
+    train.main([str(tiny_experiment), "--data", str(small_drawn), "--run-dir", str(tmp_path / "b"),
+                "--verbose", "0"])
+    one, two = (runs.load_model(path / "model.keras").get_weights()
+                for path in (finished, tmp_path / "b"))
+    assert all(np.array_equal(a, b) for a, b in zip(one, two))
+
+
+def test_killed_run_resumes_to_the_same_weights(tiny_experiment, small_drawn, tmp_path):
+    """kill -9 in the second stage, then --resume: bit-equal to the uninterrupted run on CPU."""
+    command = [sys.executable, "-m", "insideout_tf.train", str(tiny_experiment), "--data",
+               str(small_drawn), "--verbose", "0", "--set", "stages.finetune.epochs=6"]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    subprocess.run([*command, "--run-dir", str(whole)], cwd=ROOT, check=True, timeout=300)
+    process = subprocess.Popen([*command, "--run-dir", str(killed)], cwd=ROOT)
+    deadline = time.monotonic() + 200
+    history = killed / "history.csv"
+    while not (history.exists() and history.read_text().count("finetune") >= 2):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (killed / "metrics.json").exists()
+    refused = subprocess.run([*command, "--run-dir", str(killed)], cwd=ROOT, capture_output=True,
+                             text=True)
+    assert refused.returncode == 2 and "Go on with --resume" in refused.stderr
+    subprocess.run([*command, "--run-dir", str(killed), "--resume"], cwd=ROOT, check=True,
+                   timeout=300)
+    one, two = (runs.load_model(path / "model.keras").get_weights() for path in (whole, killed))
+    assert all(np.array_equal(a, b) for a, b in zip(one, two))
+    first, second = (
+        [line.rsplit(",", 2)[0] for line in (path / "history.csv").read_text().splitlines()]
+        for path in (whole, killed))
+    assert first == second and len(first) == 8
+    assert not (killed / "checkpoint.npz").exists()
+
+
+def test_resume_refuses_another_experiment_or_data(capsys, tiny_experiment, small_drawn, tmp_path,
+                                                   monkeypatch):
+    from insideout_tf import stages
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    directory = tmp_path / "run"
+    base = (tiny_experiment, "--run-dir", directory, "--verbose", "0")
+    with monkeypatch.context() as patch:
+        patch.setattr(stages, "run_all", interrupted)
+        status, _, error = call(capsys, *base, "--data", small_drawn)
+    assert status == 130 and "interrupted" in error
+    status, _, error = call(capsys, *base, "--data", small_drawn, "--resume", "--set", "seed=3")
+    assert status == 2 and "seed 0 → 3" in error
+    with np.load(small_drawn) as arrays:
+        changed = dict(arrays)
+    changed["pixels"][0, 0, 0] ^= 1
+    original = small_drawn.read_bytes()
+    np.savez(small_drawn, **changed)
+    try:
+        status, _, error = call(capsys, *base, "--data", small_drawn, "--resume")
+    finally:
+        small_drawn.write_bytes(original)
+    assert status == 2 and "--resume expects the data the run was started with" in error
+
+
+def test_dry_run_prints_the_plan_and_writes_nothing(capsys, tiny_experiment, small_drawn, tmp_path):
+    status, out, _ = call(capsys, tiny_experiment, "--data", small_drawn, "--run-dir",
+                          tmp_path / "x", "--dry-run")
+    assert status == 0 and not (tmp_path / "x").exists()
+    assert "8 steps of 35 an epoch" in out and "stage head: 1 epochs, 903 trainable" in out
+    assert "selection 70 faces (PublicTest)" in out and "memory" in out
+
+
+@pytest.mark.parametrize("arguments,expected", [
+    (["none.py"], "none.py: expected an experiment file"),
+    (["--data", "none.csv"], "none.csv: expected a file or folder that exists"),
+    (["--set", "batchsize=3"], "Did you mean 'batch_size'?"),
+    (["--set", "batch_size=100000"], "batch_size: expected a number from 1 to 65536"),
+    (["--set", "batch_size=5000"], "batch_size: expected at most the 4200 training faces"),
+    (["--set", "backbone=ResNet"], "backbone: expected one of"),
+    (["--set", "stages.head.unfreeze_from=block9"], "unfreeze_from expects None, 'all' or a block"),
+    (["--resume"], "expected an interrupted run to resume"),
+    (["--resume", "--overwrite"], "expected one of them"),
+])
+def test_refusals_are_one_line_and_leave_nothing(capsys, tmp_path, arguments, expected):
+    status, _, error = call(capsys, *arguments, "--run-dir", tmp_path / "run")
+    assert status == 2 and expected in error
+    assert error.count("\n") == 1 and "Traceback" not in error
+    assert not (tmp_path / "run").exists()
+
+
+def test_experiment_file_errors_name_the_line(capsys, tmp_path):
+    path = tmp_path / "mine.py"
+    for text, expected in (
+        ("x = 1\nraise RuntimeError('no')\n", "line 2: expected a file that runs"),
+        ("def get_config(:\n", "line 1: expected a file that runs"),
+        ("x = 1\n", "a function get_config()"),
+        ("def get_config():\n    return 3\n", "to return an Experiment. Received: int"),
+        ("from insideout_tf.config import Experiment\ndef get_config():\n"
+         "    return Experiment(name='x', stages=(), bach_size=3)\n", "bach_size"),
+        ("from insideout_tf.config import Experiment\ndef get_config():\n"
+         "    return Experiment(name='x', stages=())\n", "at least one stage"),
+    ):
+        path.write_text(text)
+        status, _, error = call(capsys, path)
+        assert status == 2 and expected in error and str(path) in error, error
+
+
+def test_nan_stops_the_run_naming_the_step(capsys, tiny_experiment, small_drawn, tmp_path):
+    status, _, error = call(
+        capsys, tiny_experiment, "--data", small_drawn, "--run-dir", tmp_path / "run", "--set",
+        "stages.head.learning_rate=1e38", "--set", "stages.head.optimizer=sgd", "--verbose", "0")
+    assert status == 2 and "stage 'head', epoch 1, step " in error and "finite loss" in error
+    assert not (tmp_path / "run" / "model.keras").exists()
+
+
+def test_early_stop_keeps_the_best_and_plateau_lowers_the_rate(capsys, tiny_experiment, small_drawn,
+                                                               tmp_path):
+    import pandas as pd
+
+    directory = tmp_path / "run"
+    status, out, error = call(
+        capsys, tiny_experiment, "--data", small_drawn, "--run-dir", directory, "--verbose", "0",
+        "--set", "stages.finetune.schedule=plateau", "--set", "stages.finetune.warmup_epochs=0",
+        "--set", "stages.finetune.plateau_patience=1", "--set", "stages.finetune.patience=2",
+        "--set", "stages.finetune.epochs=9", "--set", "stages.finetune.learning_rate=1e-12",
+        "--set", "ema_decay=null", "--set", "stages.finetune.batch_norm=frozen")
+    assert status == 0, error
+    assert "no better val_macro_f1 for 2 epochs; stopping early" in out
+    history = pd.read_csv(directory / "history.csv")
+    rates = history["learning_rate"][history["stage"] == "finetune"].to_numpy()
+    assert len(rates) < 9 and rates[-1] < rates[0]
+
+
+@pytest.mark.fer2013
+def test_real_faces_from_every_precision_and_optimizer(small_real, tiny_experiment, tmp_path, capsys):
+    for index, settings in enumerate((
+        ("precision=mixed_bfloat16", "stages.finetune.optimizer=sgd", "split=stratified",
+         "feed=device"),
+        ("precision=mixed_float16", "class_weight=effective_number(0.99)", "drop_leaks=true"),
+    )):
+        directory = tmp_path / str(index)
+        flags = [part for setting in settings for part in ("--set", setting)]
+        status, _, error = call(capsys, tiny_experiment, "--data", small_real, "--run-dir",
+                                directory, "--verbose", "0", *flags)
+        assert status == 0, error
+        model = runs.load_model(directory / "model.keras")
+        assert {layer.dtype_policy.name for layer in model.layers} == {"float32"}
+        summary, out = evaluate.evaluate(directory)
+        assert summary["split"] == "PrivateTest" and summary["n"] == 140
+        assert out == directory / "private"
+
+
+def test_trains_without_tensorflow_on_jax_and_tensorflow_agrees(tiny_experiment, small_drawn,
+                                                                tmp_path):
+    """KERAS_BACKEND=jax with every import of tensorflow refused; then TensorFlow opens the model."""
+    pytest.importorskip("jax")
+    directory = tmp_path / "run"
+    code = """
+import sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("tensorflow", "keras_cv"):
+            raise ImportError(name + " is blocked")
+sys.meta_path.insert(0, Blocked())
+from insideout_tf import evaluate, train
+train.main(sys.argv[1:])
+run = sys.argv[sys.argv.index("--run-dir") + 1]
+evaluate.main([run, "--split", "private"])
+evaluate.main([run, "--split", "private", "--tta", "ten-crop"])
+assert "tensorflow" not in sys.modules
+"""
+    run_python(code, tiny_experiment, "--data", small_drawn, "--run-dir", directory, "--verbose",
+               "0", env={"KERAS_BACKEND": "jax"})
+    environment = json.loads((directory / "environment.json").read_text())
+    assert environment["backend"] == "jax"
+    with np.load(directory / "private/predictions.npz") as saved:
+        by_jax = saved["probabilities"].astype(np.float32)
+    evaluate.evaluate(directory, out=tmp_path / "again")
+    with np.load(tmp_path / "again/predictions.npz") as saved:
+        by_tensorflow = saved["probabilities"].astype(np.float32)
+    assert np.abs(by_jax - by_tensorflow).max() < 1e-3  # one step of float16 below 1
