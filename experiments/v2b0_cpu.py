@@ -1,3 +1,20 @@
+"""EfficientNetV2-B0 with ImageNet weights at 64, then 80 px, for a machine without a GPU.
+
+    python -m insideout_tf.train experiments/v2b0_cpu.py --data PATH/TO/fer2013.csv
+    python -m insideout_tf.evaluate runs/v2b0_cpu --split private
+
+No paper's recipe. The idea: FER2013 has 48×48 pixels, so a small network at a small size gets
+most of what there is. The head learns for one epoch, then everything for twelve at 64 px, then a
+few more at 80 px with a low rate: training small and finishing large costs less than training
+large throughout (progressive learning, Tan & Le 2021, section 4; FixRes, Touvron et al. 2019).
+Label smoothing, light augmentation with erasing, no class weights, weights averaged over steps,
+the best epoch by accuracy on PublicTest.
+
+`--set weights=PATH` takes the ImageNet weights from a file where Keras cannot download them.
+
+Measured: see README.md beside this file.
+"""
+
 from insideout_tf.config import Augmentation, Experiment, Stage
 
 
@@ -15,12 +32,37 @@ def get_config():
         ema_decay=0.998,
         monitor="val_accuracy",
         augmentation=Augmentation(
-            flip=True, rotation_degrees=15.0, zoom=(0.85, 1.15), shift=0.08,
-            brightness=0.1, contrast=0.2, erasing_probability=0.25, erasing_area=(0.02, 0.15),
+            flip=True,
+            rotation_degrees=15.0,
+            zoom=(0.85, 1.15),
+            shift=0.08,
+            brightness=0.1,
+            contrast=0.2,
+            erasing_probability=0.25,
+            erasing_area=(0.02, 0.15),
         ),
         stages=(
             Stage("head", epochs=1, learning_rate=2e-3, unfreeze_from=None, batch_norm="frozen"),
-            Stage("finetune", epochs=12, learning_rate=1e-3, unfreeze_from="all",
-                  weight_decay=1e-2, clip_norm=1.0, schedule="cosine", warmup_epochs=0.5),
+            Stage(
+                "finetune",
+                epochs=12,
+                learning_rate=1e-3,
+                unfreeze_from="all",
+                weight_decay=1e-2,
+                clip_norm=1.0,
+                schedule="cosine",
+                warmup_epochs=0.5,
+            ),
+            Stage(
+                "larger",
+                epochs=4,
+                learning_rate=3e-4,
+                unfreeze_from="all",
+                image_size=80,
+                weight_decay=1e-2,
+                clip_norm=1.0,
+                schedule="cosine",
+                warmup_epochs=0.25,
+            ),
         ),
     )

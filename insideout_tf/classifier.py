@@ -9,15 +9,17 @@ from insideout_tf.emotions import EMOTIONS
 from insideout_tf.errors import UserError
 
 
-def create_delivered(experiment):
+def create_delivered(experiment, size=None):
     """Builds the model that is saved and served: float32 `[b, 48, 48, 1]` 0..255 → `[b, 7]`.
+
+    size: pixels inside, if not the experiment's; weights fit models of every size.
 
     Resize, channel replication and normalisation are inside; every layer is a built-in Keras one
     in one flat graph, all float32. The output is probabilities in the order of `EMOTIONS`.
     """
     side = images.FACE_SIDE
     pixels = keras.Input((side, side, 1), name="pixels", dtype="float32")
-    size = experiment.image_size
+    size = size or experiment.image_size
     x = layers.Resizing(size, size, interpolation="bilinear", name="resize")(pixels)
     x = layers.Concatenate(name="replicate")([x, x, x])
     x = backbones.build(experiment.backbone, experiment.weights, x).output
@@ -80,7 +82,7 @@ class TrainingModel(keras.Model):
         super().__init__(name="training", dtype="float32")
         self.core = keras.Model(model.get_layer("resize").output, model.get_layer("logits").output)
         self.augmentation = experiment.augmentation
-        self.image_size = experiment.image_size
+        self.image_size = model.get_layer("resize").height
         self.ema_decay = experiment.ema_decay
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.accuracy = keras.metrics.Mean(name="accuracy")

@@ -74,6 +74,7 @@ class Stage:
     epochs: int
     learning_rate: float
     unfreeze_from: str | None = "all"  # None: the head alone; "all"; or a block of the backbone
+    image_size: int | None = None  # None: the experiment's; smaller ones early save time
     batch_norm: str = "train"  # "train", or "frozen": inference mode, statistics and scale fixed
     optimizer: str = "adamw"  # "adamw" (Loshchilov & Hutter 2019), "adam", "sgd" (Nesterov)
     weight_decay: float = 0.0  # decoupled; skips biases and normalisation
@@ -96,6 +97,8 @@ class Stage:
         _one_of(where + "optimizer", self.optimizer, ("adamw", "adam", "sgd"))
         _one_of(where + "schedule", self.schedule, ("constant", "cosine", "plateau"))
         _one_of(where + "batch_norm", self.batch_norm, ("train", "frozen"))
+        if self.image_size is not None:
+            _in_range(where + "image_size", self.image_size, 32, 1024)
         _in_range(where + "weight_decay", self.weight_decay, 0, 1)
         _in_range(where + "momentum", self.momentum, 0, 1)
         _in_range(where + "final_fraction", self.final_fraction, 0, 1)

@@ -212,7 +212,7 @@ def describe(experiment, model):
     if init not in ("imagenet", "none"):
         init = f"file {pathlib.Path(init).name}"
     return {"experiment": experiment.name, "backbone": experiment.backbone,
-            "image_size": experiment.image_size, "parameters": model.count_params(),
+            "image_size": model.get_layer("resize").height, "parameters": model.count_params(),
             "init": "random" if init == "none" else init, "seed": experiment.seed}
 
 

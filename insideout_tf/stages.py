@@ -20,53 +20,73 @@ NAN_CHECK_STEPS = 25  # on an accelerator, where each look at the loss waits for
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """What a run works on. `model` trains; `delivered` is its float32 twin that is judged."""
+    """What a run works on."""
 
     experiment: config.Experiment
     directory: pathlib.Path
     faces: Faces
     split: Split
     arrays: dict[str, np.ndarray]
-    model: keras.Model
-    delivered: keras.Model
+    precision: str
     verbose: int
+
+
+def create_models(job, stage):
+    """Returns (the model of a stage, its float32 twin that is judged and delivered).
+
+    Seeded afresh, so that a resumed stage starts as it would have without the interruption.
+    """
+    keras.utils.set_random_seed(job.experiment.seed)
+    delivered = classifier.create_delivered(job.experiment, stage.image_size)
+    return classifier.clone_for_training(delivered, job.precision), delivered
 
 
 def run_all(job, progress=None, saved=None):
     """Runs every stage that `progress` and the `saved` arrays of a checkpoint leave to do.
 
-    Returns (progress, arrays of the best epoch's weights). `progress["history"]` has one row an
-    epoch. Each stage starts from the best weights so far.
+    Returns (progress, the delivered model with the best epoch's weights). `progress["history"]`
+    has one row an epoch. Each stage starts from the best weights so far.
     """
-    progress = progress or {"stage": 0, "epoch": 0, "history": [], "best": None, "best_epoch": None}
-    best_weights = [saved[f"best_{i}"] for i in range(len(job.model.weights))] if saved else None
-    for index in range(progress["stage"], len(job.experiment.stages)):
+    progress = progress or {"stage": 0, "epoch": 0, "history": [], "best": None}
+    best_weights = None
+    if saved:
+        best_weights = [saved[f"best_{i}"] for i in range(len(saved)) if f"best_{i}" in saved]
+    stages = job.experiment.stages
+    for index in range(progress["stage"], len(stages)):
+        model, delivered = create_models(job, stages[index])
         if best_weights is not None:
-            job.model.set_weights(best_weights)
-        best_weights = run_one(job, index, progress, saved, best_weights)
+            model.set_weights(best_weights)
+        best_weights = run_one(job, index, model, delivered, progress, saved, best_weights)
         progress.update(stage=index + 1, epoch=0)
         saved = None
-    return progress, best_weights
+    if _size(job, stages[progress["best_stage"]]) != _size(job, stages[-1]):
+        _, delivered = create_models(job, stages[progress["best_stage"]])
+    delivered.set_weights(best_weights)
+    return progress, delivered
 
 
-def run_one(job, index, progress, saved, best_weights):
+def _size(job, stage):
+    return stage.image_size or job.experiment.image_size
+
+
+def run_one(job, index, model, delivered, progress, saved, best_weights):
     """Runs one stage from `progress["epoch"]`, which it updates; returns the best weights so far."""
     experiment, stage = job.experiment, job.experiment.stages[index]
-    classifier.freeze(job.model, stage, experiment.backbone)
+    classifier.freeze(model, stage, experiment.backbone)
     on_cpu = devices.accelerator() == "cpu"
     resident = experiment.feed == "device" or (
         experiment.feed == "auto" and not on_cpu and not experiment.augmentation.keras_cv)
-    step_model = classifier.TrainingModel(job.model, experiment, experiment.seed + 1000 * (index + 1),
+    step_model = classifier.TrainingModel(model, experiment, experiment.seed + 1000 * (index + 1),
                                           job.arrays if resident else None)
     steps = batches.steps_per_epoch(len(job.split.training), experiment.batch_size)
-    half = any(layer.dtype_policy.name == "mixed_float16" for layer in job.model.layers)
-    optimizer = optimizers.create(stage, steps, step_model.trainable_variables, scale_loss=half)
+    optimizer = optimizers.create(stage, steps, step_model.trainable_variables,
+                                  scale_loss=job.precision == "mixed_float16")
     jit = {"on": True, "off": False, "auto": not on_cpu}[experiment.jit_compile]
     step_model.compile(optimizer=optimizer, jit_compile=jit, auto_scale_loss=False)
     # The resident data set is not state: it follows from the experiment.
     data = {id(variable) for variable in (step_model.resident or {}).values()}
     state = [variable for variable in (*step_model.non_trainable_variables, *optimizer.variables,
-                                       *job.model.trainable_variables) if id(variable) not in data]
+                                       *model.trainable_variables) if id(variable) not in data]
     if saved:
         for position, variable in enumerate(state):
             variable.assign(saved[f"state_{position}"])
@@ -86,7 +106,7 @@ def run_one(job, index, progress, saved, best_weights):
             callbacks=[_OneEpoch(), _StopOnNaN(stage, epoch, 1 if on_cpu else NAN_CHECK_STEPS)],
         ).history
         trained = time.perf_counter()
-        weights = averaging.delivered_weights(step_model, job.model, batches.epoch_batches(
+        weights = averaging.delivered_weights(step_model, model, batches.epoch_batches(
             job.arrays, experiment, index, epoch + stage.epochs, resident,
             steps=averaging.REESTIMATION_BATCHES))
         row = {
@@ -95,7 +115,7 @@ def run_one(job, index, progress, saved, best_weights):
             "learning_rate": optimizers.learning_rate(optimizer),
             "loss": fitted["loss"][0],
             "accuracy": fitted["accuracy"][0],
-            **judge_epoch(job, weights),
+            **judge_epoch(job, delivered, weights),
             "images_per_second": steps * experiment.batch_size / (trained - started),
         }
         row["seconds"] = time.perf_counter() - started
@@ -103,6 +123,7 @@ def run_one(job, index, progress, saved, best_weights):
         progress["epoch"] = epoch + 1
         if better := _note_progress(progress, row, stage, experiment.monitor, optimizer):
             best_weights = weights
+            progress["best_stage"] = index
         if job.verbose:
             print(_line(row, stage, epoch, better), flush=True)
         runs.write_history(job.directory / runs.HISTORY, progress["history"])
@@ -114,15 +135,15 @@ def run_one(job, index, progress, saved, best_weights):
     return best_weights
 
 
-def judge_epoch(job, weights):
+def judge_epoch(job, delivered, weights):
     """Returns the scores of `weights` on the validation split and on some training faces, clean."""
-    job.delivered.set_weights(weights)
+    delivered.set_weights(weights)
     training = np.random.default_rng(job.experiment.seed).permutation(job.split.training)
     seen = np.sort(training[:PROBE_FACES])
-    known = classifier.predict_probabilities(job.delivered, job.faces.pixels[seen])
+    known = classifier.predict_probabilities(delivered, job.faces.pixels[seen])
     clean = float((known.argmax(1) == job.faces.labels[seen]).mean())
     labels = job.faces.labels[job.split.validation]
-    found = classifier.predict_probabilities(job.delivered, job.faces.pixels[job.split.validation])
+    found = classifier.predict_probabilities(delivered, job.faces.pixels[job.split.validation])
     confusion = metrics.confusion_matrix(labels, found.argmax(1))
     accuracy = float(metrics.accuracy(confusion))
     return {

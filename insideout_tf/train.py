@@ -78,16 +78,12 @@ def train(experiment, directory, resume=False, overwrite=False, dry_run=False, v
     split = splits.make(faces, experiment.split, experiment.validation_fraction, experiment.seed,
                         experiment.drop_leaks)
     devices.prepare_backend()
-    import keras
+    from insideout_tf import batches, stages
 
-    from insideout_tf import batches, classifier, stages
-
-    batches.steps_per_epoch(len(split.training), experiment.batch_size)
-    keras.utils.set_random_seed(experiment.seed)
+    arrays = batches.training_arrays(faces, split.training, experiment)
     precision = devices.resolve_precision(experiment.precision)
-    delivered = classifier.create_delivered(experiment)
-    model = classifier.clone_for_training(delivered, precision)
-    print(plan(experiment, faces, split, model, precision), flush=True)
+    job = stages.Job(experiment, directory, faces, split, arrays, precision, verbose)
+    print(plan(job), flush=True)
     if dry_run:
         return None
 
@@ -98,32 +94,28 @@ def train(experiment, directory, resume=False, overwrite=False, dry_run=False, v
             **runs.environment(), "precision": precision, "data_source": faces.source,
             "data_identified": faces.identified, "data_digest": faces.digest,
         })
-    job = stages.Job(experiment, directory, faces, split,
-                     batches.training_arrays(faces, split.training, experiment), model, delivered,
-                     verbose)
-    progress, best_weights = stages.run_all(job, *runs.load_checkpoint(directory))
+    progress, model = stages.run_all(job, *runs.load_checkpoint(directory))
 
-    delivered.set_weights(best_weights)
-    runs.save_model(delivered, directory / runs.MODEL)
-    metrics = judge(job, progress)
+    runs.save_model(model, directory / runs.MODEL)
+    metrics = judge(job, model, progress)
     (directory / runs.CHECKPOINT).unlink(missing_ok=True)
     print(report(directory, metrics))
     return metrics
 
 
-def judge(job, progress):
+def judge(job, model, progress):
     """Writes metrics.json, predictions.npz and the plots of the validation split; returns metrics."""
     from insideout_tf import classifier, metrics, plots
 
     rows = job.split.validation
-    probabilities = classifier.predict_probabilities(job.delivered, job.faces.pixels[rows])
+    probabilities = classifier.predict_probabilities(model, job.faces.pixels[rows])
     probabilities = probabilities.astype(np.float16)  # the figures follow from the file
     labels = job.faces.labels[rows]
     name = "drawn" if job.faces.source == "drawn" else job.split.validation_name
     summary = {
         "split": name,
         **metrics.summarize(probabilities, labels),
-        **runs.describe(job.experiment, job.delivered),
+        **runs.describe(job.experiment, model),
         "tta": "none",
         "selected_on": name,
         "best_epoch": progress["best_epoch"],
@@ -137,14 +129,13 @@ def judge(job, progress):
     return summary
 
 
-def plan(experiment, faces, split, model, precision):
+def plan(job):
     """Returns the plan as text: data, batches, parameters trainable by stage, memory."""
-    from insideout_tf import batches, classifier
+    from insideout_tf import batches, classifier, stages
 
+    experiment, faces, split = job.experiment, job.faces, job.split
     steps = batches.steps_per_epoch(len(split.training), experiment.batch_size)
     lines = [
-        f"{experiment.name}: {experiment.backbone} at {experiment.image_size} px, "
-        f"{model.count_params():,} parameters, weights {experiment.weights}, {precision}",
         f"  data      {faces.source}" + (f" ({faces.identified})" if faces.identified else ""),
         f"  training  {len(split.training):,} faces"
         + (f" ({split.leaks_dropped} leaks dropped)" if experiment.drop_leaks else "")
@@ -152,20 +143,26 @@ def plan(experiment, faces, split, model, precision):
         f"  selection {len(split.validation):,} faces ({split.validation_name}), best "
         f"{experiment.monitor}",
     ]
+    largest = max(experiment.stages, key=lambda stage: stage.image_size or experiment.image_size)
+    model, _ = stages.create_models(job, largest)
     widest = 0
     for stage in experiment.stages:
         classifier.freeze(model, stage, experiment.backbone)
         trainable = sum(math.prod(variable.shape) for variable in model.trainable_variables)
         widest = max(widest, trainable)
-        lines.append(f"  stage {stage.name}: {stage.epochs} epochs, {trainable:,} trainable "
+        lines.append(f"  stage {stage.name}: {stage.epochs} epochs at "
+                     f"{stage.image_size or experiment.image_size} px, {trainable:,} trainable "
                      f"parameters, {stage.optimizer} {stage.learning_rate:g}, {stage.schedule}")
+    # Weights twice, gradients, two moments and the average; activations forward and backward.
     outputs = sum(math.prod(layer.output.shape[1:]) for layer in model.layers)
-    width = 4 if precision == "float32" else 2
+    width = 4 if job.precision == "float32" else 2
     memory = (4 * (2 * model.count_params() + 4 * widest)
               + outputs * experiment.batch_size * width * 2)
-    lines.append(f"  memory    about {memory / 2**30:.1f} GiB for weights, optimizer and "
+    lines.append(f"  memory    about {memory / 2**20:,.0f} MiB for weights, optimizer and "
                  "activations (estimate)")
-    return "\n".join(lines)
+    return "\n".join([
+        f"{experiment.name}: {experiment.backbone}, {model.count_params():,} parameters, weights "
+        f"{experiment.weights}, {job.precision}", *lines])
 
 
 def report(directory, metrics):

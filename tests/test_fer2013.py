@@ -3,7 +3,9 @@
 import io
 import shutil
 import struct
+import sys
 import tarfile
+import types
 import zipfile
 
 import numpy as np
@@ -335,5 +337,18 @@ def test_bad_npz(tmp_path):
     assert "looks damaged" in message(path)
 
 
-def test_kaggle_names(monkeypatch):
+def test_kaggle_download(monkeypatch, tree):
     assert "kaggle:OWNER/DATASET" in message("kaggle:nothing")
+    asked = []
+    fake = types.ModuleType("kagglehub")
+    fake.dataset_download = lambda name: asked.append(name) or str(tree)
+    monkeypatch.setitem(sys.modules, "kagglehub", fake)
+    assert len(fer2013.read("kaggle:msambare/fer2013")) == 8 and asked == ["msambare/fer2013"]
+
+    def fail(name):
+        raise ConnectionError("no network\nmore")
+
+    fake.dataset_download = fail
+    assert "Check the name, the network" in message("kaggle:msambare/fer2013")
+    monkeypatch.setitem(sys.modules, "kagglehub", None)
+    assert "pip install kagglehub" in message("kaggle:msambare/fer2013")

@@ -158,7 +158,7 @@ def test_dry_run_prints_the_plan_and_writes_nothing(capsys, tiny_experiment, sma
     status, out, _ = call(capsys, tiny_experiment, "--data", small_drawn, "--run-dir",
                           tmp_path / "x", "--dry-run")
     assert status == 0 and not (tmp_path / "x").exists()
-    assert "8 steps of 35 an epoch" in out and "stage head: 1 epochs, 903 trainable" in out
+    assert "8 steps of 35 an epoch" in out and "stage head: 1 epochs at 32 px, 903 trainable" in out
     assert "selection 70 faces (PublicTest)" in out and "memory" in out
 
 
@@ -271,3 +271,31 @@ assert "tensorflow" not in sys.modules
     with np.load(tmp_path / "again/predictions.npz") as saved:
         by_tensorflow = saved["probabilities"].astype(np.float32)
     assert np.abs(by_jax - by_tensorflow).max() < 1e-3  # one step of float16 below 1
+
+
+def test_stages_of_different_sizes_and_a_kill_between_them(tiny_experiment, small_drawn, tmp_path,
+                                                           monkeypatch):
+    """A stage may see larger images; a run stopped between stages goes on to the same weights."""
+    from insideout_tf import config, stages
+
+    experiment = config.override(config.load(tiny_experiment), [
+        f"data={small_drawn}", "stages.head.image_size=40", "stages.finetune.image_size=48",
+        "stages.finetune.epochs=1", "monitor=val_loss"])
+    train.train(experiment, tmp_path / "whole", verbose=0)
+    run_one = stages.run_one
+
+    def only_the_first(job, index, *rest):
+        if index == 1:
+            raise KeyboardInterrupt
+        return run_one(job, index, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stages, "run_one", only_the_first)
+        with pytest.raises(KeyboardInterrupt):
+            train.train(experiment, tmp_path / "cut", verbose=0)
+    train.train(experiment, tmp_path / "cut", resume=True, verbose=0)
+    one, two = (runs.load_model(tmp_path / name / "model.keras") for name in ("whole", "cut"))
+    assert all(np.array_equal(a, b) for a, b in zip(one.get_weights(), two.get_weights()))
+    summary = json.loads((tmp_path / "whole/metrics.json").read_text())
+    assert summary["image_size"] == one.get_layer("resize").height
+    assert summary["image_size"] == (40 if summary["best_epoch"] == 1 else 48)

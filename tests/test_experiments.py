@@ -1,0 +1,44 @@
+"""Every experiment loads, round-trips, is named after its file and plans on its backbone."""
+
+import json
+
+import pytest
+from conftest import ROOT
+
+from insideout_tf import backbones, config
+
+FILES = sorted((ROOT / "experiments").glob("*.py"))
+
+
+def test_the_promised_experiments_are_there():
+    assert {"quickstart", "insideout_v2s", "effnet_b2", "v2b0_cpu"} <= {f.stem for f in FILES}
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_loads_and_round_trips(file):
+    experiment = config.load(file)
+    assert experiment.name == file.stem
+    assert config.from_dict(json.loads(json.dumps(config.to_dict(experiment)))) == experiment
+    blocks = backbones.get(experiment.backbone).blocks
+    for stage in experiment.stages:
+        assert stage.unfreeze_from in (None, "all", *blocks)
+    assert "python -m insideout_tf.train" in file.read_text()
+
+
+def test_second_paper_as_published():
+    experiment = config.load(ROOT / "experiments/effnet_b2.py")
+    warmup, finetune = experiment.stages
+    assert (experiment.backbone, experiment.weights) == ("EfficientNetB2", "imagenet")
+    assert (experiment.split, experiment.validation_fraction) == ("stratified", 0.125)
+    assert (experiment.label_smoothing, experiment.dropout) == (0.06, 0.5)
+    assert experiment.class_weight.startswith("clipped") and experiment.precision == "auto"
+    assert (warmup.epochs, warmup.optimizer, warmup.learning_rate, warmup.unfreeze_from) == (
+        3, "adam", 1e-3, None)
+    assert (finetune.epochs, finetune.optimizer, finetune.learning_rate, finetune.weight_decay,
+            finetune.batch_norm) == (7, "adamw", 3e-5, 1e-4, "frozen")
+
+
+def test_quickstart_needs_no_file_outside_the_package():
+    from insideout_tf import quickstart
+
+    assert config.load(ROOT / "experiments/quickstart.py") == quickstart.get_config()

@@ -1,0 +1,51 @@
+"""Files of a run are whole or absent; checkpoints keep every bit."""
+
+import numpy as np
+import pytest
+
+from insideout_tf import runs
+from insideout_tf.errors import UserError
+
+
+def test_replacing_keeps_the_old_file_when_writing_fails(tmp_path):
+    path = tmp_path / "a.json"
+    runs.write_json(path, {"x": 1})
+    with pytest.raises(TypeError):
+        runs.write_json(path, {"x": object()})
+    with pytest.raises(RuntimeError):
+        with runs.replacing(path) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError
+    assert runs.read_json(path) == {"x": 1}
+    assert [child.name for child in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_checkpoint_round_trip_and_damage(tmp_path):
+    assert runs.load_checkpoint(tmp_path) == (None, {})
+    progress = {"stage": 1, "best": -0.1234567890123456789, "history": [{"loss": 1e-30}]}
+    arrays = {"a": np.float32([1.5, np.nan]), "b": np.arange(3, dtype=np.uint32)}
+    runs.save_checkpoint(tmp_path, progress, arrays)
+    again, loaded = runs.load_checkpoint(tmp_path)
+    assert again == progress
+    for name in arrays:
+        assert loaded[name].dtype == arrays[name].dtype
+        assert np.array_equal(loaded[name], arrays[name], equal_nan=name == "a")
+    path = tmp_path / runs.CHECKPOINT
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(UserError, match="expected a whole checkpoint"):
+        runs.load_checkpoint(tmp_path)
+
+
+def test_read_json_errors(tmp_path):
+    with pytest.raises(UserError, match="nothing there"):
+        runs.read_json(tmp_path / "a.json")
+    (tmp_path / "a.json").write_text("{")
+    with pytest.raises(UserError, match="expected JSON"):
+        runs.read_json(tmp_path / "a.json")
+
+
+def test_a_folder_that_is_no_run_is_left_alone(tmp_path):
+    (tmp_path / "thesis.txt").write_text("precious")
+    with pytest.raises(UserError, match="a run directory or an empty one"):
+        runs.check(tmp_path, None, resume=False, overwrite=True)
+    assert (tmp_path / "thesis.txt").exists()
