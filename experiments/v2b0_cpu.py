@@ -5,7 +5,7 @@
 
 No paper's recipe. The idea: FER2013 has 48×48 pixels, so a small network at a small size gets
 most of what there is. The head learns for one epoch, then everything for twelve at 64 px, then a
-few more at 80 px with a low rate: training small and finishing large costs less than training
+few more at 80 px: training small and finishing large costs less than training
 large throughout (progressive learning, Tan & Le 2021, section 4; FixRes, Touvron et al. 2019).
 Label smoothing, light augmentation with erasing, no class weights, weights averaged over steps,
 the best epoch by accuracy on PublicTest.
@@ -55,8 +55,8 @@ def get_config():
             ),
             Stage(
                 "larger",
-                epochs=4,
-                learning_rate=3e-4,
+                epochs=5,
+                learning_rate=5e-4,
                 unfreeze_from="all",
                 image_size=80,
                 weight_decay=1e-2,

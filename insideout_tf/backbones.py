@@ -40,12 +40,12 @@ def _application(name):
 def _tiny(weights, input_tensor):
     """A five-layer convolutional network for the quickstart and for tests; trains in seconds."""
     x = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="rescaling")(input_tensor)
-    for block, filters in enumerate((16, 32, 64, 96), start=1):
+    for block, filters in enumerate((16, 32, 48, 64), start=1):
         x = keras.layers.Conv2D(filters, 3, strides=2 if block < 4 else 1, padding="same",
                                 use_bias=False, name=f"block{block}_conv")(x)
         x = keras.layers.BatchNormalization(momentum=0.9, name=f"block{block}_bn")(x)
         x = keras.layers.Activation("swish", name=f"block{block}_activation")(x)
-    x = keras.layers.Conv2D(128, 1, use_bias=False, name="top_conv")(x)
+    x = keras.layers.Conv2D(96, 1, use_bias=False, name="top_conv")(x)
     x = keras.layers.BatchNormalization(momentum=0.9, name="top_bn")(x)
     x = keras.layers.Activation("swish", name="top_activation")(x)
     model = keras.Model(keras.utils.get_source_inputs(input_tensor), x, name="tiny")
@@ -67,7 +67,7 @@ BACKBONES = {
     "EfficientNetV2B3": Backbone(_application("EfficientNetV2B3"), 300, _V2_BLOCKS, 12_930_622, _V2),
     "EfficientNetB0": Backbone(_application("EfficientNetB0"), 224, _V1_BLOCKS, 4_049_571, _V1),
     "EfficientNetB2": Backbone(_application("EfficientNetB2"), 260, _V1_BLOCKS, 7_768_569, _V1),
-    "tiny": Backbone(_tiny, 48, ("block1", "block2", "block3", "block4", "top"), 92_400,
+    "tiny": Backbone(_tiny, 48, ("block1", "block2", "block3", "block4", "top"), 53_680,
                      "this package: for the quickstart and for tests", imagenet=False),
 }
 

@@ -35,7 +35,7 @@ STYLES = 12  # ways to draw; every third is kept for the evaluation faces
 TRAINING_IDENTITIES, TEST_IDENTITIES = 400, 120
 
 
-def faces(training=4200, public=700, private=700, seed=0):
+def faces(training=3600, public=600, private=600, seed=0):
     """Returns drawn `Faces`; identities and styles of the three parts do not overlap."""
     parts, labels, usage = [], [], []
     for use, count in ((TRAINING, training), (PUBLIC_TEST, public), (PRIVATE_TEST, private)):
@@ -78,7 +78,7 @@ def _unit_strengths(labels, random):
     table = np.array([[EMOTION_UNITS[name].get(unit, 0.0) for unit in ACTION_UNITS]
                       for name in EMOTIONS], np.float32)
     count = len(labels)
-    strength = random.uniform(0.6, 1.0, (count, 1)) * random.uniform(0.75, 1.15,
+    strength = random.uniform(0.72, 1.0, (count, 1)) * random.uniform(0.8, 1.15,
                                                                      (count, len(ACTION_UNITS)))
     stray = random.uniform(0, 0.15, (count, len(ACTION_UNITS)))
     units = np.clip(table[labels] * strength + stray, 0, 1.1).astype(np.float32)

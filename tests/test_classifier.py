@@ -141,6 +141,29 @@ def test_resident_data_trains_to_the_same_weights():
         assert np.allclose(a, b, atol=1e-6)
 
 
+@pytest.mark.parametrize("resident", [False, True])
+def test_whole_step_compiles_under_xla(resident):
+    """Augmentation, dropout, averages, decay and clipping in one step with jit_compile=True."""
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("TensorFlow's own compiler")
+    from insideout_tf import optimizers
+
+    augmentation = Augmentation(flip=True, rotation_degrees=10.0, zoom=(0.9, 1.1), shift=0.1,
+                                brightness=0.1, contrast=0.1, erasing_probability=0.3,
+                                mixup_alpha=0.2, cutmix_alpha=1.0)
+    stage = dataclasses.replace(STAGE, weight_decay=1e-2, clip_norm=1.0, schedule="cosine")
+    experiment = dataclasses.replace(TINY, augmentation=augmentation, ema_decay=0.9, dropout=0.5,
+                                     hidden_units=16, stages=(stage,))
+    model, step = make_step(experiment, arrays() if resident else None)
+    step.compile(optimizer=optimizers.create(stage, 5, step.trainable_variables, False),
+                 jit_compile=True, auto_scale_loss=False)
+    before = model.get_weights()
+    history = step.fit(batches.epoch_batches(arrays(), experiment, 0, 0, resident), verbose=0,
+                       shuffle=False).history
+    assert np.isfinite(history["loss"][0])
+    assert any(not np.array_equal(a, b) for a, b in zip(before, model.get_weights()))
+
+
 def test_loss_is_the_weighted_mean():
     model, step = make_step(dataclasses.replace(TINY, dropout=0.0))
     classifier.freeze(model, dataclasses.replace(STAGE, batch_norm="frozen"), "tiny")

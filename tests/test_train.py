@@ -158,7 +158,7 @@ def test_dry_run_prints_the_plan_and_writes_nothing(capsys, tiny_experiment, sma
     status, out, _ = call(capsys, tiny_experiment, "--data", small_drawn, "--run-dir",
                           tmp_path / "x", "--dry-run")
     assert status == 0 and not (tmp_path / "x").exists()
-    assert "8 steps of 35 an epoch" in out and "stage head: 1 epochs at 32 px, 903 trainable" in out
+    assert "8 steps of 35 an epoch" in out and "stage head: 1 epochs at 32 px, 679 trainable" in out
     assert "selection 70 faces (PublicTest)" in out and "memory" in out
 
 
@@ -167,7 +167,7 @@ def test_dry_run_prints_the_plan_and_writes_nothing(capsys, tiny_experiment, sma
     (["--data", "none.csv"], "none.csv: expected a file or folder that exists"),
     (["--set", "batchsize=3"], "Did you mean 'batch_size'?"),
     (["--set", "batch_size=100000"], "batch_size: expected a number from 1 to 65536"),
-    (["--set", "batch_size=5000"], "batch_size: expected at most the 4200 training faces"),
+    (["--set", "batch_size=5000"], "batch_size: expected at most the 3600 training faces"),
     (["--set", "backbone=ResNet"], "backbone: expected one of"),
     (["--set", "stages.head.unfreeze_from=block9"], "unfreeze_from expects None, 'all' or a block"),
     (["--resume"], "expected an interrupted run to resume"),
@@ -195,6 +195,18 @@ def test_experiment_file_errors_name_the_line(capsys, tmp_path):
         path.write_text(text)
         status, _, error = call(capsys, path)
         assert status == 2 and expected in error and str(path) in error, error
+
+
+def test_quickstart_passes_90_percent_and_says_what_it_is(tmp_path):
+    """README's first command, to the end, in a fresh process."""
+    done = subprocess.run([sys.executable, "-m", "insideout_tf.train", "--run-dir",
+                           str(tmp_path / "quickstart")], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((tmp_path / "quickstart/metrics.json").read_text())
+    assert summary["split"] == summary["selected_on"] == "drawn" and summary["accuracy"] > 0.9
+    assert "drawn faces, not FER2013" in done.stdout
+    assert "--data PATH/TO/fer2013.csv" in done.stdout and "model.keras" in done.stdout
+    assert not done.stderr.strip(), done.stderr
 
 
 def test_nan_stops_the_run_naming_the_step(capsys, tiny_experiment, small_drawn, tmp_path):
