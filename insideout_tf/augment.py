@@ -126,7 +126,9 @@ def mix(images, labels, weights, settings, draws):
         return images, labels, weights
     chosen = draws[0] < settings.mix_probability
     cut = draws[0] < settings.mix_probability * (0.5 if mixup and cutmix else float(cutmix))
-    keep_mixup = _beta_quantile(draws[1], settings.mixup_alpha) if mixup else ops.ones_like(draws[1])
+    keep_mixup = (
+        _beta_quantile(draws[1], settings.mixup_alpha) if mixup else ops.ones_like(draws[1])
+    )
     size = images.shape[1]
     if cutmix:
         side = ops.sqrt(1.0 - _beta_quantile(draws[1], settings.cutmix_alpha))
@@ -149,9 +151,11 @@ def keras_cv_layer(name):
     try:
         import keras_cv
     except ImportError:
-        raise config.UserError(f"augmentation.keras_cv: expected the package keras-cv for "
-                               f"{name!r}. Install it with `pip install keras-cv`, or leave the "
-                               "field empty. Received: no such package") from None
+        raise config.UserError(
+            f"augmentation.keras_cv: expected the package keras-cv for "
+            f"{name!r}. Install it with `pip install keras-cv`, or leave the "
+            "field empty. Received: no such package"
+        ) from None
     ranged = {
         "RandAugment": {"value_range": (0, 255)},
         "AugMix": {"value_range": (0, 255)},
@@ -164,8 +168,10 @@ def keras_cv_layer(name):
         "Solarization": {"value_range": (0, 255)},
     }
     if name not in ranged:
-        raise config.UserError(f"augmentation.keras_cv: expected one of {', '.join(ranged)}. "
-                               f"(Mixing is mixup_alpha and cutmix_alpha.) Received: {name!r}")
+        raise config.UserError(
+            f"augmentation.keras_cv: expected one of {', '.join(ranged)}. "
+            f"(Mixing is mixup_alpha and cutmix_alpha.) Received: {name!r}"
+        )
     return getattr(keras_cv.layers, name)(**ranged[name])
 
 

@@ -19,8 +19,11 @@ def delivered_weights(training_model, model, batches):
         return before
     for variable, average in zip(training_model.core.trainable_variables, training_model.averages):
         variable.assign(average.value)
-    adapting = [layer for layer in model.layers
-                if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable]
+    adapting = [
+        layer
+        for layer in model.layers
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
+    ]
     for layer in adapting:
         layer.moving_mean.assign(np.zeros(layer.moving_mean.shape, "float32"))
         layer.moving_variance.assign(np.zeros(layer.moving_variance.shape, "float32"))
@@ -70,6 +73,7 @@ def _training_forward(training_model):
             for variable, value in zip(training_model.non_trainable_variables, updated):
                 variable.assign(value)
     else:
+
         def forward(batch):
             training_model(batch, training=True, average=False)
 

@@ -41,8 +41,14 @@ def _tiny(weights, input_tensor):
     """A five-layer convolutional network for the quickstart and for tests; trains in seconds."""
     x = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="rescaling")(input_tensor)
     for block, filters in enumerate((16, 32, 48, 64), start=1):
-        x = keras.layers.Conv2D(filters, 3, strides=2 if block < 4 else 1, padding="same",
-                                use_bias=False, name=f"block{block}_conv")(x)
+        x = keras.layers.Conv2D(
+            filters,
+            3,
+            strides=2 if block < 4 else 1,
+            padding="same",
+            use_bias=False,
+            name=f"block{block}_conv",
+        )(x)
         x = keras.layers.BatchNormalization(momentum=0.9, name=f"block{block}_bn")(x)
         x = keras.layers.Activation("swish", name=f"block{block}_activation")(x)
     x = keras.layers.Conv2D(96, 1, use_bias=False, name="top_conv")(x)
@@ -64,19 +70,29 @@ BACKBONES = {
     "EfficientNetV2B0": Backbone(_application("EfficientNetV2B0"), 224, _V2_BLOCKS, 5_919_312, _V2),
     "EfficientNetV2B1": Backbone(_application("EfficientNetV2B1"), 240, _V2_BLOCKS, 6_931_124, _V2),
     "EfficientNetV2B2": Backbone(_application("EfficientNetV2B2"), 260, _V2_BLOCKS, 8_769_374, _V2),
-    "EfficientNetV2B3": Backbone(_application("EfficientNetV2B3"), 300, _V2_BLOCKS, 12_930_622, _V2),
+    "EfficientNetV2B3": Backbone(
+        _application("EfficientNetV2B3"), 300, _V2_BLOCKS, 12_930_622, _V2
+    ),
     "EfficientNetB0": Backbone(_application("EfficientNetB0"), 224, _V1_BLOCKS, 4_049_571, _V1),
     "EfficientNetB2": Backbone(_application("EfficientNetB2"), 260, _V1_BLOCKS, 7_768_569, _V1),
-    "tiny": Backbone(_tiny, 48, ("block1", "block2", "block3", "block4", "top"), 53_680,
-                     "this package: for the quickstart and for tests", imagenet=False),
+    "tiny": Backbone(
+        _tiny,
+        48,
+        ("block1", "block2", "block3", "block4", "top"),
+        53_680,
+        "this package: for the quickstart and for tests",
+        imagenet=False,
+    ),
 }
 
 
 def get(name):
     """Returns the `Backbone` of that name, or raises `UserError` with the valid names."""
     if name not in BACKBONES:
-        raise UserError(f"backbone: expected one of {', '.join(BACKBONES)}. Change it in the "
-                        f"experiment file or with --set. Received: {name!r}")
+        raise UserError(
+            f"backbone: expected one of {', '.join(BACKBONES)}. Change it in the "
+            f"experiment file or with --set. Received: {name!r}"
+        )
     return BACKBONES[name]
 
 
@@ -91,8 +107,10 @@ def build(name, weights, input_tensor):
         return backbone.build(None, input_tensor)
     if weights == "imagenet":
         if not backbone.imagenet:
-            raise UserError(f"weights: there are no ImageNet weights for {name!r}. Use --set "
-                            "weights=none. Received: 'imagenet'")
+            raise UserError(
+                f"weights: there are no ImageNet weights for {name!r}. Use --set "
+                "weights=none. Received: 'imagenet'"
+            )
         try:
             return backbone.build("imagenet", input_tensor)
         except Exception as error:  # Keras wraps each network failure in its own kind
@@ -104,18 +122,24 @@ def build(name, weights, input_tensor):
             ) from None
     path = os.path.expanduser(weights)
     if not os.path.isfile(path):
-        raise UserError(f"weights: expected 'imagenet', 'none' or the path of a .weights.h5 or .h5 "
-                        f"file. Change it with --set weights=... Received: {weights!r}, "
-                        "no such file")
+        raise UserError(
+            f"weights: expected 'imagenet', 'none' or the path of a .weights.h5 or .h5 "
+            f"file. Change it with --set weights=... Received: {weights!r}, "
+            "no such file"
+        )
     if not path.endswith(".h5"):
-        raise UserError("weights: expected a file of Keras weights named .weights.h5 or .h5. "
-                        f"Received: {weights!r}")
+        raise UserError(
+            "weights: expected a file of Keras weights named .weights.h5 or .h5. "
+            f"Received: {weights!r}"
+        )
     try:
         return backbone.build(path, input_tensor)
     except Exception as error:  # h5py and Keras raise many kinds for files that do not fit
-        raise UserError(f"weights: expected Keras weights of {name} without top. Check that the "
-                        f"file belongs to this backbone. Received: {path}: "
-                        f"{_first_line(error)}") from None
+        raise UserError(
+            f"weights: expected Keras weights of {name} without top. Check that the "
+            f"file belongs to this backbone. Received: {path}: "
+            f"{_first_line(error)}"
+        ) from None
 
 
 def _first_line(error):

@@ -48,8 +48,10 @@ def training_arrays(faces, rows, experiment):
 def steps_per_epoch(count, batch_size):
     """Whole batches in an epoch; what is left over differs each epoch, as the order does."""
     if count < batch_size:
-        raise UserError(f"batch_size: expected at most the {count} training faces. Change it with "
-                        f"--set batch_size={max(1, count // 4)}. Received: {batch_size}")
+        raise UserError(
+            f"batch_size: expected at most the {count} training faces. Change it with "
+            f"--set batch_size={max(1, count // 4)}. Received: {batch_size}"
+        )
     return count // batch_size
 
 
@@ -71,14 +73,17 @@ def epoch_batches(arrays, experiment, stage, epoch, resident=False, steps=None):
         arrays = {"index": np.arange(count, dtype=np.int32)}
     if keras.backend.backend() != "tensorflow":
         if experiment.augmentation.keras_cv:
-            raise UserError("augmentation.keras_cv: expected the TensorFlow backend, whose tf.data "
-                            "path runs KerasCV layers. Empty the field, or unset KERAS_BACKEND. "
-                            f"Received: backend {keras.backend.backend()!r}")
+            raise UserError(
+                "augmentation.keras_cv: expected the TensorFlow backend, whose tf.data "
+                "path runs KerasCV layers. Empty the field, or unset KERAS_BACKEND. "
+                f"Received: backend {keras.backend.backend()!r}"
+            )
         return _ArrayBatches(arrays, order)
     import tensorflow as tf
 
-    spec = {name: tf.TensorSpec((size, *array.shape[1:]), array.dtype)
-            for name, array in arrays.items()}
+    spec = {
+        name: tf.TensorSpec((size, *array.shape[1:]), array.dtype) for name, array in arrays.items()
+    }
     dataset = tf.data.Dataset.from_generator(
         lambda: ({name: array[rows] for name, array in arrays.items()} for rows in order),
         output_signature=spec,
@@ -86,8 +91,10 @@ def epoch_batches(arrays, experiment, stage, epoch, resident=False, steps=None):
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps))
     for name in experiment.augmentation.keras_cv:
         layer = augment.keras_cv_layer(name)
-        dataset = dataset.map(lambda batch, layer=layer: {**batch, "image": _as_rgb(
-            layer, batch["image"])}, num_parallel_calls=tf.data.AUTOTUNE)
+        dataset = dataset.map(
+            lambda batch, layer=layer: {**batch, "image": _as_rgb(layer, batch["image"])},
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
     return dataset.prefetch(tf.data.AUTOTUNE)
 
 

@@ -56,11 +56,21 @@ def freeze(model, stage, backbone_name):
     blocks = backbones.get(backbone_name).blocks
     start = stage.unfreeze_from
     if start not in (None, "all", *blocks):
-        raise UserError(f"stage {stage.name!r}: unfreeze_from expects None, 'all' or a block of "
-                        f"{backbone_name}: {', '.join(blocks)}. Received: {start!r}")
-    head = ("pooling", "head_dropout", "head_hidden", "head_hidden_dropout", "logits",
-            "probabilities")
-    open_blocks = () if start is None else blocks if start == "all" else blocks[blocks.index(start):]
+        raise UserError(
+            f"stage {stage.name!r}: unfreeze_from expects None, 'all' or a block of "
+            f"{backbone_name}: {', '.join(blocks)}. Received: {start!r}"
+        )
+    head = (
+        "pooling",
+        "head_dropout",
+        "head_hidden",
+        "head_hidden_dropout",
+        "logits",
+        "probabilities",
+    )
+    open_blocks = (
+        () if start is None else blocks if start == "all" else blocks[blocks.index(start) :]
+    )
     for layer in model.layers:
         in_head = layer.name in head
         layer.trainable = in_head or start == "all" or layer.name.startswith(tuple(open_blocks))
@@ -88,19 +98,29 @@ class TrainingModel(keras.Model):
         self.accuracy = keras.metrics.Mean(name="accuracy")
         self.averages = []
         if self.ema_decay is not None:
-            self.averaged_steps = self.add_weight(name="averaged_steps", initializer="zeros",
-                                                  trainable=False)
+            self.averaged_steps = self.add_weight(
+                name="averaged_steps", initializer="zeros", trainable=False
+            )
             for variable in self.core.trainable_variables:
-                average = self.add_weight(shape=variable.shape, initializer="zeros",
-                                          dtype="float32", trainable=False,
-                                          name=variable.path.replace("/", "_"))
-                average.assign(variable)
+                average = self.add_weight(
+                    shape=variable.shape,
+                    initializer="zeros",
+                    dtype="float32",
+                    trainable=False,
+                    name=variable.path.replace("/", "_"),
+                )
+                average.assign(np.array(variable))  # a copy: a JAX step donates each buffer once
                 self.averages.append(average)
         self.resident = None
         if resident is not None:
             self.resident = {
-                name: self.add_weight(shape=array.shape, dtype=str(array.dtype), name=name,
-                                      initializer="zeros", trainable=False)
+                name: self.add_weight(
+                    shape=array.shape,
+                    dtype=str(array.dtype),
+                    name=name,
+                    initializer="zeros",
+                    trainable=False,
+                )
                 for name, array in resident.items()
             }
             for name, array in resident.items():
@@ -111,11 +131,17 @@ class TrainingModel(keras.Model):
         if average and self.averages:
             self._update_averages()
         if self.resident is not None:
-            inputs = {name: ops.take(variable.value, inputs["index"], axis=0)
-                      for name, variable in self.resident.items()}
+            inputs = {
+                name: ops.take(variable.value, inputs["index"], axis=0)
+                for name, variable in self.resident.items()
+            }
         pixels, labels, weights = augment.augment(
-            inputs["image"], inputs["label"], inputs["weight"], self.augmentation,
-            self.image_size, self.seed_generator,
+            inputs["image"],
+            inputs["label"],
+            inputs["weight"],
+            self.augmentation,
+            self.image_size,
+            self.seed_generator,
         )
         logits = self.core(pixels, training=training)
         return {"logits": ops.cast(logits, "float32"), "label": labels, "weight": weights}

@@ -14,8 +14,10 @@ from insideout_tf.errors import UserError
 
 def _require(condition, name, expected, received):
     if not condition:
-        raise UserError(f"{name}: expected {expected}. Change it in the experiment file or with "
-                        f"--set. Received: {received!r}")
+        raise UserError(
+            f"{name}: expected {expected}. Change it in the experiment file or with "
+            f"--set. Received: {received!r}"
+        )
 
 
 def _one_of(name, value, choices):
@@ -59,11 +61,18 @@ class Augmentation:
         _in_range("augmentation.mix_probability", self.mix_probability, 0, 1)
         _in_range("augmentation.mixup_alpha", self.mixup_alpha, 0, 100)
         _in_range("augmentation.cutmix_alpha", self.cutmix_alpha, 0, 100)
-        _require(0.1 <= self.zoom[0] <= self.zoom[1] <= 10, "augmentation.zoom",
-                 "(low, high) with 0.1 <= low <= high <= 10", self.zoom)
-        _require(0 < self.erasing_area[0] <= self.erasing_area[1] <= 1,
-                 "augmentation.erasing_area", "(low, high) with 0 < low <= high <= 1",
-                 self.erasing_area)
+        _require(
+            0.1 <= self.zoom[0] <= self.zoom[1] <= 10,
+            "augmentation.zoom",
+            "(low, high) with 0.1 <= low <= high <= 10",
+            self.zoom,
+        )
+        _require(
+            0 < self.erasing_area[0] <= self.erasing_area[1] <= 1,
+            "augmentation.erasing_area",
+            "(low, high) with 0 < low <= high <= 1",
+            self.erasing_area,
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,8 +101,12 @@ class Stage:
         where = f"stage {self.name!r}: "
         _require(self.name and "/" not in self.name, "stage name", "a short word", self.name)
         _require(self.epochs >= 1, where + "epochs", "at least 1", self.epochs)
-        _require(self.learning_rate > 0 and math.isfinite(self.learning_rate),
-                 where + "learning_rate", "a positive number", self.learning_rate)
+        _require(
+            self.learning_rate > 0 and math.isfinite(self.learning_rate),
+            where + "learning_rate",
+            "a positive number",
+            self.learning_rate,
+        )
         _one_of(where + "optimizer", self.optimizer, ("adamw", "adam", "sgd"))
         _one_of(where + "schedule", self.schedule, ("constant", "cosine", "plateau"))
         _one_of(where + "batch_norm", self.batch_norm, ("train", "frozen"))
@@ -103,18 +116,37 @@ class Stage:
         _in_range(where + "momentum", self.momentum, 0, 1)
         _in_range(where + "final_fraction", self.final_fraction, 0, 1)
         _in_range(where + "warmup_epochs", self.warmup_epochs, 0, self.epochs)
-        _require(self.optimizer != "adam" or self.weight_decay == 0, where + "weight_decay",
-                 "0 with 'adam' (decoupled decay is 'adamw')", self.weight_decay)
-        _require(self.schedule != "plateau" or self.warmup_epochs == 0, where + "warmup_epochs",
-                 "0 with schedule 'plateau' (give the warm-up a stage of its own)",
-                 self.warmup_epochs)
-        _require(self.clip_norm is None or self.clip_norm > 0, where + "clip_norm",
-                 "a positive number or None", self.clip_norm)
-        _require(self.patience is None or self.patience >= 1, where + "patience",
-                 "at least 1, or None", self.patience)
+        _require(
+            self.optimizer != "adam" or self.weight_decay == 0,
+            where + "weight_decay",
+            "0 with 'adam' (decoupled decay is 'adamw')",
+            self.weight_decay,
+        )
+        _require(
+            self.schedule != "plateau" or self.warmup_epochs == 0,
+            where + "warmup_epochs",
+            "0 with schedule 'plateau' (give the warm-up a stage of its own)",
+            self.warmup_epochs,
+        )
+        _require(
+            self.clip_norm is None or self.clip_norm > 0,
+            where + "clip_norm",
+            "a positive number or None",
+            self.clip_norm,
+        )
+        _require(
+            self.patience is None or self.patience >= 1,
+            where + "patience",
+            "at least 1, or None",
+            self.patience,
+        )
         _in_range(where + "plateau_factor", self.plateau_factor, 0.001, 0.999)
-        _require(self.plateau_patience >= 1, where + "plateau_patience", "at least 1",
-                 self.plateau_patience)
+        _require(
+            self.plateau_patience >= 1,
+            where + "plateau_patience",
+            "at least 1",
+            self.plateau_patience,
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,8 +181,7 @@ class Experiment:
         names = [stage.name for stage in self.stages]
         _require(len(set(names)) == len(names), "stages", "different names", names)
         _one_of("split", self.split, ("official", "stratified"))
-        _one_of("precision", self.precision,
-                ("auto", "float32", "mixed_float16", "mixed_bfloat16"))
+        _one_of("precision", self.precision, ("auto", "float32", "mixed_float16", "mixed_bfloat16"))
         _one_of("monitor", self.monitor, ("val_macro_f1", "val_accuracy", "val_loss"))
         _one_of("feed", self.feed, ("auto", "host", "device"))
         _one_of("jit_compile", self.jit_compile, ("auto", "on", "off"))
@@ -163,8 +194,12 @@ class Experiment:
         _in_range("seed", self.seed, 0, 2**31 - 1)
         if self.ema_decay is not None:
             _in_range("ema_decay", self.ema_decay, 0, 0.999999)
-        _require(not (self.augmentation.keras_cv and self.feed == "device"), "feed",
-                 "'host' when augmentation.keras_cv names layers of the tf.data path", self.feed)
+        _require(
+            not (self.augmentation.keras_cv and self.feed == "device"),
+            "feed",
+            "'host' when augmentation.keras_cv names layers of the tf.data path",
+            self.feed,
+        )
         class_weight_rule(self.class_weight)
 
 
@@ -178,14 +213,23 @@ def class_weight_rule(text):
         arguments = tuple(float(part) for part in rest[:-1].split(",")) if rest else ()
     except ValueError:
         arguments = (math.nan,)
-    _require(len(arguments) == arity[name] and all(map(math.isfinite, arguments)),
-             "class_weight", choices, text)
+    _require(
+        len(arguments) == arity[name] and all(map(math.isfinite, arguments)),
+        "class_weight",
+        choices,
+        text,
+    )
     if name == "clipped":
-        _require(0 < arguments[0] <= arguments[1], "class_weight",
-                 "clipped(min,max) with 0 < min <= max", text)
+        _require(
+            0 < arguments[0] <= arguments[1],
+            "class_weight",
+            "clipped(min,max) with 0 < min <= max",
+            text,
+        )
     if name == "effective_number":
-        _require(0 <= arguments[0] < 1, "class_weight",
-                 "effective_number(beta) with 0 <= beta < 1", text)
+        _require(
+            0 <= arguments[0] < 1, "class_weight", "effective_number(beta) with 0 <= beta < 1", text
+        )
     return name, arguments
 
 
@@ -202,11 +246,17 @@ def from_dict(values, kind=Experiment, where="experiment"):
         if key not in hints:
             close = difflib.get_close_matches(key, hints, n=1)
             hint = f" Did you mean {close[0]!r}?" if close else ""
-            raise UserError(f"{where}: unknown field {key!r}.{hint} Valid fields: "
-                            f"{', '.join(hints)}. Received: {key!r}")
-    missing = [field.name for field in dataclasses.fields(kind)
-               if field.name not in values and field.default is dataclasses.MISSING
-               and field.default_factory is dataclasses.MISSING]
+            raise UserError(
+                f"{where}: unknown field {key!r}.{hint} Valid fields: "
+                f"{', '.join(hints)}. Received: {key!r}"
+            )
+    missing = [
+        field.name
+        for field in dataclasses.fields(kind)
+        if field.name not in values
+        and field.default is dataclasses.MISSING
+        and field.default_factory is dataclasses.MISSING
+    ]
     _require(not missing, where, f"a value for {', '.join(missing)}", sorted(values))
     return kind(**values)
 
@@ -232,11 +282,14 @@ def _convert(value, hint, where):
         _require(isinstance(value, (list, tuple)), where, "a list", value)
         arms = typing.get_args(hint)
         if arms[-1] is Ellipsis:
-            return tuple(_convert(item, arms[0], f"{where}.{index}")
-                         for index, item in enumerate(value))
+            return tuple(
+                _convert(item, arms[0], f"{where}.{index}") for index, item in enumerate(value)
+            )
         _require(len(value) == len(arms), where, f"{len(arms)} values", value)
-        return tuple(_convert(item, arm, f"{where}.{index}")
-                     for index, (item, arm) in enumerate(zip(value, arms)))
+        return tuple(
+            _convert(item, arm, f"{where}.{index}")
+            for index, (item, arm) in enumerate(zip(value, arms))
+        )
     if hint is float and type(value) is int:
         return float(value)
     _require(type(value) is hint, where, f"a value of type {hint.__name__}", value)
@@ -246,8 +299,10 @@ def _convert(value, hint, where):
 def load(path):
     """Returns `get_config()` of an experiment file; whatever is wrong with it raises `UserError`."""
     if not os.path.isfile(path):
-        raise UserError(f"{path}: expected an experiment file, such as those in experiments/. "
-                        "Check the path. Received: nothing there")
+        raise UserError(
+            f"{path}: expected an experiment file, such as those in experiments/. "
+            "Check the path. Received: nothing there"
+        )
     try:
         experiment = runpy.run_path(path)["get_config"]()
     except UserError as error:
@@ -255,13 +310,17 @@ def load(path):
     except KeyError as error:
         if error.args != ("get_config",):
             raise UserError(f"{path}: {_blame(error, path)}") from None
-        raise UserError(f"{path}: expected a function get_config() that returns an Experiment. "
-                        "Received: a file without it") from None
+        raise UserError(
+            f"{path}: expected a function get_config() that returns an Experiment. "
+            "Received: a file without it"
+        ) from None
     except Exception as error:  # whatever the user's file raises
         raise UserError(f"{path}: {_blame(error, path)}") from None
     if not isinstance(experiment, Experiment):
-        raise UserError(f"{path}: expected get_config() to return an Experiment. "
-                        f"Received: {type(experiment).__name__}")
+        raise UserError(
+            f"{path}: expected get_config() to return an Experiment. "
+            f"Received: {type(experiment).__name__}"
+        )
     return experiment
 
 
@@ -272,8 +331,10 @@ def _blame(error, path):
         if os.path.abspath(trace.tb_frame.f_code.co_filename) == os.path.abspath(path):
             line = trace.tb_lineno
         trace = trace.tb_next
-    return (f"line {line}: expected a file that runs. Correct it. "
-            f"Received: {type(error).__name__}: {error}")
+    return (
+        f"line {line}: expected a file that runs. Correct it. "
+        f"Received: {type(error).__name__}: {error}"
+    )
 
 
 def override(experiment, assignments):
@@ -293,20 +354,28 @@ def override(experiment, assignments):
         for position, key in enumerate(keys):
             here = ".".join(keys[:position]) or "experiment"
             if isinstance(target, list):
-                names = [item["name"] if isinstance(item, dict) else str(index)
-                         for index, item in enumerate(target)]
+                names = [
+                    item["name"] if isinstance(item, dict) else str(index)
+                    for index, item in enumerate(target)
+                ]
                 if key in names:
                     key = names.index(key)
                 else:
-                    _require(key.isdigit() and int(key) < len(target), f"--set {here}",
-                             f"an index from 0 to {len(target) - 1} or one of {names}", key)
+                    _require(
+                        key.isdigit() and int(key) < len(target),
+                        f"--set {here}",
+                        f"an index from 0 to {len(target) - 1} or one of {names}",
+                        key,
+                    )
                     key = int(key)
             elif isinstance(target, dict):
                 if key not in target:
                     close = difflib.get_close_matches(key, target, n=1)
                     hint = f" Did you mean {close[0]!r}?" if close else ""
-                    raise UserError(f"--set {here}: unknown field {key!r}.{hint} Valid fields: "
-                                    f"{', '.join(target)}. Received: {text!r}")
+                    raise UserError(
+                        f"--set {here}: unknown field {key!r}.{hint} Valid fields: "
+                        f"{', '.join(target)}. Received: {text!r}"
+                    )
             else:
                 raise UserError(f"--set {here}: it has no field {key!r}. Received: {text!r}")
             if position == len(keys) - 1:

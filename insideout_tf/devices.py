@@ -20,8 +20,10 @@ def prepare_backend():
     os.environ.setdefault("ABSL_MIN_LOG_LEVEL", "3")
     if "KERAS_BACKEND" not in os.environ and not importlib.util.find_spec("tensorflow"):
         if not importlib.util.find_spec("jax"):
-            raise UserError("expected TensorFlow (or JAX). Install it with `pip install -r "
-                            "requirements.txt`. Received: neither is installed")
+            raise UserError(
+                "expected TensorFlow (or JAX). Install it with `pip install -r "
+                "requirements.txt`. Received: neither is installed"
+            )
         os.environ["KERAS_BACKEND"] = "jax"
     with _native_stderr_closed():
         import keras  # noqa: F401

@@ -50,11 +50,15 @@ def draw(count, seed, usage):
     """Draws `count` faces of one part; returns uint8 `[count, 48, 48]` and labels uint8 `[count]`."""
     random = np.random.default_rng([seed, usage])
     shares = np.round(np.cumsum(SHARES) * count).astype(int)
-    labels = random.permutation(np.searchsorted(shares, np.arange(count), side="right")
-                                .clip(0, len(EMOTIONS) - 1)).astype(np.uint8)
-    styles = [style for style in range(STYLES)
-              if (style % 3 == 2) == (usage != TRAINING)
-              and (usage == TRAINING or (style // 3) % 2 == usage - 1)]
+    labels = random.permutation(
+        np.searchsorted(shares, np.arange(count), side="right").clip(0, len(EMOTIONS) - 1)
+    ).astype(np.uint8)
+    styles = [
+        style
+        for style in range(STYLES)
+        if (style % 3 == 2) == (usage != TRAINING)
+        and (usage == TRAINING or (style // 3) % 2 == usage - 1)
+    ]
     if usage == TRAINING:
         identities = random.integers(0, TRAINING_IDENTITIES, count)
     else:
@@ -64,8 +68,12 @@ def draw(count, seed, usage):
 
     def chunk(start):  # NumPy lets go of the interpreter lock, so threads share the work
         rows = slice(start, start + CHUNK)
-        return _draw_chunk(labels[rows], identities[rows], styles[rows],
-                           np.random.default_rng([seed, usage, start]))
+        return _draw_chunk(
+            labels[rows],
+            identities[rows],
+            styles[rows],
+            np.random.default_rng([seed, usage, start]),
+        )
 
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
         chunks = list(threads.map(chunk, range(0, count, CHUNK)))
@@ -75,11 +83,14 @@ def draw(count, seed, usage):
 
 def _unit_strengths(labels, random):
     """Returns {AU: float32 `[n, 1, 1]`}: the emotion's units at varying strength, plus slight others."""
-    table = np.array([[EMOTION_UNITS[name].get(unit, 0.0) for unit in ACTION_UNITS]
-                      for name in EMOTIONS], np.float32)
+    table = np.array(
+        [[EMOTION_UNITS[name].get(unit, 0.0) for unit in ACTION_UNITS] for name in EMOTIONS],
+        np.float32,
+    )
     count = len(labels)
-    strength = random.uniform(0.72, 1.0, (count, 1)) * random.uniform(0.8, 1.15,
-                                                                     (count, len(ACTION_UNITS)))
+    strength = random.uniform(0.72, 1.0, (count, 1)) * random.uniform(
+        0.8, 1.15, (count, len(ACTION_UNITS))
+    )
     stray = random.uniform(0, 0.15, (count, len(ACTION_UNITS)))
     units = np.clip(table[labels] * strength + stray, 0, 1.1).astype(np.float32)
     return {unit: units[:, i, None, None] for i, unit in enumerate(ACTION_UNITS)}
@@ -87,11 +98,27 @@ def _unit_strengths(labels, random):
 
 def _identity_traits(identities):
     """Returns float32 `[n, 1, 1]` proportions and tones that belong to a person, not an emotion."""
-    names = ("width", "height", "eye_gap", "eye_size", "eye_height", "brow_gap", "brow_thick",
-             "mouth_width", "mouth_height", "nose", "skin", "hair", "hairline", "lip", "asymmetry")
+    names = (
+        "width",
+        "height",
+        "eye_gap",
+        "eye_size",
+        "eye_height",
+        "brow_gap",
+        "brow_thick",
+        "mouth_width",
+        "mouth_height",
+        "nose",
+        "skin",
+        "hair",
+        "hairline",
+        "lip",
+        "asymmetry",
+    )
     unique, inverse = np.unique(identities, return_inverse=True)
-    values = np.stack([np.random.default_rng([7, int(i)]).uniform(-1, 1, len(names))
-                       for i in unique]).astype(np.float32)[inverse]
+    values = np.stack(
+        [np.random.default_rng([7, int(i)]).uniform(-1, 1, len(names)) for i in unique]
+    ).astype(np.float32)[inverse]
     return {name: values[:, i, None, None] for i, name in enumerate(names)}
 
 
@@ -136,13 +163,17 @@ def _draw_chunk(labels, identities, styles, random):
     hair_tone = 0.25 + 0.22 * who["hair"]
     skin = 0.66 + 0.14 * who["skin"]
     hair_size = styled([1.1, 1.16, 1.08, 1.2, 1.0, 1.14, 1.1, 1.18, 1.22, 1.02, 1.12, 1.16])
-    image = _over(image, hair_tone, ellipse(0, -0.12, half_width * hair_size,
-                                            half_height * hair_size, u))
+    image = _over(
+        image, hair_tone, ellipse(0, -0.12, half_width * hair_size, half_height * hair_size, u)
+    )
     image = _over(image, skin, ellipse(0, jaw / 2, half_width, half_height + jaw / 2, u))
     fringe = styled([0.68, 0.8, 0.74, 0.62, 0.9, 0.7, 0.78, 0.66, 0.72, 0.86, 0.64, 0.76])
     fringe = fringe + 0.06 * who["hairline"]
-    image = _over(image, hair_tone, _step((-v - fringe) / soft)
-                  * ellipse(0, 0, half_width * 1.05, half_height * 1.05, u))
+    image = _over(
+        image,
+        hair_tone,
+        _step((-v - fringe) / soft) * ellipse(0, 0, half_width * 1.05, half_height * 1.05, u),
+    )
 
     # Eyes, lids and brows, on both sides.
     dark = styled([0.08, 0.12, 0.16, 0.1, 0.2, 0.08, 0.14, 0.1, 0.06, 0.18, 0.12, 0.15])
@@ -158,38 +189,68 @@ def _draw_chunk(labels, identities, styles, random):
         iris = ellipse(eye_x + 0.04 * yaw, eye_y, 0.085, 0.085, edge=0.6)
         image = _over(image, dark, iris * shape)
         across = features - eye_x
-        image = _over(image, dark, 0.8 * stroke(
-            across, eye_y - opening * np.maximum(1 - (across / 0.2) ** 2, 0), 0.2, 0.03))
+        image = _over(
+            image,
+            dark,
+            0.8
+            * stroke(across, eye_y - opening * np.maximum(1 - (across / 0.2) ** 2, 0), 0.2, 0.03),
+        )
         cheek = eye_y + opening + 0.05  # a raised cheek folds the skin below the eye
-        image = _over(image, skin * 0.6, 0.7 * au[6] * stroke(across, cheek - 0.5 * across**2, 0.2,
-                                                              0.03))
+        image = _over(
+            image, skin * 0.6, 0.7 * au[6] * stroke(across, cheek - 0.5 * across**2, 0.2, 0.03)
+        )
         # inner end of the brow: across·side = -0.2; outer end: +0.2
         out = across * side
         rise = np.clip(0.5 - out / 0.4, 0, 1)  # 1 at the inner end
-        brow = (eye_y - 0.25 - 0.03 * who["brow_gap"] + 0.02 * side * who["asymmetry"]
-                - au[1] * 0.15 * rise - au[2] * 0.17 * (1 - rise)
-                + au[4] * (0.06 + 0.11 * rise) + au[9] * 0.06 * rise - 0.25 * out**2 + 0.01)
+        brow = (
+            eye_y
+            - 0.25
+            - 0.03 * who["brow_gap"]
+            + 0.02 * side * who["asymmetry"]
+            - au[1] * 0.15 * rise
+            - au[2] * 0.17 * (1 - rise)
+            + au[4] * (0.06 + 0.11 * rise)
+            + au[9] * 0.06 * rise
+            - 0.25 * out**2
+            + 0.01
+        )
         together = 0.05 * au[4]
         image = _over(image, dark, 0.95 * stroke(across + side * together, brow, 0.22, brow_thick))
 
     # Nose; a wrinkled one folds at its root and wings.
     nose_y = 0.2 + 0.04 * who["nose"] - 0.04 * au[9]
-    image = _over(image, skin * 0.72, 0.8 * stroke(features, nose_y - 0.35 * features**2, 0.14,
-                                                   0.035))
+    image = _over(
+        image, skin * 0.72, 0.8 * stroke(features, nose_y - 0.35 * features**2, 0.14, 0.035)
+    )
     for fold in (-0.08, 0.0):
-        image = _over(image, skin * 0.5, 0.85 * np.minimum(au[9], 1) * stroke(
-            features, eye_y + 0.1 + fold + 0.9 * features**2, 0.13, 0.026))
+        image = _over(
+            image,
+            skin * 0.5,
+            0.85
+            * np.minimum(au[9], 1)
+            * stroke(features, eye_y + 0.1 + fold + 0.9 * features**2, 0.13, 0.026),
+        )
     wing = np.abs(features) - 0.2
-    image = _over(image, skin * 0.55, 0.7 * np.clip(au[9] + 0.6 * au[10], 0, 1)
-                  * _bump((wing - 0.5 * (v - nose_y)) * (1 / 0.035))
-                  * _step((v - nose_y + 0.08) / soft) * _step((nose_y + 0.2 - v) / soft))
+    image = _over(
+        image,
+        skin * 0.55,
+        0.7
+        * np.clip(au[9] + 0.6 * au[10], 0, 1)
+        * _bump((wing - 0.5 * (v - nose_y)) * (1 / 0.035))
+        * _step((v - nose_y + 0.08) / soft)
+        * _step((nose_y + 0.2 - v) / soft),
+    )
 
     # Mouth: a curve with two lips that part.
     half = 0.29 + 0.04 * who["mouth_width"] + 0.07 * au[12] + 0.09 * au[20] - 0.08 * au[26]
     mouth_y = 0.52 + 0.04 * who["mouth_height"] + 0.04 * au[26] - 0.02 * au[17]
     t = np.clip(features / half, -1.2, 1.2)
-    bend = mouth_y + t**2 * (-0.15 * au[12] + 0.16 * au[15] + 0.03 * au[20]) \
-        + 0.05 * au[12] - 0.05 * au[15]
+    bend = (
+        mouth_y
+        + t**2 * (-0.15 * au[12] + 0.16 * au[15] + 0.03 * au[20])
+        + 0.05 * au[12]
+        - 0.05 * au[15]
+    )
     arch = np.maximum(1 - t**2, 0)
     gap = 0.02 + 0.07 * au[25] + 0.2 * au[26] - 0.02 * au[24]
     upper = bend - (0.35 * gap + 0.1 * au[10]) * np.sqrt(arch + 1e-6)
@@ -204,8 +265,11 @@ def _draw_chunk(labels, identities, styles, random):
     image = _over(image, lip_tone, 0.9 * stroke(features, upper, half, lip_thick))
     image = _over(image, lip_tone, 0.9 * stroke(features, lower, half, lip_thick))
     image = _over(image, filling, between * parted)
-    image = _over(image, skin * 0.6, 0.6 * au[17] * stroke(
-        features, mouth_y + 0.24 - 0.6 * features**2, 0.16, 0.03))
+    image = _over(
+        image,
+        skin * 0.6,
+        0.6 * au[17] * stroke(features, mouth_y + 0.24 - 0.6 * features**2, 0.16, 0.03),
+    )
 
     # Glasses in some styles, light, focus and noise.
     glasses = styled([0, 0, 0, 1, 0, 1, 0, 0, 1, 0, 0, 0]) * 0.8

@@ -28,6 +28,9 @@ def reported(verb):
     except OSError as error:
         sys.stdout.flush()
         where = f"{error.filename}: " if error.filename else ""
-        print(f"{verb}: {where}{error.strerror or error}. Check the path, the permissions and the "
-              "free space, then run the command again.", file=sys.stderr)
+        print(
+            f"{verb}: {where}{error.strerror or error}. Check the path, the permissions and the "
+            "free space, then run the command again.",
+            file=sys.stderr,
+        )
         raise SystemExit(2) from None

@@ -23,13 +23,24 @@ def parse(argv):
     )
     parser.add_argument("model", help="a run directory, or a .keras file")
     parser.add_argument("--data", help="default: the data the run was trained with")
-    parser.add_argument("--split", choices=splits.JUDGED, default="private",
-                        help="private, public, merged (both), validation or training (default: "
-                        "private, the test split: report it once, for a final model)")
-    parser.add_argument("--tta", choices=TTA, default="none",
-                        help="average over the mirrored face, or over ten crops of 40 pixels")
-    parser.add_argument("--out", type=pathlib.Path,
-                        help="default: RUN/<split>/, with -<tta> appended where one is used")
+    parser.add_argument(
+        "--split",
+        choices=splits.JUDGED,
+        default="private",
+        help="private, public, merged (both), validation or training (default: "
+        "private, the test split: report it once, for a final model)",
+    )
+    parser.add_argument(
+        "--tta",
+        choices=TTA,
+        default="none",
+        help="average over the mirrored face, or over ten crops of 40 pixels",
+    )
+    parser.add_argument(
+        "--out",
+        type=pathlib.Path,
+        help="default: RUN/<split>/, with -<tta> appended where one is used",
+    )
     parser.add_argument("--json", action="store_true", help="print metrics.json instead of a table")
     return parser.parse_args(argv)
 
@@ -37,8 +48,9 @@ def parse(argv):
 def main(argv=None):
     arguments = parse(argv)
     with errors.reported("insideout_tf.evaluate"):
-        summary, out = evaluate(arguments.model, arguments.data, arguments.split, arguments.tta,
-                                arguments.out)
+        summary, out = evaluate(
+            arguments.model, arguments.data, arguments.split, arguments.tta, arguments.out
+        )
         print(json.dumps(summary, indent=2) if arguments.json else report(summary, out))
 
 
@@ -48,13 +60,17 @@ def evaluate(run_or_model, data=None, split="private", tta="none", out=None):
     experiment = runs.experiment_of(run) if run else None
     data = data or (experiment.data if experiment else None)
     if data is None:
-        raise UserError("--data: expected the path of FER2013, since a model file alone does not "
-                        "say. Received: nothing")
+        raise UserError(
+            "--data: expected the path of FER2013, since a model file alone does not "
+            "say. Received: nothing"
+        )
     if out is None:
         out = path.parent / (split if tta == "none" else f"{split}-{tta}")
     if run and pathlib.Path(out).resolve() == pathlib.Path(run).resolve():
-        raise UserError(f"--out {out}: expected another folder than the run, whose metrics.json "
-                        "is that of its validation split. Received: the run directory")
+        raise UserError(
+            f"--out {out}: expected another folder than the run, whose metrics.json "
+            "is that of its validation split. Received: the run directory"
+        )
     faces = fer2013.read(data)
     rows = splits.judged_rows(faces, split, experiment)
     devices.prepare_backend()
@@ -66,8 +82,11 @@ def evaluate(run_or_model, data=None, split="private", tta="none", out=None):
     probabilities = predict(model, pixels, tta).astype(np.float16)
     drawn = faces.source == "drawn"
     selected_on = _selected_on(run)
-    trained_on = (runs.read_json(run / runs.ENVIRONMENT).get("data_digest")
-                  if run and (run / runs.ENVIRONMENT).exists() else None)
+    trained_on = (
+        runs.read_json(run / runs.ENVIRONMENT).get("data_digest")
+        if run and (run / runs.ENVIRONMENT).exists()
+        else None
+    )
     summary = {
         "split": "drawn" if drawn else splits.NAMES[split],
         **metrics.summarize(probabilities, labels),
@@ -109,11 +128,18 @@ def _views(pixels, tta):
             for mirror in (1.0, -1.0):
                 zoom = CROP_SIDE / 48
                 matrix = np.array([[zoom * mirror, 0, x], [0, zoom, y]], np.float32)
-                yield np.concatenate([
-                    np.asarray(augment.warp(block.astype(np.float32),
-                                            np.broadcast_to(matrix, (len(block), 2, 3)), 48))
-                    for block in np.array_split(pixels, max(1, len(pixels) // 512))
-                ])
+                yield np.concatenate(
+                    [
+                        np.asarray(
+                            augment.warp(
+                                block.astype(np.float32),
+                                np.broadcast_to(matrix, (len(block), 2, 3)),
+                                48,
+                            )
+                        )
+                        for block in np.array_split(pixels, max(1, len(pixels) // 512))
+                    ]
+                )
         return
     yield pixels
     if tta == "flip":
@@ -131,13 +157,20 @@ def _overlaps(split, selected_on):
     """True where faces of `split` also chose the epoch, so that its figures flatter the model."""
     if selected_on is None:
         return None
-    return (split in ("validation", "training")
-            or (selected_on == "PublicTest" and split in ("public", "merged")))
+    return split in ("validation", "training") or (
+        selected_on == "PublicTest" and split in ("public", "merged")
+    )
 
 
 def _describe_file(path, model):
-    return {"experiment": path.stem, "backbone": model.name, "image_size": None,
-            "parameters": model.count_params(), "init": None, "seed": None}
+    return {
+        "experiment": path.stem,
+        "backbone": model.name,
+        "image_size": None,
+        "parameters": model.count_params(),
+        "init": None,
+        "seed": None,
+    }
 
 
 def report(summary, out):
@@ -146,24 +179,35 @@ def report(summary, out):
     lines = []
     if summary["split"] == "drawn":
         lines.append("Drawn faces, not FER2013: these figures say nothing about people.")
-    lines.append(f"{summary['split']}: {summary['n']:,} faces, {summary['experiment']} "
-                 f"({summary['parameters']:,} parameters), test-time averaging: {summary['tta']}")
-    for key, name in (("accuracy", "accuracy"), ("balanced_accuracy", "balanced accuracy"),
-                      ("macro_f1", "macro-F1")):
+    lines.append(
+        f"{summary['split']}: {summary['n']:,} faces, {summary['experiment']} "
+        f"({summary['parameters']:,} parameters), test-time averaging: {summary['tta']}"
+    )
+    for key, name in (
+        ("accuracy", "accuracy"),
+        ("balanced_accuracy", "balanced accuracy"),
+        ("macro_f1", "macro-F1"),
+    ):
         low, high = intervals[key]
         lines.append(f"  {name:<18} {summary[key]:.4f}   95 % interval {low:.4f} to {high:.4f}")
     lines.append(f"  {'calibration error':<18} {summary['ece']:.4f}")
     lines.append(f"  {'log-likelihood':<18} {-summary['nll']:.4f} nats a face")
     lines.append(f"  {'class':<10} {'precision':>9} {'recall':>9} {'F1':>9} {'faces':>7}")
     for name, row in summary["per_class"].items():
-        lines.append(f"  {name:<10} {row['precision']:>9.3f} {row['recall']:>9.3f} "
-                     f"{row['f1']:>9.3f} {row['support']:>7}")
+        lines.append(
+            f"  {name:<10} {row['precision']:>9.3f} {row['recall']:>9.3f} "
+            f"{row['f1']:>9.3f} {row['support']:>7}"
+        )
     if summary["selection_overlap"]:
-        lines.append(f"Note: this run chose its epoch on {summary['selected_on']}; these figures "
-                     "are not those of unseen faces.")
+        lines.append(
+            f"Note: this run chose its epoch on {summary['selected_on']}; these figures "
+            "are not those of unseen faces."
+        )
     if summary["data_is_that_of_training"] is False:
-        lines.append("Note: this is not the data set the run was trained with; make sure that no "
-                     "face of it was.")
+        lines.append(
+            "Note: this is not the data set the run was trained with; make sure that no "
+            "face of it was."
+        )
     lines.append(f"written to {out}{os.sep}: {runs.METRICS}, {runs.PREDICTIONS}, {runs.PLOTS}/")
     return "\n".join(lines)
 

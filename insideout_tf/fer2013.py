@@ -84,17 +84,22 @@ def read(path):
     if path.is_dir():
         faces = _read_folder(path)
     elif not path.exists():
-        raise UserError(f"{path}: expected a file or folder that exists (fer2013.csv, "
-                        "icml_face_data.csv, train.csv, .npz, .zip, .tar.gz, or a folder with "
-                        "train/ and test/). Check the path. Received: nothing there")
+        raise UserError(
+            f"{path}: expected a file or folder that exists (fer2013.csv, "
+            "icml_face_data.csv, train.csv, .npz, .zip, .tar.gz, or a folder with "
+            "train/ and test/). Check the path. Received: nothing there"
+        )
     elif path.stat().st_size == 0:
-        raise UserError(f"{path}: expected a FER2013 file. Download it again. "
-                        "Received: an empty file")
+        raise UserError(
+            f"{path}: expected a FER2013 file. Download it again. Received: an empty file"
+        )
     elif zipfile.is_zipfile(path) and path.suffix.lower() != ".npz":
         faces = _read_archive(path, _extract_zip)
     elif path.suffix.lower() == ".zip":
-        raise UserError(f"{path}: expected a whole ZIP archive. Download it again. Received: "
-                        "a file without a ZIP directory (truncated?)")
+        raise UserError(
+            f"{path}: expected a whole ZIP archive. Download it again. Received: "
+            "a file without a ZIP directory (truncated?)"
+        )
     elif path.name.lower().endswith((".tar.gz", ".tgz", ".tar")):
         faces = _read_archive(path, _extract_tar)
     elif path.suffix.lower() == ".npz":
@@ -129,8 +134,10 @@ def content_digest(pixels, labels, usage):
 def _read_csv(path):
     """Parses a CSV of faces in chunks of whole lines; the error of a bad row names its line."""
     if path.stat().st_size > MAX_CSV_BYTES:
-        raise UserError(f"{path}: expected at most {MAX_CSV_BYTES >> 30} GB. "
-                        f"Received: {path.stat().st_size >> 30} GB")
+        raise UserError(
+            f"{path}: expected at most {MAX_CSV_BYTES >> 30} GB. "
+            f"Received: {path.stat().st_size >> 30} GB"
+        )
     digest = hashlib.md5(usedforsecurity=False)
     pixels, labels, usage = [], [], []
     with open(path, "rb") as file:
@@ -147,9 +154,11 @@ def _read_csv(path):
                 break
             end = chunk.rfind(b"\n") + 1 if block else len(chunk)
             if end == 0 and len(chunk) > MAX_LINE_BYTES:
-                raise UserError(f"{path}, line {line_number}: expected a row of {PIXELS} pixels. "
-                                "Download the file again. Received: a line of over "
-                                f"{MAX_LINE_BYTES:,} bytes")
+                raise UserError(
+                    f"{path}, line {line_number}: expected a row of {PIXELS} pixels. "
+                    "Download the file again. Received: a line of over "
+                    f"{MAX_LINE_BYTES:,} bytes"
+                )
             lines, rest = chunk[:end].split(b"\n"), chunk[end:]
             if lines and lines[-1] == b"":
                 lines.pop()
@@ -163,8 +172,10 @@ def _read_csv(path):
                 break
     count = sum(map(len, usage))
     if not count:
-        raise UserError(f"{path}: expected rows of faces after the header. Download the file "
-                        "again. Received: a header only")
+        raise UserError(
+            f"{path}: expected rows of faces after the header. Download the file "
+            "again. Received: a header only"
+        )
     return Faces(
         np.concatenate(pixels).reshape(count, images.FACE_SIDE, images.FACE_SIDE),
         np.concatenate(labels) if "emotion" in columns else None,
@@ -179,14 +190,18 @@ def _parse_header(header, path):
     names = [name.strip().lower() for name in next(csv.reader([text]), [])]
     columns = {name: index for index, name in enumerate(names)}
     if "pixels" not in columns:
-        raise UserError(f"{path}, line 1: expected a header with the columns emotion, pixels and "
-                        "(optionally) Usage, in any order. Check that this is a FER2013 CSV. "
-                        f"Received: {text[:120]!r}")
+        raise UserError(
+            f"{path}, line 1: expected a header with the columns emotion, pixels and "
+            "(optionally) Usage, in any order. Check that this is a FER2013 CSV. "
+            f"Received: {text[:120]!r}"
+        )
     if len(columns) != len(names):
         raise UserError(f"{path}, line 1: expected each column once. Received: {text[:120]!r}")
     if "emotion" not in columns and "usage" in columns:
-        raise UserError(f"{path}, line 1: expected a column 'emotion' beside 'Usage'. Add it, or "
-                        f"download the file again. Received: {text[:120]!r}")
+        raise UserError(
+            f"{path}, line 1: expected a column 'emotion' beside 'Usage'. Add it, or "
+            f"download the file again. Received: {text[:120]!r}"
+        )
     columns[None] = len(names)
     return columns
 
@@ -201,19 +216,24 @@ def _parse_rows(lines, columns, path, first_line, at_end):
         where = f"{path}, line {first_line + offset}"
         last = at_end and offset == len(lines) - 1
         if len(fields) != width:
-            raise UserError(f"{where}: expected {width} comma-separated fields. "
-                            + _advice(last) + f"Received: {len(fields)} fields, {_excerpt(line)}")
+            raise UserError(
+                f"{where}: expected {width} comma-separated fields. "
+                + _advice(last)
+                + f"Received: {len(fields)} fields, {_excerpt(line)}"
+            )
         pixel_texts.append(fields[pixels_at])
         labels.append(0 if emotion_at is None else _parse_label(fields[emotion_at], where))
-        usage.append(TRAINING if usage_at is None else
-                     _parse_usage(fields[usage_at], where, last))
+        usage.append(TRAINING if usage_at is None else _parse_usage(fields[usage_at], where, last))
     values = _parse_pixels_fast(pixel_texts)
     if values is None:
-        values = np.stack([
-            _parse_pixels_strict(text, f"{path}, line {first_line + offset}",
-                                 at_end and offset == len(lines) - 1)
-            for offset, text in enumerate(pixel_texts)
-        ])
+        values = np.stack(
+            [
+                _parse_pixels_strict(
+                    text, f"{path}, line {first_line + offset}", at_end and offset == len(lines) - 1
+                )
+                for offset, text in enumerate(pixel_texts)
+            ]
+        )
     return values, np.array(labels, np.uint8), np.array(usage, np.uint8)
 
 
@@ -248,27 +268,35 @@ def _parse_pixels_strict(text, where, last):
     words = text.split()
     for position, word in enumerate(words):
         if not (word.isdigit() and len(word) < 10 and int(word) <= 255):
-            raise UserError(f"{where}: expected whole pixel values from 0 to 255. {_advice(last)}"
-                            f"Received: {_excerpt(word)} as pixel {position + 1}")
+            raise UserError(
+                f"{where}: expected whole pixel values from 0 to 255. {_advice(last)}"
+                f"Received: {_excerpt(word)} as pixel {position + 1}"
+            )
     if len(words) != PIXELS:
-        raise UserError(f"{where}: expected {PIXELS} pixels (48×48). {_advice(last)}"
-                        f"Received: {len(words)} pixels")
+        raise UserError(
+            f"{where}: expected {PIXELS} pixels (48×48). {_advice(last)}"
+            f"Received: {len(words)} pixels"
+        )
     return np.array(list(map(int, words)), np.uint8)
 
 
 def _parse_label(field, where):
     if len(field) == 1 and b"0" <= field <= b"6":
         return field[0] - 48
-    raise UserError(f"{where}: expected an emotion from 0 to 6 (0 {EMOTIONS[0]} ... 6 "
-                    f"{EMOTIONS[6]}). Correct or remove the row. Received: {_excerpt(field)}")
+    raise UserError(
+        f"{where}: expected an emotion from 0 to 6 (0 {EMOTIONS[0]} ... 6 "
+        f"{EMOTIONS[6]}). Correct or remove the row. Received: {_excerpt(field)}"
+    )
 
 
 def _parse_usage(field, where, last):
     for index, name in enumerate(USAGES):
         if field == name.encode():
             return index
-    raise UserError(f"{where}: expected a Usage of {', '.join(USAGES)}. {_advice(last)}"
-                    f"Received: {_excerpt(field)}")
+    raise UserError(
+        f"{where}: expected a Usage of {', '.join(USAGES)}. {_advice(last)}"
+        f"Received: {_excerpt(field)}"
+    )
 
 
 def _advice(last):
@@ -287,38 +315,55 @@ def _excerpt(text):
 
 def _read_npz(path):
     keys = ("pixels", "emotion", "usage")
-    expected = ("an npz with 'pixels' uint8 [n, 48, 48], 'emotion' [n] 0..6 and 'usage' [n] "
-                "(0 Training, 1 PublicTest, 2 PrivateTest)")
+    expected = (
+        "an npz with 'pixels' uint8 [n, 48, 48], 'emotion' [n] 0..6 and 'usage' [n] "
+        "(0 Training, 1 PublicTest, 2 PrivateTest)"
+    )
     try:
         with zipfile.ZipFile(path) as archive:
             size = sum(member.file_size for member in archive.infolist())
         if size > MAX_ARCHIVE_BYTES:
-            raise UserError(f"{path}: expected at most {MAX_ARCHIVE_BYTES >> 30} GB of arrays. "
-                            f"Received: {size >> 30} GB")
+            raise UserError(
+                f"{path}: expected at most {MAX_ARCHIVE_BYTES >> 30} GB of arrays. "
+                f"Received: {size >> 30} GB"
+            )
         with np.load(path, allow_pickle=False) as arrays:
             missing = [key for key in keys if key not in arrays]
             if missing:
-                raise UserError(f"{path}: expected {expected}. Add {', '.join(missing)}. "
-                                f"Received: {', '.join(arrays.files) or 'no arrays'}")
+                raise UserError(
+                    f"{path}: expected {expected}. Add {', '.join(missing)}. "
+                    f"Received: {', '.join(arrays.files) or 'no arrays'}"
+                )
             pixels, emotion, usage = (arrays[key] for key in keys)
     except UserError:
         raise
     except Exception as error:  # zipfile, zlib and NumPy raise many kinds for damaged files
-        raise UserError(f"{path}: expected {expected}. The file looks damaged; make or download it "
-                        f"again. Received: {type(error).__name__}: {error}") from None
-    if pixels.dtype != np.uint8 or pixels.ndim not in (3, 4) or \
-            pixels.shape[1:] not in ((48, 48), (48, 48, 1)):
-        raise UserError(f"{path}: expected 'pixels' of type uint8 and shape [n, 48, 48]. "
-                        f"Received: {pixels.dtype} {list(pixels.shape)}")
+        raise UserError(
+            f"{path}: expected {expected}. The file looks damaged; make or download it "
+            f"again. Received: {type(error).__name__}: {error}"
+        ) from None
+    if (
+        pixels.dtype != np.uint8
+        or pixels.ndim not in (3, 4)
+        or pixels.shape[1:] not in ((48, 48), (48, 48, 1))
+    ):
+        raise UserError(
+            f"{path}: expected 'pixels' of type uint8 and shape [n, 48, 48]. "
+            f"Received: {pixels.dtype} {list(pixels.shape)}"
+        )
     pixels = pixels.reshape(-1, 48, 48)
     for name, values, highest in (("emotion", emotion, 6), ("usage", usage, 2)):
         if values.shape != (len(pixels),) or values.dtype.kind not in "ui":
-            raise UserError(f"{path}: expected {name!r} as {len(pixels)} whole numbers. "
-                            f"Received: {values.dtype} {list(values.shape)}")
+            raise UserError(
+                f"{path}: expected {name!r} as {len(pixels)} whole numbers. "
+                f"Received: {values.dtype} {list(values.shape)}"
+            )
         wrong = np.flatnonzero((values < 0) | (values > highest))
         if len(wrong):
-            raise UserError(f"{path}: expected {name!r} from 0 to {highest}. Correct the array. "
-                            f"Received: {values[wrong[0]]} at index {wrong[0]}")
+            raise UserError(
+                f"{path}: expected {name!r} from 0 to {highest}. Correct the array. "
+                f"Received: {values[wrong[0]]} at index {wrong[0]}"
+            )
     if not len(pixels):
         raise UserError(f"{path}: expected at least one face. Received: arrays of length 0")
     return Faces(pixels, emotion.astype(np.uint8), usage.astype(np.uint8), str(path))
@@ -326,42 +371,64 @@ def _read_npz(path):
 
 # -- folder tree -------------------------------------------------------------------------------
 
-_PARTS = {"train": TRAINING, "training": TRAINING, "test": PRIVATE_TEST, "testing": PRIVATE_TEST,
-          "validation": PUBLIC_TEST, "valid": PUBLIC_TEST, "val": PUBLIC_TEST}
+_PARTS = {
+    "train": TRAINING,
+    "training": TRAINING,
+    "test": PRIVATE_TEST,
+    "testing": PRIVATE_TEST,
+    "validation": PUBLIC_TEST,
+    "valid": PUBLIC_TEST,
+    "val": PUBLIC_TEST,
+}
 
 
 def _read_folder(path):
     """Reads a folder of parts (train, test, validation), or one that holds a single known form."""
-    parts = sorted(child for child in path.iterdir()
-                   if child.is_dir() and child.name.lower() in _PARTS)
+    parts = sorted(
+        child for child in path.iterdir() if child.is_dir() and child.name.lower() in _PARTS
+    )
     if not parts:
         return _read_inner(path)
     pixels, labels, usage, names = [], [], [], []
     for part in parts:
         for folder in sorted(child for child in part.iterdir() if not _hidden(child)):
             if not folder.is_dir():
-                raise UserError(f"{folder}: expected only class folders inside {part.name}/. "
-                                "Move or remove it. Received: a file")
+                raise UserError(
+                    f"{folder}: expected only class folders inside {part.name}/. "
+                    "Move or remove it. Received: a file"
+                )
             label = label_of(folder.name, folder)
             for file in sorted(folder.iterdir(), key=_natural_order):
                 if _hidden(file):
                     continue
                 if file.suffix.lower() not in images.SUFFIXES or not file.is_file():
-                    raise UserError(f"{file}: expected image files ({', '.join(images.SUFFIXES)}) "
-                                    "in a class folder. Move or remove it. Received: "
-                                    f"{file.suffix or 'no suffix'!r}")
+                    raise UserError(
+                        f"{file}: expected image files ({', '.join(images.SUFFIXES)}) "
+                        "in a class folder. Move or remove it. Received: "
+                        f"{file.suffix or 'no suffix'!r}"
+                    )
                 if file.stat().st_size > images.MAX_FILE_BYTES:
-                    raise UserError(f"{file}: expected an image of a few kilobytes. "
-                                    f"Received: {file.stat().st_size:,} bytes")
+                    raise UserError(
+                        f"{file}: expected an image of a few kilobytes. "
+                        f"Received: {file.stat().st_size:,} bytes"
+                    )
                 pixels.append(images.decode_face(file.read_bytes(), file))
                 labels.append(label)
                 usage.append(_usage_of(file.name, part))
                 names.append(file.relative_to(path).as_posix())
     if not pixels:
-        raise UserError(f"{path}: expected images in {'/, '.join(p.name for p in parts)}/<class>/. "
-                        "Received: no image")
-    return Faces(np.stack(pixels), np.array(labels, np.uint8), np.array(usage, np.uint8),
-                 str(path), None, tuple(names))
+        raise UserError(
+            f"{path}: expected images in {'/, '.join(p.name for p in parts)}/<class>/. "
+            "Received: no image"
+        )
+    return Faces(
+        np.stack(pixels),
+        np.array(labels, np.uint8),
+        np.array(usage, np.uint8),
+        str(path),
+        None,
+        tuple(names),
+    )
 
 
 def _read_inner(path):
@@ -371,16 +438,22 @@ def _read_inner(path):
     for name in ("fer2013.csv", "icml_face_data.csv", "train.csv"):
         if name in named:
             return _read_csv(named[name])
-    data = [child for child in children if child.is_file()
-            and child.name.lower().endswith((".csv", ".npz", ".tar.gz", ".tgz", ".zip"))]
+    data = [
+        child
+        for child in children
+        if child.is_file()
+        and child.name.lower().endswith((".csv", ".npz", ".tar.gz", ".tgz", ".zip"))
+    ]
     folders = [child for child in children if child.is_dir()]
     if len(data) == 1:
         return read(data[0])
     if not data and len(folders) == 1:
         return _read_folder(folders[0])
     shown = ", ".join(child.name for child in children[:8]) or "an empty folder"
-    raise UserError(f"{path}: expected train/, test/ or validation/ with class folders, or one "
-                    f"FER2013 file. Give the path of the data itself. Received: {shown}")
+    raise UserError(
+        f"{path}: expected train/, test/ or validation/ with class folders, or one "
+        f"FER2013 file. Give the path of the data itself. Received: {shown}"
+    )
 
 
 def _usage_of(name, part):
@@ -395,8 +468,10 @@ def _hidden(path):
 
 
 def _natural_order(path):
-    return [(0, int(word), "") if word.isdigit() else (1, 0, word)
-            for word in re.split(r"(\d+)", path.name)]
+    return [
+        (0, int(word), "") if word.isdigit() else (1, 0, word)
+        for word in re.split(r"(\d+)", path.name)
+    ]
 
 
 # -- archives and downloads --------------------------------------------------------------------
@@ -418,14 +493,17 @@ def _read_archive(path, extract):
         try:
             faces = _read_folder(target)
         except UserError as error:
-            raise UserError(str(error).replace(str(target), f"{path} » ")
-                            .replace("» /", "» ")) from None
+            raise UserError(
+                str(error).replace(str(target), f"{path} » ").replace("» /", "» ")
+            ) from None
     return dataclasses.replace(faces, source=str(path))
 
 
 def _damaged(path, error):
-    return UserError(f"{path}: expected a whole archive. Download it again. "
-                     f"Received: {type(error).__name__}: {error}")
+    return UserError(
+        f"{path}: expected a whole archive. Download it again. "
+        f"Received: {type(error).__name__}: {error}"
+    )
 
 
 def _extract_zip(path, target):
@@ -436,8 +514,10 @@ def _extract_zip(path, target):
             if member.is_dir():
                 continue
             if (member.external_attr >> 16) & 0o170000 == 0o120000:
-                raise UserError(f"{path} » {member.filename}: expected plain files only. "
-                                "Received: a symbolic link")
+                raise UserError(
+                    f"{path} » {member.filename}: expected plain files only. "
+                    "Received: a symbolic link"
+                )
             with archive.open(member) as source:
                 _write_member(path, member.filename, member.file_size, source, target)
 
@@ -451,27 +531,35 @@ def _extract_tar(path, target):
             if member.isdir():
                 continue
             if not member.isfile():
-                raise UserError(f"{path} » {member.name}: expected plain files only. "
-                                "Received: a link or a device")
+                raise UserError(
+                    f"{path} » {member.name}: expected plain files only. "
+                    "Received: a link or a device"
+                )
             _write_member(path, member.name, member.size, archive.extractfile(member), target)
 
 
 def _check_archive(path, count, size):
     if count > MAX_ARCHIVE_MEMBERS:
-        raise UserError(f"{path}: expected at most {MAX_ARCHIVE_MEMBERS:,} files. Unpack it "
-                        f"yourself and give the folder. Received: {count:,}")
+        raise UserError(
+            f"{path}: expected at most {MAX_ARCHIVE_MEMBERS:,} files. Unpack it "
+            f"yourself and give the folder. Received: {count:,}"
+        )
     stored = max(path.stat().st_size, 1)
     if size > MAX_ARCHIVE_BYTES or (size > 1 << 26 and size / stored > MAX_ARCHIVE_RATIO):
-        raise UserError(f"{path}: expected an archive that expands to at most "
-                        f"{MAX_ARCHIVE_BYTES >> 30} GB and {MAX_ARCHIVE_RATIO} times its size. "
-                        f"Received: {size:,} bytes from {stored:,}")
+        raise UserError(
+            f"{path}: expected an archive that expands to at most "
+            f"{MAX_ARCHIVE_BYTES >> 30} GB and {MAX_ARCHIVE_RATIO} times its size. "
+            f"Received: {size:,} bytes from {stored:,}"
+        )
 
 
 def _write_member(path, name, size, source, target):
     parts = pathlib.PurePosixPath(name.replace("\\", "/"))
     if parts.is_absolute() or ".." in parts.parts or ":" in name:
-        raise UserError(f"{path}: expected members that stay inside the archive's folder. Do not "
-                        f"trust this file. Received: a member named {name!r}")
+        raise UserError(
+            f"{path}: expected members that stay inside the archive's folder. Do not "
+            f"trust this file. Received: a member named {name!r}"
+        )
     file = target.joinpath(*parts.parts)
     file.parent.mkdir(parents=True, exist_ok=True)
     with open(file, "wb") as out:
@@ -488,25 +576,33 @@ class _Bounded(io.RawIOBase):
         block = self._source.read(count)
         self._left -= len(block)
         if self._left < 0:
-            raise UserError(f"{self._where}: expected the size its header declares. Do not trust "
-                            "this file. Received: more bytes")
+            raise UserError(
+                f"{self._where}: expected the size its header declares. Do not trust "
+                "this file. Received: more bytes"
+            )
         return block
 
 
 def _kaggle_download(name):
     if not re.fullmatch(r"[\w.-]+/[\w.-]+(/versions/\d+)?", name):
-        raise UserError(f"--data kaggle:{name}: expected kaggle:OWNER/DATASET, for example "
-                        f"kaggle:msambare/fer2013. Received: {name!r}")
+        raise UserError(
+            f"--data kaggle:{name}: expected kaggle:OWNER/DATASET, for example "
+            f"kaggle:msambare/fer2013. Received: {name!r}"
+        )
     try:
         import kagglehub
     except ImportError:
-        raise UserError("--data kaggle:...: expected the optional package kagglehub. Install it "
-                        "with `pip install kagglehub`, or download the data set in a browser and "
-                        "give its path. Received: no such package") from None
+        raise UserError(
+            "--data kaggle:...: expected the optional package kagglehub. Install it "
+            "with `pip install kagglehub`, or download the data set in a browser and "
+            "give its path. Received: no such package"
+        ) from None
     try:
         return kagglehub.dataset_download(name)
     except Exception as error:  # network, credentials, unknown data set: kagglehub's own kinds
         reason = str(error).splitlines()[0] if str(error) else ""
-        raise UserError(f"--data kaggle:{name}: expected a download. Check the name, the network "
-                        f"and your Kaggle sign-in. Received: {type(error).__name__}: "
-                        f"{reason}") from None
+        raise UserError(
+            f"--data kaggle:{name}: expected a download. Check the name, the network "
+            f"and your Kaggle sign-in. Received: {type(error).__name__}: "
+            f"{reason}"
+        ) from None

@@ -45,6 +45,8 @@ def to_model_input(pixels):
     """Returns uint8 or float `[n, 48, 48]` grey levels 0..255 as float32 `[n, 48, 48, 1]`."""
     pixels = np.asarray(pixels)
     if pixels.ndim != 3 or pixels.shape[1:] != (FACE_SIDE, FACE_SIDE):
-        raise UserError(f"faces: expected an array of shape [n, {FACE_SIDE}, {FACE_SIDE}]. "
-                        f"Received: shape {list(pixels.shape)}")
+        raise UserError(
+            f"faces: expected an array of shape [n, {FACE_SIDE}, {FACE_SIDE}]. "
+            f"Received: shape {list(pixels.shape)}"
+        )
     return pixels[..., None].astype(np.float32)

@@ -17,11 +17,18 @@ def parse(argv):
         prog="python -m insideout_tf.inspect",
         description="Counts, duplicates and blank images of a FER2013 file or folder.",
     )
-    parser.add_argument("path", help="fer2013.csv, icml_face_data.csv, train.csv, test.csv, a "
-                        "folder, .npz, .zip, .tar.gz, kaggle:OWNER/DATASET or 'drawn'")
+    parser.add_argument(
+        "path",
+        help="fer2013.csv, icml_face_data.csv, train.csv, test.csv, a "
+        "folder, .npz, .zip, .tar.gz, kaggle:OWNER/DATASET or 'drawn'",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.add_argument("--figure", type=pathlib.Path, metavar="OUT.png",
-                        help="draw a sheet of sample faces by class")
+    parser.add_argument(
+        "--figure",
+        type=pathlib.Path,
+        metavar="OUT.png",
+        help="draw a sheet of sample faces by class",
+    )
     return parser.parse_args(argv)
 
 
@@ -29,13 +36,16 @@ def main(argv=None):
     arguments = parse(argv)
     with errors.reported("insideout_tf.inspect"):
         if arguments.figure and arguments.figure.suffix.lower() != ".png":
-            raise UserError("--figure: expected a file name ending in .png. "
-                            f"Received: {arguments.figure}")
+            raise UserError(
+                f"--figure: expected a file name ending in .png. Received: {arguments.figure}"
+            )
         faces = fer2013.read(arguments.path)
         if arguments.figure:
             if faces.labels is None:
-                raise UserError(f"{faces.source}: --figure expects labelled faces. "
-                                "Received: no 'emotion' column")
+                raise UserError(
+                    f"{faces.source}: --figure expects labelled faces. "
+                    "Received: no 'emotion' column"
+                )
             from insideout_tf import plots
 
             plots.save(plots.faces_by_class(faces), arguments.figure)
@@ -98,12 +108,17 @@ def _duplicates(faces):
 
 def report(facts):
     """Returns the facts as text for a terminal."""
-    lines = [f"source      {facts['source']}",
-             f"identified  {facts['identified'] or 'no published file; read as it is'}", ""]
+    lines = [
+        f"source      {facts['source']}",
+        f"identified  {facts['identified'] or 'no published file; read as it is'}",
+        "",
+    ]
     lines.append(f"{'':<12}{'faces':>8}" + "".join(f"{name:>10}" for name in EMOTIONS))
     for name, usage in facts["usages"].items():
         counts = usage["per_class"]
-        cells = "  (no labels)" if counts is None else "".join(f"{counts[e]:>10,}" for e in EMOTIONS)
+        cells = (
+            "  (no labels)" if counts is None else "".join(f"{counts[e]:>10,}" for e in EMOTIONS)
+        )
         lines.append(f"{name:<12}{usage['n']:>8,}{cells}")
     duplicates = facts["duplicates"]
     total = sum(usage["n"] for usage in facts["usages"].values())
@@ -117,8 +132,9 @@ def report(facts):
         f"blank       {facts['blank']:,} images of a single grey level",
     ]
     if duplicates["groups_across"]:
-        lines.append("Training faces identical to test faces can be left out: train with "
-                     "--drop-leaks.")
+        lines.append(
+            "Training faces identical to test faces can be left out: train with --drop-leaks."
+        )
     return "\n".join(lines)
 
 

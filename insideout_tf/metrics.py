@@ -60,8 +60,11 @@ def calibration(probabilities, labels, bins=CALIBRATION_BINS):
     index = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     count = np.bincount(index, minlength=bins)
     safe = np.maximum(count, 1)
-    return (count, np.bincount(index, confidence, bins) / safe,
-            np.bincount(index, right, bins) / safe)
+    return (
+        count,
+        np.bincount(index, confidence, bins) / safe,
+        np.bincount(index, right, bins) / safe,
+    )
 
 
 def expected_calibration_error(probabilities, labels, bins=CALIBRATION_BINS):
@@ -79,10 +82,15 @@ def bootstrap_intervals(confusion, seed=0, samples=BOOTSTRAP_SAMPLES):
     shares = confusion.ravel() / total
     drawn = np.random.default_rng(seed).multinomial(total, shares, samples)
     drawn = drawn.reshape(samples, CLASSES, CLASSES)
-    scores = {"accuracy": accuracy(drawn), "balanced_accuracy": balanced_accuracy(drawn),
-              "macro_f1": macro_f1(drawn)}
-    return {name: [float(v) for v in np.percentile(values, (2.5, 97.5))]
-            for name, values in scores.items()}
+    scores = {
+        "accuracy": accuracy(drawn),
+        "balanced_accuracy": balanced_accuracy(drawn),
+        "macro_f1": macro_f1(drawn),
+    }
+    return {
+        name: [float(v) for v in np.percentile(values, (2.5, 97.5))]
+        for name, values in scores.items()
+    }
 
 
 def summarize(probabilities, labels):
@@ -100,8 +108,12 @@ def summarize(probabilities, labels):
         "ece": expected_calibration_error(probabilities, labels),
         "intervals_95": bootstrap_intervals(confusion),
         "per_class": {
-            name: {"precision": float(precision[i]), "recall": float(recall[i]),
-                   "f1": float(f1[i]), "support": int(support[i])}
+            name: {
+                "precision": float(precision[i]),
+                "recall": float(recall[i]),
+                "f1": float(f1[i]),
+                "support": int(support[i]),
+            }
             for i, name in enumerate(EMOTIONS)
         },
         "confusion": confusion.tolist(),

@@ -15,22 +15,33 @@ def create(stage, steps, variables, scale_loss):
     total = stage.epochs * steps
     if stage.schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(
-            0.0 if warmup else rate, max(total - warmup, 1), alpha=stage.final_fraction,
-            warmup_target=rate if warmup else None, warmup_steps=warmup)
+            0.0 if warmup else rate,
+            max(total - warmup, 1),
+            alpha=stage.final_fraction,
+            warmup_target=rate if warmup else None,
+            warmup_steps=warmup,
+        )
     elif warmup:
         rate = keras.optimizers.schedules.PolynomialDecay(rate * 1e-3, warmup, rate)
     decay = stage.weight_decay or None
     if stage.optimizer == "sgd":
-        optimizer = keras.optimizers.SGD(rate, momentum=stage.momentum, nesterov=True,
-                                         weight_decay=decay, global_clipnorm=stage.clip_norm)
+        optimizer = keras.optimizers.SGD(
+            rate,
+            momentum=stage.momentum,
+            nesterov=True,
+            weight_decay=decay,
+            global_clipnorm=stage.clip_norm,
+        )
     elif stage.optimizer == "adam":
         optimizer = keras.optimizers.Adam(rate, global_clipnorm=stage.clip_norm)
     else:
-        optimizer = keras.optimizers.AdamW(rate, weight_decay=stage.weight_decay,
-                                           global_clipnorm=stage.clip_norm)
+        optimizer = keras.optimizers.AdamW(
+            rate, weight_decay=stage.weight_decay, global_clipnorm=stage.clip_norm
+        )
     if decay:
         optimizer.exclude_from_weight_decay(
-            var_list=[variable for variable in variables if len(variable.shape) < 2])
+            var_list=[variable for variable in variables if len(variable.shape) < 2]
+        )
     if scale_loss:
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     optimizer.build(variables)

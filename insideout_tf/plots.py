@@ -29,16 +29,25 @@ def confusion(summary, title):
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for row in range(len(EMOTIONS)):
         for column in range(len(EMOTIONS)):
-            axes.text(column, row, f"{shares[row, column]:.0%}\n{counts[row, column]}",
-                      ha="center", va="center", fontsize=9,
-                      color="white" if shares[row, column] > 0.55 else "black")
+            axes.text(
+                column,
+                row,
+                f"{shares[row, column]:.0%}\n{counts[row, column]}",
+                ha="center",
+                va="center",
+                fontsize=9,
+                color="white" if shares[row, column] > 0.55 else "black",
+            )
     names = [f"{name}\n(n={count})" for name, count in zip(EMOTIONS, counts.sum(1))]
     axes.set_xticks(range(len(EMOTIONS)), EMOTIONS, rotation=30, ha="right")
     axes.set_yticks(range(len(EMOTIONS)), names)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
-    axes.set_title(f"{title}: accuracy {summary['accuracy']:.1%}, macro-F1 "
-                   f"{summary['macro_f1']:.3f}\n(share of the true class, count)", fontsize=11)
+    axes.set_title(
+        f"{title}: accuracy {summary['accuracy']:.1%}, macro-F1 "
+        f"{summary['macro_f1']:.3f}\n(share of the true class, count)",
+        fontsize=11,
+    )
     figure.colorbar(image, ax=axes, fraction=0.046, label="share of the true class")
     return figure
 
@@ -47,10 +56,22 @@ def learning_curves(history, best_epoch=None):
     """Returns a figure of loss, accuracy and macro-F1 over the epochs of all stages on one axis."""
     epochs = [int(row["epoch"]) for row in history]
     figure, (left, right) = _figure(11, 4.4, columns=2)
-    left.plot(epochs, [row["loss"] for row in history], "o-", color=ORANGE, markersize=4,
-              label="training (augmented, smoothed labels)")
-    left.plot(epochs, [row["val_loss"] for row in history], "s-", color=BLUE, markersize=4,
-              label="validation")
+    left.plot(
+        epochs,
+        [row["loss"] for row in history],
+        "o-",
+        color=ORANGE,
+        markersize=4,
+        label="training (augmented, smoothed labels)",
+    )
+    left.plot(
+        epochs,
+        [row["val_loss"] for row in history],
+        "s-",
+        color=BLUE,
+        markersize=4,
+        label="validation",
+    )
     left.set_ylabel("cross-entropy, nats")
     for key, label, colour, style in (
         ("clean_accuracy", "training faces, not augmented: accuracy", ORANGE, "o-"),
@@ -58,8 +79,9 @@ def learning_curves(history, best_epoch=None):
         ("val_accuracy", "validation: accuracy", BLUE, "s-"),
         ("val_macro_f1", "validation: macro-F1", GREEN, "^-"),
     ):
-        right.plot(epochs, [row[key] for row in history], style, color=colour, markersize=4,
-                   label=label)
+        right.plot(
+            epochs, [row[key] for row in history], style, color=colour, markersize=4, label=label
+        )
     right.set_ylabel("score")
     right.set_ylim(0, 1)
     for axes in (left, right):
@@ -72,13 +94,19 @@ def learning_curves(history, best_epoch=None):
             at = epochs[start] - 0.5
             if position:
                 axes.axvline(at, color="black", linewidth=1, linestyle=":")
-            axes.annotate(names[start], (at, 1.01), xycoords=("data", "axes fraction"), fontsize=9,
-                          rotation=20)
+            axes.annotate(
+                names[start],
+                (at, 1.01),
+                xycoords=("data", "axes fraction"),
+                fontsize=9,
+                rotation=20,
+            )
         if best_epoch:
             axes.axvline(best_epoch, color=BLUE, linewidth=1, alpha=0.5)
         axes.legend(fontsize=8, loc="best")
-    figure.suptitle("Learning curves" + (f" (epoch {best_epoch} kept)" if best_epoch else ""),
-                    fontsize=12)
+    figure.suptitle(
+        "Learning curves" + (f" (epoch {best_epoch} kept)" if best_epoch else ""), fontsize=12
+    )
     return figure
 
 
@@ -94,8 +122,14 @@ def reliability(probabilities, labels, title):
     upper.set_title(f"{title}: expected calibration error {error:.3f}", fontsize=11)
     upper.legend()
     edges = np.linspace(0, 1, len(count) + 1)
-    lower.bar(edges[:-1], count / count.sum(), width=1 / len(count), align="edge", color=BLUE,
-              edgecolor="white")
+    lower.bar(
+        edges[:-1],
+        count / count.sum(),
+        width=1 / len(count),
+        align="edge",
+        color=BLUE,
+        edgecolor="white",
+    )
     lower.set_ylabel("share of faces")
     lower.set_xlabel("confidence (highest probability)")
     for axes in (upper, lower):
@@ -110,10 +144,15 @@ def mistakes(probabilities, labels, pixels, title, count=24):
     predicted = probabilities.argmax(1)
     wrong = np.flatnonzero(predicted != labels)
     wrong = wrong[np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")][:count]
-    captions = [f"{EMOTIONS[labels[i]]} → {EMOTIONS[predicted[i]]}\n{probabilities[i].max():.0%}"
-                for i in wrong]
-    return sheet([pixels[i] for i in wrong], captions,
-                 f"{title}: most confident mistakes (label → prediction)")
+    captions = [
+        f"{EMOTIONS[labels[i]]} → {EMOTIONS[predicted[i]]}\n{probabilities[i].max():.0%}"
+        for i in wrong
+    ]
+    return sheet(
+        [pixels[i] for i in wrong],
+        captions,
+        f"{title}: most confident mistakes (label → prediction)",
+    )
 
 
 def faces_by_class(faces, columns=10, seed=0):
@@ -125,8 +164,9 @@ def faces_by_class(faces, columns=10, seed=0):
         blank = columns - len(own)
         shown += [faces.pixels[i] for i in own] + [None] * blank
         captions += [name if position == 0 else "" for position in range(columns)]
-    return sheet(shown, captions, f"{pathlib.Path(faces.source).name}: samples by class",
-                 columns=columns)
+    return sheet(
+        shown, captions, f"{pathlib.Path(faces.source).name}: samples by class", columns=columns
+    )
 
 
 def sheet(pixels, captions, title, columns=6):

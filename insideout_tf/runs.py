@@ -20,8 +20,19 @@ from insideout_tf.errors import UserError
 CONFIG, HISTORY, MODEL = "config.json", "history.csv", "model.keras"
 METRICS, PREDICTIONS, ENVIRONMENT = "metrics.json", "predictions.npz", "environment.json"
 CHECKPOINT, PLOTS, TENSORBOARD = "checkpoint.npz", "plots", "tensorboard"
-PACKAGES = ("insideout_tf", "tensorflow", "keras", "jax", "torch", "keras-cv", "numpy", "pandas",
-            "scikit-learn", "matplotlib", "pillow")
+PACKAGES = (
+    "insideout_tf",
+    "tensorflow",
+    "keras",
+    "jax",
+    "torch",
+    "keras-cv",
+    "numpy",
+    "pandas",
+    "scikit-learn",
+    "matplotlib",
+    "pillow",
+)
 
 
 # -- files, always whole -----------------------------------------------------------------------
@@ -65,9 +76,13 @@ def save_model(model, path):
 def save_predictions(path, probabilities, labels, rows):
     """Saves probabilities float16 `[n, 7]`, labels uint8 `[n]` and rows int64 `[n]`, in file order."""
     with replacing(path) as temporary:
-        np.savez_compressed(temporary, probabilities=probabilities.astype(np.float16),
-                            labels=labels.astype(np.uint8), rows=np.asarray(rows, np.int64),
-                            classes=np.array(EMOTIONS))
+        np.savez_compressed(
+            temporary,
+            probabilities=probabilities.astype(np.float16),
+            labels=labels.astype(np.uint8),
+            rows=np.asarray(rows, np.int64),
+            classes=np.array(EMOTIONS),
+        )
 
 
 # -- a run -------------------------------------------------------------------------------------
@@ -83,24 +98,35 @@ def check(directory, experiment, resume, overwrite):
     if resume and overwrite:
         raise UserError("--resume and --overwrite: expected one of them. Received: both")
     if directory.exists() and not directory.is_dir():
-        raise UserError(f"{directory}: expected a directory for the run. Choose another --run-dir. "
-                        "Received: a file")
+        raise UserError(
+            f"{directory}: expected a directory for the run. Choose another --run-dir. "
+            "Received: a file"
+        )
     if not directory.exists() or not any(directory.iterdir()):
         if resume:
-            raise UserError(f"{directory}: expected an interrupted run to resume. Check --run-dir, "
-                            "or start it without --resume. Received: no run there")
+            raise UserError(
+                f"{directory}: expected an interrupted run to resume. Check --run-dir, "
+                "or start it without --resume. Received: no run there"
+            )
         return "new"
     if not (directory / CONFIG).exists():
-        raise UserError(f"{directory}: expected a run directory or an empty one. Choose another "
-                        f"--run-dir. Received: a directory without {CONFIG}")
+        raise UserError(
+            f"{directory}: expected a run directory or an empty one. Choose another "
+            f"--run-dir. Received: a directory without {CONFIG}"
+        )
     if overwrite:
         return "new"
     finished = (directory / METRICS).exists()
     if not resume:
-        advice = ("Choose another --run-dir, or add --overwrite to replace it" if finished else
-                  "Go on with --resume, choose another --run-dir, or add --overwrite")
-        raise UserError(f"{directory}: expected no run there yet. {advice}. Received: "
-                        f"{'a finished' if finished else 'an interrupted'} run")
+        advice = (
+            "Choose another --run-dir, or add --overwrite to replace it"
+            if finished
+            else "Go on with --resume, choose another --run-dir, or add --overwrite"
+        )
+        raise UserError(
+            f"{directory}: expected no run there yet. {advice}. Received: "
+            f"{'a finished' if finished else 'an interrupted'} run"
+        )
     _check_same(directory, experiment)
     return "finished" if finished else "unfinished"
 
@@ -118,9 +144,11 @@ def check_data(directory, faces):
     """Raises `UserError` unless `faces` are those the run was started with."""
     recorded = read_json(pathlib.Path(directory) / ENVIRONMENT).get("data_digest")
     if recorded != faces.digest:
-        raise UserError(f"{faces.source}: --resume expects the data the run was started with "
-                        f"(digest {str(recorded)[:12]}...). Give that file, or choose another "
-                        f"--run-dir. Received: digest {faces.digest[:12]}...")
+        raise UserError(
+            f"{faces.source}: --resume expects the data the run was started with "
+            f"(digest {str(recorded)[:12]}...). Give that file, or choose another "
+            f"--run-dir. Received: digest {faces.digest[:12]}..."
+        )
 
 
 def _check_same(directory, experiment):
@@ -128,16 +156,21 @@ def _check_same(directory, experiment):
     changed = [key for key in {**before, **now} if before.get(key) != now.get(key)]
     if changed:
         listed = ", ".join(f"{key} {before.get(key)!r} → {now.get(key)!r}" for key in changed[:5])
-        raise UserError(f"{directory}: --resume expects the experiment this run was started with. "
-                        "Give the same file and --set values, or choose another --run-dir. "
-                        f"Received: {listed}")
+        raise UserError(
+            f"{directory}: --resume expects the experiment this run was started with. "
+            "Give the same file and --set values, or choose another --run-dir. "
+            f"Received: {listed}"
+        )
 
 
 def _flat(value, prefix=""):
     if isinstance(value, (dict, list)):
         items = value.items() if isinstance(value, dict) else enumerate(value)
-        return {key: leaf for name, child in items
-                for key, leaf in _flat(child, f"{prefix}.{name}" if prefix else str(name)).items()}
+        return {
+            key: leaf
+            for name, child in items
+            for key, leaf in _flat(child, f"{prefix}.{name}" if prefix else str(name)).items()
+        }
     return {prefix: value}
 
 
@@ -146,17 +179,20 @@ def read_json(path):
     try:
         return json.loads(pathlib.Path(path).read_text("utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{path}: expected a file. Check the run directory. "
-                        "Received: nothing there") from None
+        raise UserError(
+            f"{path}: expected a file. Check the run directory. Received: nothing there"
+        ) from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: expected JSON. Restore or remove the file. "
-                        f"Received: {error}") from None
+        raise UserError(
+            f"{path}: expected JSON. Restore or remove the file. Received: {error}"
+        ) from None
 
 
 def experiment_of(directory):
     """Returns the `Experiment` a run directory was trained with."""
-    return config.from_dict(read_json(pathlib.Path(directory) / CONFIG),
-                            where=str(pathlib.Path(directory) / CONFIG))
+    return config.from_dict(
+        read_json(pathlib.Path(directory) / CONFIG), where=str(pathlib.Path(directory) / CONFIG)
+    )
 
 
 def model_path(run_or_model):
@@ -165,13 +201,18 @@ def model_path(run_or_model):
     if path.is_dir():
         file = path / MODEL
         if not file.exists():
-            reason = ("an interrupted run: finish it with --resume" if (path / CONFIG).exists()
-                      else "no run there")
+            reason = (
+                "an interrupted run: finish it with --resume"
+                if (path / CONFIG).exists()
+                else "no run there"
+            )
             raise UserError(f"{path}: expected a finished run with {MODEL}. Received: {reason}")
         return file, path
     if not path.exists():
-        raise UserError(f"{path}: expected a run directory or a .keras file. Check the path. "
-                        "Received: nothing there")
+        raise UserError(
+            f"{path}: expected a run directory or a .keras file. Check the path. "
+            "Received: nothing there"
+        )
     parent = path.parent
     return path, parent if path.name == MODEL and (parent / CONFIG).exists() else None
 
@@ -186,8 +227,10 @@ def load_model(path):
 
     path = pathlib.Path(path)
     if path.suffix != ".keras":
-        raise UserError(f"{path}: expected a saved Keras model named *.keras. "
-                        f"Received: {path.suffix or 'no suffix'!r}")
+        raise UserError(
+            f"{path}: expected a saved Keras model named *.keras. "
+            f"Received: {path.suffix or 'no suffix'!r}"
+        )
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
@@ -198,11 +241,14 @@ def load_model(path):
         raise
     except Exception as error:  # zipfile, h5py and Keras raise many kinds for damaged files
         reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
-        raise UserError(f"{path}: expected a whole Keras model. Train or download it again. "
-                        f"Received: {reason}") from None
+        raise UserError(
+            f"{path}: expected a whole Keras model. Train or download it again. Received: {reason}"
+        ) from None
     if model.input_shape != (None, 48, 48, 1) or model.output_shape != (None, len(EMOTIONS)):
-        raise UserError(f"{path}: expected a model from [n, 48, 48, 1] grey levels to [n, 7] "
-                        f"probabilities. Received: {model.input_shape} to {model.output_shape}")
+        raise UserError(
+            f"{path}: expected a model from [n, 48, 48, 1] grey levels to [n, 7] "
+            f"probabilities. Received: {model.input_shape} to {model.output_shape}"
+        )
     return model
 
 
@@ -211,9 +257,14 @@ def describe(experiment, model):
     init = experiment.weights
     if init not in ("imagenet", "none"):
         init = f"file {pathlib.Path(init).name}"
-    return {"experiment": experiment.name, "backbone": experiment.backbone,
-            "image_size": model.get_layer("resize").height, "parameters": model.count_params(),
-            "init": "random" if init == "none" else init, "seed": experiment.seed}
+    return {
+        "experiment": experiment.name,
+        "backbone": experiment.backbone,
+        "image_size": model.get_layer("resize").height,
+        "parameters": model.count_params(),
+        "init": "random" if init == "none" else init,
+        "seed": experiment.seed,
+    }
 
 
 # -- checkpoints -------------------------------------------------------------------------------
@@ -239,8 +290,10 @@ def load_checkpoint(directory):
     except OSError:
         raise
     except Exception as error:  # zipfile, zlib, NumPy and json raise many kinds
-        raise UserError(f"{path}: expected a whole checkpoint. It cannot be resumed; start again "
-                        f"with --overwrite. Received: {type(error).__name__}: {error}") from None
+        raise UserError(
+            f"{path}: expected a whole checkpoint. It cannot be resumed; start again "
+            f"with --overwrite. Received: {type(error).__name__}: {error}"
+        ) from None
 
 
 # -- provenance --------------------------------------------------------------------------------
@@ -269,9 +322,12 @@ def environment():
 def _git_commit():
     """Returns the commit of the source tree, with "+changes" if it differs, or None."""
     here = pathlib.Path(__file__).resolve().parent
+
     def git(*words):
-        return subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True,
-                              check=True, timeout=10).stdout.strip()
+        return subprocess.run(
+            ["git", "-C", str(here), *words], capture_output=True, text=True, check=True, timeout=10
+        ).stdout.strip()
+
     try:
         commit = git("rev-parse", "HEAD")
         return commit + ("+changes" if git("status", "--porcelain", "--", str(here)) else "")

@@ -9,8 +9,13 @@ from insideout_tf.errors import UserError
 from insideout_tf.fer2013 import PRIVATE_TEST, PUBLIC_TEST, TRAINING, content_keys
 
 JUDGED = ("private", "public", "merged", "validation", "training")
-NAMES = {"private": "PrivateTest", "public": "PublicTest", "merged": "merged",
-         "validation": "validation", "training": "Training"}
+NAMES = {
+    "private": "PrivateTest",
+    "public": "PublicTest",
+    "merged": "merged",
+    "validation": "validation",
+    "training": "Training",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,20 +41,26 @@ def make(faces, split, validation_fraction, seed, drop_leaks):
     Raises `UserError` when a part would be empty or a class cannot be divided.
     """
     if faces.labels is None:
-        raise UserError(f"{faces.source}: expected labelled faces; this file has pixels only "
-                        "(the competition's test.csv). Use train.csv, icml_face_data.csv or "
-                        "fer2013.csv for training. Received: no 'emotion' column")
+        raise UserError(
+            f"{faces.source}: expected labelled faces; this file has pixels only "
+            "(the competition's test.csv). Use train.csv, icml_face_data.csv or "
+            "fer2013.csv for training. Received: no 'emotion' column"
+        )
     training = np.flatnonzero(faces.usage == TRAINING)
     if not len(training):
-        raise UserError(f"{faces.source}: expected faces with usage Training. Received: none "
-                        f"among {len(faces.usage)}")
+        raise UserError(
+            f"{faces.source}: expected faces with usage Training. Received: none "
+            f"among {len(faces.usage)}"
+        )
     if split == "official":
         validation = np.flatnonzero(faces.usage == PUBLIC_TEST)
         name = "PublicTest"
         if not len(validation):
-            raise UserError(f"{faces.source}: the split 'official' expects PublicTest faces for "
-                            "validation. Use --set split=stratified to hold out a part of "
-                            "Training. Received: none with usage PublicTest")
+            raise UserError(
+                f"{faces.source}: the split 'official' expects PublicTest faces for "
+                "validation. Use --set split=stratified to hold out a part of "
+                "Training. Received: none with usage PublicTest"
+            )
         tests = np.flatnonzero(faces.usage != TRAINING)
     else:
         validation = _stratified_part(faces, training, validation_fraction, seed)
@@ -65,30 +76,46 @@ def make(faces, split, validation_fraction, seed, drop_leaks):
     present = np.bincount(faces.labels[training], minlength=len(EMOTIONS))
     if not len(training) or not present.all():
         missing = [name for name, count in zip(EMOTIONS, present) if not count]
-        raise UserError(f"{faces.source}: expected training faces of all seven classes. Add some, "
-                        f"or choose another file. Received: none of {', '.join(missing)}")
+        raise UserError(
+            f"{faces.source}: expected training faces of all seven classes. Add some, "
+            f"or choose another file. Received: none of {', '.join(missing)}"
+        )
     return Split(training, validation, name, leaks)
 
 
 def judged_rows(faces, split_name, experiment):
     """Returns the rows of one of `JUDGED`, in file order; `experiment` (or None) recalls the split."""
     if faces.labels is None:
-        raise UserError(f"{faces.source}: expected labelled faces to judge a model on. "
-                        "Received: no 'emotion' column")
+        raise UserError(
+            f"{faces.source}: expected labelled faces to judge a model on. "
+            "Received: no 'emotion' column"
+        )
     if split_name in ("validation", "training"):
         if experiment is None:
-            raise UserError(f"--split {split_name}: expected a run directory, which records how "
-                            "Training was divided. Received: a model file alone")
-        division = make(faces, experiment.split, experiment.validation_fraction, experiment.seed,
-                        experiment.drop_leaks)
+            raise UserError(
+                f"--split {split_name}: expected a run directory, which records how "
+                "Training was divided. Received: a model file alone"
+            )
+        division = make(
+            faces,
+            experiment.split,
+            experiment.validation_fraction,
+            experiment.seed,
+            experiment.drop_leaks,
+        )
         return division.validation if split_name == "validation" else division.training
-    wanted = {"private": (PRIVATE_TEST,), "public": (PUBLIC_TEST,),
-              "merged": (PUBLIC_TEST, PRIVATE_TEST)}[split_name]
+    wanted = {
+        "private": (PRIVATE_TEST,),
+        "public": (PUBLIC_TEST,),
+        "merged": (PUBLIC_TEST, PRIVATE_TEST),
+    }[split_name]
     absent = [usage for usage in wanted if not (faces.usage == usage).any()]
     if absent:
         missing = " and ".join(("Training", "PublicTest", "PrivateTest")[u] for u in absent)
-        raise UserError(f"{faces.source}: --split {split_name} expects faces with usage "
-                        f"{missing}. Choose another --split or another file. Received: none")
+        raise UserError(
+            f"{faces.source}: --split {split_name} expects faces with usage "
+            f"{missing}. Choose another --split or another file. Received: none"
+        )
     return np.flatnonzero(np.isin(faces.usage, wanted))
 
 
@@ -99,13 +126,17 @@ def _stratified_part(faces, training, fraction, seed):
     counts = np.bincount(labels, minlength=len(EMOTIONS))
     few = [f"{EMOTIONS[label]}: {count}" for label, count in enumerate(counts) if count < 2]
     if few:
-        raise UserError(f"{faces.source}: the split 'stratified' expects at least 2 Training faces "
-                        f"of each class. Received: {', '.join(few)}")
+        raise UserError(
+            f"{faces.source}: the split 'stratified' expects at least 2 Training faces "
+            f"of each class. Received: {', '.join(few)}"
+        )
     size = round(len(training) * fraction)
     classes = len(EMOTIONS)
     if not classes <= size <= len(training) - classes:
-        raise UserError(f"{faces.source}: validation_fraction {fraction:g} expects at least one "
-                        f"face of each class on either side. Change it with --set. Received: "
-                        f"{size} of {len(training)} Training faces")
+        raise UserError(
+            f"{faces.source}: validation_fraction {fraction:g} expects at least one "
+            f"face of each class on either side. Change it with --set. Received: "
+            f"{size} of {len(training)} Training faces"
+        )
     _, held_out = train_test_split(training, test_size=size, stratify=labels, random_state=seed)
     return np.sort(held_out)

@@ -75,18 +75,28 @@ def run_one(job, index, model, delivered, progress, saved, best_weights):
     classifier.freeze(model, stage, experiment.backbone)
     on_cpu = devices.accelerator() == "cpu"
     resident = experiment.feed == "device" or (
-        experiment.feed == "auto" and not on_cpu and not experiment.augmentation.keras_cv)
-    step_model = classifier.TrainingModel(model, experiment, experiment.seed + 1000 * (index + 1),
-                                          job.arrays if resident else None)
+        experiment.feed == "auto" and not on_cpu and not experiment.augmentation.keras_cv
+    )
+    step_model = classifier.TrainingModel(
+        model, experiment, experiment.seed + 1000 * (index + 1), job.arrays if resident else None
+    )
     steps = batches.steps_per_epoch(len(job.split.training), experiment.batch_size)
-    optimizer = optimizers.create(stage, steps, step_model.trainable_variables,
-                                  scale_loss=job.precision == "mixed_float16")
+    optimizer = optimizers.create(
+        stage, steps, step_model.trainable_variables, scale_loss=job.precision == "mixed_float16"
+    )
     jit = {"on": True, "off": False, "auto": not on_cpu}[experiment.jit_compile]
     step_model.compile(optimizer=optimizer, jit_compile=jit, auto_scale_loss=False)
     # The resident data set is not state: it follows from the experiment.
     data = {id(variable) for variable in (step_model.resident or {}).values()}
-    state = [variable for variable in (*step_model.non_trainable_variables, *optimizer.variables,
-                                       *model.trainable_variables) if id(variable) not in data]
+    state = [
+        variable
+        for variable in (
+            *step_model.non_trainable_variables,
+            *optimizer.variables,
+            *model.trainable_variables,
+        )
+        if id(variable) not in data
+    ]
     if saved:
         for position, variable in enumerate(state):
             variable.assign(saved[f"state_{position}"])
@@ -96,19 +106,34 @@ def run_one(job, index, model, delivered, progress, saved, best_weights):
 
     for epoch in range(progress["epoch"], stage.epochs):
         if stage.patience is not None and progress["since_best"] >= stage.patience:
-            print(f"stage {stage.name!r}: no better {experiment.monitor} for {stage.patience} "
-                  "epochs; stopping early", flush=True)
+            print(
+                f"stage {stage.name!r}: no better {experiment.monitor} for {stage.patience} "
+                "epochs; stopping early",
+                flush=True,
+            )
             break
         started = time.perf_counter()
         fitted = step_model.fit(
             batches.epoch_batches(job.arrays, experiment, index, epoch, resident),
-            initial_epoch=epoch, epochs=stage.epochs, verbose=job.verbose, shuffle=False,
+            initial_epoch=epoch,
+            epochs=stage.epochs,
+            verbose=job.verbose,
+            shuffle=False,
             callbacks=[_OneEpoch(), _StopOnNaN(stage, epoch, 1 if on_cpu else NAN_CHECK_STEPS)],
         ).history
         trained = time.perf_counter()
-        weights = averaging.delivered_weights(step_model, model, batches.epoch_batches(
-            job.arrays, experiment, index, epoch + stage.epochs, resident,
-            steps=averaging.REESTIMATION_BATCHES))
+        weights = averaging.delivered_weights(
+            step_model,
+            model,
+            batches.epoch_batches(
+                job.arrays,
+                experiment,
+                index,
+                epoch + stage.epochs,
+                resident,
+                steps=averaging.REESTIMATION_BATCHES,
+            ),
+        )
         row = {
             "stage": stage.name,
             "epoch": len(progress["history"]) + 1,
@@ -128,10 +153,14 @@ def run_one(job, index, model, delivered, progress, saved, best_weights):
             print(_line(row, stage, epoch, better), flush=True)
         runs.write_history(job.directory / runs.HISTORY, progress["history"])
         _write_scalars(scalars, row)
-        runs.save_checkpoint(job.directory, progress, {
-            **{f"state_{i}": np.asarray(variable) for i, variable in enumerate(state)},
-            **{f"best_{i}": array for i, array in enumerate(best_weights)},
-        })
+        runs.save_checkpoint(
+            job.directory,
+            progress,
+            {
+                **{f"state_{i}": np.asarray(variable) for i, variable in enumerate(state)},
+                **{f"best_{i}": array for i, array in enumerate(best_weights)},
+            },
+        )
     return best_weights
 
 
@@ -173,10 +202,12 @@ def _note_progress(progress, row, stage, monitor, optimizer):
 
 
 def _line(row, stage, epoch, better):
-    return (f"  {stage.name} {epoch + 1}/{stage.epochs}: validation accuracy "
-            f"{row['val_accuracy']:.4f}, macro-F1 {row['val_macro_f1']:.4f}, loss "
-            f"{row['val_loss']:.4f}; training faces {row['clean_accuracy']:.4f}, gap "
-            f"{row['gap']:+.4f}; {row['seconds']:.0f} s" + (" (best)" if better else ""))
+    return (
+        f"  {stage.name} {epoch + 1}/{stage.epochs}: validation accuracy "
+        f"{row['val_accuracy']:.4f}, macro-F1 {row['val_macro_f1']:.4f}, loss "
+        f"{row['val_loss']:.4f}; training faces {row['clean_accuracy']:.4f}, gap "
+        f"{row['gap']:+.4f}; {row['seconds']:.0f} s" + (" (best)" if better else "")
+    )
 
 
 class _OneEpoch(keras.callbacks.Callback):
@@ -210,7 +241,8 @@ class _StopOnNaN(keras.callbacks.Callback):
                 f"stage {name!r}, epoch {self._epoch + 1}, {since} {self._step}: expected a "
                 f"finite loss. Lower the learning rate (--set stages.{name}.learning_rate="
                 f"{rate / 3:.1g}), set clip_norm, or use precision float32; --resume goes on from "
-                f"the last whole epoch only with unchanged settings. Received: {loss}")
+                f"the last whole epoch only with unchanged settings. Received: {loss}"
+            )
 
 
 def _tensorboard_writer(directory):

@@ -17,31 +17,51 @@ def parse(argv):
     parser = argparse.ArgumentParser(
         prog="python -m insideout_tf.train",
         description="Train a facial-emotion classifier. Without arguments: the quickstart, on "
-                    "drawn faces, in a few minutes.",
+        "drawn faces, in a few minutes.",
     )
-    parser.add_argument("experiment", nargs="?", help="an experiment file with get_config(), such "
-                        "as experiments/effnet_b2.py (default: the quickstart)")
-    parser.add_argument("--data", help="fer2013.csv, icml_face_data.csv, a folder, .npz, .zip, "
-                        ".tar.gz, kaggle:OWNER/DATASET or 'drawn'")
+    parser.add_argument(
+        "experiment",
+        nargs="?",
+        help="an experiment file with get_config(), such "
+        "as experiments/effnet_b2.py (default: the quickstart)",
+    )
+    parser.add_argument(
+        "--data",
+        help="fer2013.csv, icml_face_data.csv, a folder, .npz, .zip, "
+        ".tar.gz, kaggle:OWNER/DATASET or 'drawn'",
+    )
     parser.add_argument("--run-dir", type=pathlib.Path, help="default: runs/<experiment name>")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
-                        help="override a field: stages.0.epochs=3, augmentation.flip=false, ...")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override a field: stages.0.epochs=3, augmentation.flip=false, ...",
+    )
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted run")
     parser.add_argument("--overwrite", action="store_true", help="replace the run directory")
-    parser.add_argument("--drop-leaks", action="store_true",
-                        help="drop training faces pixel-identical to a test face")
+    parser.add_argument(
+        "--drop-leaks",
+        action="store_true",
+        help="drop training faces pixel-identical to a test face",
+    )
     parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")
-    parser.add_argument("--verbose", type=int, choices=(0, 1, 2), default=None,
-                        help="0 silent, 1 progress bars, 2 one line an epoch (default: 1 on a "
-                        "terminal, else 2)")
+    parser.add_argument(
+        "--verbose",
+        type=int,
+        choices=(0, 1, 2),
+        default=None,
+        help="0 silent, 1 progress bars, 2 one line an epoch (default: 1 on a terminal, else 2)",
+    )
     return parser.parse_args(argv)
 
 
 def main(argv=None):
     arguments = parse(argv)
     with errors.reported("insideout_tf.train"):
-        experiment = (config.load(arguments.experiment) if arguments.experiment
-                      else quickstart.get_config())
+        experiment = (
+            config.load(arguments.experiment) if arguments.experiment else quickstart.get_config()
+        )
         overrides = list(arguments.set)
         if arguments.drop_leaks:
             overrides.append("drop_leaks=true")
@@ -51,8 +71,14 @@ def main(argv=None):
             overrides.append(f"data={json.dumps(data)}")
         experiment = config.override(experiment, overrides)
         directory = arguments.run_dir or pathlib.Path("runs") / experiment.name
-        train(experiment, directory, resume=arguments.resume, overwrite=arguments.overwrite,
-              dry_run=arguments.dry_run, verbose=arguments.verbose)
+        train(
+            experiment,
+            directory,
+            resume=arguments.resume,
+            overwrite=arguments.overwrite,
+            dry_run=arguments.dry_run,
+            verbose=arguments.verbose,
+        )
 
 
 def train(experiment, directory, resume=False, overwrite=False, dry_run=False, verbose=None):
@@ -64,9 +90,11 @@ def train(experiment, directory, resume=False, overwrite=False, dry_run=False, v
     if verbose is None:
         verbose = 1 if os.isatty(1) else 2
     if experiment.data is None:
-        raise UserError("--data: expected the path of FER2013 (fer2013.csv, icml_face_data.csv, a "
-                        "folder, .npz, .zip) or kaggle:OWNER/DATASET; README says where to get "
-                        "it. Received: nothing")
+        raise UserError(
+            "--data: expected the path of FER2013 (fer2013.csv, icml_face_data.csv, a "
+            "folder, .npz, .zip) or kaggle:OWNER/DATASET; README says where to get "
+            "it. Received: nothing"
+        )
     directory = pathlib.Path(directory)
     if not dry_run and runs.check(directory, experiment, resume, overwrite) == "finished":
         metrics = runs.read_json(directory / runs.METRICS)
@@ -75,8 +103,13 @@ def train(experiment, directory, resume=False, overwrite=False, dry_run=False, v
         return metrics
 
     faces = fer2013.read(experiment.data)
-    split = splits.make(faces, experiment.split, experiment.validation_fraction, experiment.seed,
-                        experiment.drop_leaks)
+    split = splits.make(
+        faces,
+        experiment.split,
+        experiment.validation_fraction,
+        experiment.seed,
+        experiment.drop_leaks,
+    )
     devices.prepare_backend()
     from insideout_tf import batches, stages
 
@@ -90,10 +123,18 @@ def train(experiment, directory, resume=False, overwrite=False, dry_run=False, v
     if resume:
         runs.check_data(directory, faces)
     else:
-        runs.create(directory, experiment, overwrite, {
-            **runs.environment(), "precision": precision, "data_source": faces.source,
-            "data_identified": faces.identified, "data_digest": faces.digest,
-        })
+        runs.create(
+            directory,
+            experiment,
+            overwrite,
+            {
+                **runs.environment(),
+                "precision": precision,
+                "data_source": faces.source,
+                "data_identified": faces.identified,
+                "data_digest": faces.digest,
+            },
+        )
     progress, model = stages.run_all(job, *runs.load_checkpoint(directory))
 
     runs.save_model(model, directory / runs.MODEL)
@@ -122,8 +163,14 @@ def judge(job, model, progress):
         "training_seconds": round(sum(row["seconds"] for row in progress["history"]), 1),
         "data_digest": job.faces.digest,
     }
-    plots.write_report(job.directory / runs.PLOTS, probabilities, labels, job.faces.pixels[rows],
-                       summary, progress["history"])
+    plots.write_report(
+        job.directory / runs.PLOTS,
+        probabilities,
+        labels,
+        job.faces.pixels[rows],
+        summary,
+        progress["history"],
+    )
     runs.save_predictions(job.directory / runs.PREDICTIONS, probabilities, labels, rows)
     runs.write_json(job.directory / runs.METRICS, summary)  # last: its presence means "finished"
     return summary
@@ -150,19 +197,28 @@ def plan(job):
         classifier.freeze(model, stage, experiment.backbone)
         trainable = sum(math.prod(variable.shape) for variable in model.trainable_variables)
         widest = max(widest, trainable)
-        lines.append(f"  stage {stage.name}: {stage.epochs} epochs at "
-                     f"{stage.image_size or experiment.image_size} px, {trainable:,} trainable "
-                     f"parameters, {stage.optimizer} {stage.learning_rate:g}, {stage.schedule}")
+        lines.append(
+            f"  stage {stage.name}: {stage.epochs} epochs at "
+            f"{stage.image_size or experiment.image_size} px, {trainable:,} trainable "
+            f"parameters, {stage.optimizer} {stage.learning_rate:g}, {stage.schedule}"
+        )
     # Weights twice, gradients, two moments and the average; activations forward and backward.
     outputs = sum(math.prod(layer.output.shape[1:]) for layer in model.layers)
     width = 4 if job.precision == "float32" else 2
-    memory = (4 * (2 * model.count_params() + 4 * widest)
-              + outputs * experiment.batch_size * width * 2)
-    lines.append(f"  memory    about {memory / 2**20:,.0f} MiB for weights, optimizer and "
-                 "activations (estimate)")
-    return "\n".join([
-        f"{experiment.name}: {experiment.backbone}, {model.count_params():,} parameters, weights "
-        f"{experiment.weights}, {job.precision}", *lines])
+    memory = (
+        4 * (2 * model.count_params() + 4 * widest) + outputs * experiment.batch_size * width * 2
+    )
+    lines.append(
+        f"  memory    about {memory / 2**20:,.0f} MiB for weights, optimizer and "
+        "activations (estimate)"
+    )
+    return "\n".join(
+        [
+            f"{experiment.name}: {experiment.backbone}, {model.count_params():,} parameters, weights "
+            f"{experiment.weights}, {job.precision}",
+            *lines,
+        ]
+    )
 
 
 def report(directory, metrics):
@@ -177,13 +233,20 @@ def report(directory, metrics):
         f"plots    {directory / runs.PLOTS}",
     ]
     if drawn:
-        lines.insert(1, "Judged on held-out drawn faces, not FER2013: this shows that training "
-                        "works, and says nothing about people.")
-        lines.append("Next, on real data: python -m insideout_tf.train experiments/v2b0_cpu.py "
-                     "--data PATH/TO/fer2013.csv")
+        lines.insert(
+            1,
+            "Judged on held-out drawn faces, not FER2013: this shows that training "
+            "works, and says nothing about people.",
+        )
+        lines.append(
+            "Next, on real data: python -m insideout_tf.train experiments/v2b0_cpu.py "
+            "--data PATH/TO/fer2013.csv"
+        )
     else:
-        lines.append("Next, the test split, once: python -m insideout_tf.evaluate "
-                     f"{shlex.quote(str(directory))} --split private")
+        lines.append(
+            "Next, the test split, once: python -m insideout_tf.evaluate "
+            f"{shlex.quote(str(directory))} --split private"
+        )
     return "\n".join(lines)
 
 

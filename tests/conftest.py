@@ -35,8 +35,13 @@ def unpacked(tmp_path_factory):
     if not SOURCE.is_dir():
         pytest.skip(f"FER2013 is not at hand: no {SOURCE} (set FER2013_SOURCE)")
     folder = tmp_path_factory.mktemp("fer2013")
-    names = {"csv": "fer2013.csv", "icml": "icml_face_data.csv", "train": "train.csv",
-             "npz": "fer2013.npz", "tree": "tree"}
+    names = {
+        "csv": "fer2013.csv",
+        "icml": "icml_face_data.csv",
+        "train": "train.csv",
+        "npz": "fer2013.npz",
+        "tree": "tree",
+    }
 
     def write(form):
         path = folder / names[form]
@@ -59,10 +64,17 @@ def real(unpacked):
 def small_real(real, tmp_path_factory):
     """An npz of 350 Training, 140 PublicTest and 140 PrivateTest faces, every class present."""
     random = np.random.default_rng(0)
-    rows = np.sort(np.concatenate([
-        random.permutation(np.flatnonzero((real.usage == usage) & (real.labels == label)))[:count]
-        for usage, count in ((0, 50), (1, 20), (2, 20)) for label in range(7)
-    ]))
+    rows = np.sort(
+        np.concatenate(
+            [
+                random.permutation(np.flatnonzero((real.usage == usage) & (real.labels == label)))[
+                    :count
+                ]
+                for usage, count in ((0, 50), (1, 20), (2, 20))
+                for label in range(7)
+            ]
+        )
+    )
     path = tmp_path_factory.mktemp("small") / "small.npz"
     np.savez(path, pixels=real.pixels[rows], emotion=real.labels[rows], usage=real.usage[rows])
     return path
@@ -87,7 +99,7 @@ def tiny_experiment(tmp_path_factory):
     return path
 
 
-TINY = '''
+TINY = """
 from insideout_tf.config import Augmentation, Experiment, Stage
 
 
@@ -104,13 +116,19 @@ def get_config():
                   schedule="cosine", warmup_epochs=0.5, patience=3),
         ),
     )
-'''
+"""
 
 
 def run_python(code, *arguments, env=None, check=True, cwd=ROOT):
     """Runs code in a fresh interpreter; returns the completed process with its output as text."""
-    done = subprocess.run([sys.executable, "-c", code, *map(str, arguments)], cwd=cwd, text=True,
-                          capture_output=True, env={**os.environ, **(env or {})}, timeout=600)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        cwd=cwd,
+        text=True,
+        capture_output=True,
+        env={**os.environ, **(env or {})},
+        timeout=600,
+    )
     if check and done.returncode:
         raise AssertionError(f"exit {done.returncode}\n{done.stdout}\n{done.stderr}")
     return done

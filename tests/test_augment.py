@@ -7,9 +7,19 @@ import pytest
 
 from insideout_tf.config import Augmentation
 
-FULL = Augmentation(flip=True, rotation_degrees=20.0, zoom=(0.8, 1.2), shift=0.1, shear_degrees=8.0,
-                    brightness=0.1, contrast=0.3, erasing_probability=0.5, mixup_alpha=0.4,
-                    cutmix_alpha=1.0, mix_probability=0.8)
+FULL = Augmentation(
+    flip=True,
+    rotation_degrees=20.0,
+    zoom=(0.8, 1.2),
+    shift=0.1,
+    shear_degrees=8.0,
+    brightness=0.1,
+    contrast=0.3,
+    erasing_probability=0.5,
+    mixup_alpha=0.4,
+    cutmix_alpha=1.0,
+    mix_probability=0.8,
+)
 
 
 def batch(count=8, seed=0):
@@ -102,10 +112,14 @@ def test_ranges_shapes_and_seeds():
     assert not np.array_equal(images, other[0])
 
 
-@pytest.mark.parametrize("settings", [
-    Augmentation(mixup_alpha=1.0), Augmentation(cutmix_alpha=1.0),
-    Augmentation(mixup_alpha=0.2, cutmix_alpha=1.0, mix_probability=0.5),
-])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        Augmentation(mixup_alpha=1.0),
+        Augmentation(cutmix_alpha=1.0),
+        Augmentation(mixup_alpha=0.2, cutmix_alpha=1.0, mix_probability=0.5),
+    ],
+)
 def test_mixing_keeps_the_loss_of_the_pair(settings):
     """weight · CE(mixed label) = share·w₁·CE(y₁) + (1-share)·w₂·CE(y₂), for any prediction."""
     count = 64
@@ -169,8 +183,11 @@ def test_eager_graph_xla_and_tf_data_agree(settings, monkeypatch):
         return augment.augment(pixels, labels, weights, settings, 64, None)
 
     eager = call(*batch())
-    results = [tf.function(call)(*batch()), tf.function(call, jit_compile=True)(*batch()),
-               next(iter(tf.data.Dataset.from_tensors(batch()).map(call)))]
+    results = [
+        tf.function(call)(*batch()),
+        tf.function(call, jit_compile=True)(*batch()),
+        next(iter(tf.data.Dataset.from_tensors(batch()).map(call))),
+    ]
     for result in results:
         for a, b in zip(eager, result):
             # A pixel on the edge of a box may fall on either side under another rounding.
@@ -212,11 +229,13 @@ def test_renders_a_sheet_of_augmented_faces(real, tmp_path):
         ("geometry", Augmentation(flip=True, rotation_degrees=20.0, zoom=(0.8, 1.2), shift=0.1)),
         ("light", Augmentation(brightness=0.2, contrast=0.5)),
         ("erasing", Augmentation(erasing_probability=1.0)),
-        ("mixup", Augmentation(mixup_alpha=1.0)), ("cutmix", Augmentation(cutmix_alpha=1.0)),
+        ("mixup", Augmentation(mixup_alpha=1.0)),
+        ("cutmix", Augmentation(cutmix_alpha=1.0)),
         ("all", FULL),
     ):
-        images, _, _ = augment.augment(real.pixels[rows], labels, weights, settings, 96,
-                                       keras.random.SeedGenerator(0))
+        images, _, _ = augment.augment(
+            real.pixels[rows], labels, weights, settings, 96, keras.random.SeedGenerator(0)
+        )
         shown += list(np.asarray(images)[..., 0])
         captions += [name] * 6
     path = tmp_path / "augmented.png"

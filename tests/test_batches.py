@@ -10,8 +10,13 @@ from insideout_tf.config import Augmentation, Stage
 from insideout_tf.errors import UserError
 from insideout_tf.fer2013 import Faces
 
-EXPERIMENT = config.Experiment(name="x", stages=(Stage("a", epochs=1, learning_rate=1.0),),
-                               batch_size=10, label_smoothing=0.14, class_weight="balanced")
+EXPERIMENT = config.Experiment(
+    name="x",
+    stages=(Stage("a", epochs=1, learning_rate=1.0),),
+    batch_size=10,
+    label_smoothing=0.14,
+    class_weight="balanced",
+)
 
 
 def arrays(count=70, experiment=EXPERIMENT):
@@ -22,9 +27,12 @@ def arrays(count=70, experiment=EXPERIMENT):
 
 
 def collected(**changes):
-    return [{name: np.asarray(value) for name, value in batch.items()}
-            for batch in batches.epoch_batches(arrays(), EXPERIMENT, **{"stage": 0, "epoch": 0,
-                                                                        **changes})]
+    return [
+        {name: np.asarray(value) for name, value in batch.items()}
+        for batch in batches.epoch_batches(
+            arrays(), EXPERIMENT, **{"stage": 0, "epoch": 0, **changes}
+        )
+    ]
 
 
 def test_uint8_batches_that_see_each_face_once():
@@ -37,7 +45,8 @@ def test_uint8_batches_that_see_each_face_once():
         faces = batch["image"][:, 0, 0]
         assert np.array_equal(batch["label"].argmax(1), faces % 7)
         assert np.allclose(batch["label"].max(1), 0.86 + 0.02) and np.allclose(
-            batch["label"].sum(1), 1)
+            batch["label"].sum(1), 1
+        )
     seen = np.concatenate([batch["image"][:, 0, 0] for batch in found])
     assert sorted(seen) == list(range(70))
 
@@ -46,8 +55,9 @@ def test_same_seed_same_batches_another_epoch_another_order():
     first, again = collected(epoch=3), collected(epoch=3)
     assert all(np.array_equal(a["image"], b["image"]) for a, b in zip(first, again))
     for change in ({"epoch": 4}, {"epoch": 3, "stage": 1}):
-        assert not all(np.array_equal(a["image"], b["image"])
-                       for a, b in zip(first, collected(**change)))
+        assert not all(
+            np.array_equal(a["image"], b["image"]) for a, b in zip(first, collected(**change))
+        )
 
 
 def test_resident_batches_name_the_same_faces():

@@ -12,8 +12,9 @@ from insideout_tf.config import Augmentation, Experiment, Stage
 from insideout_tf.errors import UserError
 
 STAGE = Stage("a", epochs=1, learning_rate=1e-2)
-TINY = Experiment(name="x", stages=(STAGE,), backbone="tiny", weights="none", image_size=40,
-                  batch_size=8)
+TINY = Experiment(
+    name="x", stages=(STAGE,), backbone="tiny", weights="none", image_size=40, batch_size=8
+)
 FACES = np.random.default_rng(0).integers(0, 256, (20, 48, 48), np.uint8)
 
 
@@ -89,8 +90,9 @@ def test_frozen_batch_norm_keeps_its_statistics():
 
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 def test_training_precision_leaves_ends_in_float32_and_weights_aligned(precision):
-    delivered = classifier.create_delivered(dataclasses.replace(TINY, backbone="EfficientNetB0",
-                                                                image_size=48))
+    delivered = classifier.create_delivered(
+        dataclasses.replace(TINY, backbone="EfficientNetB0", image_size=48)
+    )
     model = classifier.clone_for_training(delivered, precision)
     policies = {layer.name: layer.dtype_policy.name for layer in model.layers}
     for layer in model.layers:
@@ -99,7 +101,8 @@ def test_training_precision_leaves_ends_in_float32_and_weights_aligned(precision
     assert policies["logits"] == policies["probabilities"] == "float32"
     assert policies["stem_conv"] == precision
     assert [v.path.split("/", 1)[-1] for v in model.weights] == [
-        v.path.split("/", 1)[-1] for v in delivered.weights]
+        v.path.split("/", 1)[-1] for v in delivered.weights
+    ]
     mine = np.asarray(model(FACES[..., None].astype("float32")))
     exact = classifier.predict_probabilities(delivered, FACES)
     assert np.abs(mine - exact).max() < 0.03
@@ -108,8 +111,9 @@ def test_training_precision_leaves_ends_in_float32_and_weights_aligned(precision
 def test_padded_prediction_equals_face_by_face():
     model = classifier.create_delivered(TINY)
     whole = classifier.predict_probabilities(model, FACES, batch_size=16)
-    single = np.concatenate([classifier.predict_probabilities(model, FACES[i : i + 1])
-                             for i in range(20)])
+    single = np.concatenate(
+        [classifier.predict_probabilities(model, FACES[i : i + 1]) for i in range(20)]
+    )
     assert whole.shape == (20, 7) and np.abs(whole - single).max() < 1e-5
 
 
@@ -124,9 +128,11 @@ def make_step(experiment, resident=None, seed=3):
 
 def arrays():
     random = np.random.default_rng(2)
-    return {"image": random.integers(0, 256, (40, 48, 48), np.uint8),
-            "label": np.eye(7, dtype=np.float32)[random.integers(0, 7, 40)],
-            "weight": random.uniform(0.5, 2, 40).astype(np.float32)}
+    return {
+        "image": random.integers(0, 256, (40, 48, 48), np.uint8),
+        "label": np.eye(7, dtype=np.float32)[random.integers(0, 7, 40)],
+        "weight": random.uniform(0.5, 2, 40).astype(np.float32),
+    }
 
 
 def test_resident_data_trains_to_the_same_weights():
@@ -134,8 +140,11 @@ def test_resident_data_trains_to_the_same_weights():
     results = []
     for resident in (None, arrays()):
         model, step = make_step(experiment, resident)
-        step.fit(batches.epoch_batches(arrays(), experiment, 0, 0, resident is not None),
-                 verbose=0, shuffle=False)
+        step.fit(
+            batches.epoch_batches(arrays(), experiment, 0, 0, resident is not None),
+            verbose=0,
+            shuffle=False,
+        )
         results.append(model.get_weights())
     for a, b in zip(*results):
         assert np.allclose(a, b, atol=1e-6)
@@ -148,18 +157,36 @@ def test_whole_step_compiles_under_xla(resident):
         pytest.skip("TensorFlow's own compiler")
     from insideout_tf import optimizers
 
-    augmentation = Augmentation(flip=True, rotation_degrees=10.0, zoom=(0.9, 1.1), shift=0.1,
-                                brightness=0.1, contrast=0.1, erasing_probability=0.3,
-                                mixup_alpha=0.2, cutmix_alpha=1.0)
+    augmentation = Augmentation(
+        flip=True,
+        rotation_degrees=10.0,
+        zoom=(0.9, 1.1),
+        shift=0.1,
+        brightness=0.1,
+        contrast=0.1,
+        erasing_probability=0.3,
+        mixup_alpha=0.2,
+        cutmix_alpha=1.0,
+    )
     stage = dataclasses.replace(STAGE, weight_decay=1e-2, clip_norm=1.0, schedule="cosine")
-    experiment = dataclasses.replace(TINY, augmentation=augmentation, ema_decay=0.9, dropout=0.5,
-                                     hidden_units=16, stages=(stage,))
+    experiment = dataclasses.replace(
+        TINY,
+        augmentation=augmentation,
+        ema_decay=0.9,
+        dropout=0.5,
+        hidden_units=16,
+        stages=(stage,),
+    )
     model, step = make_step(experiment, arrays() if resident else None)
-    step.compile(optimizer=optimizers.create(stage, 5, step.trainable_variables, False),
-                 jit_compile=True, auto_scale_loss=False)
+    step.compile(
+        optimizer=optimizers.create(stage, 5, step.trainable_variables, False),
+        jit_compile=True,
+        auto_scale_loss=False,
+    )
     before = model.get_weights()
-    history = step.fit(batches.epoch_batches(arrays(), experiment, 0, 0, resident), verbose=0,
-                       shuffle=False).history
+    history = step.fit(
+        batches.epoch_batches(arrays(), experiment, 0, 0, resident), verbose=0, shuffle=False
+    ).history
     assert np.isfinite(history["loss"][0])
     assert any(not np.array_equal(a, b) for a, b in zip(before, model.get_weights()))
 
@@ -185,8 +212,10 @@ def test_moving_average_follows_its_definition():
         step.train_on_batch(batch)
     for average, value in zip(step.averages, expected):
         assert np.allclose(np.asarray(average), value, atol=1e-6)
-    assert any(not np.allclose(np.asarray(a), np.asarray(v), atol=1e-4)
-               for a, v in zip(step.averages, step.core.trainable_variables))
+    assert any(
+        not np.allclose(np.asarray(a), np.asarray(v), atol=1e-4)
+        for a, v in zip(step.averages, step.core.trainable_variables)
+    )
 
 
 def test_delivered_statistics_are_those_of_the_averaged_weights():
@@ -196,8 +225,9 @@ def test_delivered_statistics_are_those_of_the_averaged_weights():
     for epoch in range(3):
         step.fit(batches.epoch_batches(arrays(), experiment, 0, epoch), verbose=0, shuffle=False)
     before = model.get_weights()
-    weights = averaging.delivered_weights(step, model,
-                                          batches.epoch_batches(arrays(), experiment, 0, 9))
+    weights = averaging.delivered_weights(
+        step, model, batches.epoch_batches(arrays(), experiment, 0, 9)
+    )
     assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights()))
     delivered = classifier.create_delivered(experiment)
     delivered.set_weights(weights)
@@ -211,15 +241,17 @@ def test_delivered_statistics_are_those_of_the_averaged_weights():
 
 def test_weights_errors(tmp_path):
     for weights, expected in (
-        (str(tmp_path / "none.h5"), "no such file"), ("imagenet", "no ImageNet weights for 'tiny'"),
+        (str(tmp_path / "none.h5"), "no such file"),
+        ("imagenet", "no ImageNet weights for 'tiny'"),
     ):
         with pytest.raises(UserError, match=expected):
             classifier.create_delivered(dataclasses.replace(TINY, weights=weights))
     (tmp_path / "bad.weights.h5").write_bytes(b"no")
     (tmp_path / "bad.txt").write_bytes(b"no")
     with pytest.raises(UserError, match="belongs to this backbone"):
-        classifier.create_delivered(dataclasses.replace(TINY,
-                                                        weights=str(tmp_path / "bad.weights.h5")))
+        classifier.create_delivered(
+            dataclasses.replace(TINY, weights=str(tmp_path / "bad.weights.h5"))
+        )
     with pytest.raises(UserError, match="named .weights.h5 or .h5"):
         classifier.create_delivered(dataclasses.replace(TINY, weights=str(tmp_path / "bad.txt")))
     with pytest.raises(UserError, match="backbone: expected one of EfficientNetV2S"):
@@ -232,8 +264,9 @@ def test_imagenet_weights_offline_give_advice(monkeypatch):
 
     monkeypatch.setattr(keras.applications, "EfficientNetB0", fail)
     with pytest.raises(UserError, match="Connect to the internet once, or give a file"):
-        classifier.create_delivered(dataclasses.replace(TINY, backbone="EfficientNetB0",
-                                                        weights="imagenet"))
+        classifier.create_delivered(
+            dataclasses.replace(TINY, backbone="EfficientNetB0", weights="imagenet")
+        )
 
 
 @pytest.mark.fer2013
@@ -242,13 +275,17 @@ def test_imagenet_file_is_loaded_whole():
         pytest.skip(f"no {WEIGHTS}")
     import h5py
 
-    experiment = dataclasses.replace(TINY, backbone="EfficientNetV2B0", weights=str(WEIGHTS),
-                                     image_size=64)
+    experiment = dataclasses.replace(
+        TINY, backbone="EfficientNetV2B0", weights=str(WEIGHTS), image_size=64
+    )
     model = classifier.create_delivered(experiment)
     stored = {}
     with h5py.File(WEIGHTS) as file:
-        file.visititems(lambda name, item: stored.update({name: item[()]})
-                        if isinstance(item, h5py.Dataset) else None)
+        file.visititems(
+            lambda name, item: (
+                stored.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None
+            )
+        )
     kernels = [v for v in model.weights if v.path.endswith("kernel") and "logits" not in v.path]
     sums = sorted(float(np.abs(v).sum()) for v in stored.values() if v.ndim == 4)
     mine = sorted(float(np.abs(np.asarray(v)).sum()) for v in kernels)

@@ -25,34 +25,40 @@ def test_is_frozen():
         experiment().seed = 3
 
 
-@pytest.mark.parametrize("changes,expected", [
-    ({"batch_size": "64"}, "experiment.batch_size: expected a value of type int"),
-    ({"batch_size": True}, "experiment.batch_size: expected a value of type int"),
-    ({"dropout": 2.0}, "dropout: expected a number from 0 to 0.99"),
-    ({"split": "random"}, "split: expected one of 'official', 'stratified'"),
-    ({"stages": ()}, "stages: expected at least one stage"),
-    ({"stages": (STAGE, STAGE)}, "stages: expected different names"),
-    ({"class_weight": "clipped(2,1)"}, "class_weight: expected clipped"),
-    ({"class_weight": "heavy"}, "class_weight: expected 'none', 'balanced'"),
-    ({"class_weight": "effective_number(1)"}, "0 <= beta < 1"),
-    ({"class_weight": "clipped(a,b)"}, "class_weight: expected"),
-    ({"seed": -1}, "seed: expected"),
-    ({"augmentation": {"flp": True}}, "unknown field 'flp'. Did you mean 'flip'?"),
-])
+@pytest.mark.parametrize(
+    "changes,expected",
+    [
+        ({"batch_size": "64"}, "experiment.batch_size: expected a value of type int"),
+        ({"batch_size": True}, "experiment.batch_size: expected a value of type int"),
+        ({"dropout": 2.0}, "dropout: expected a number from 0 to 0.99"),
+        ({"split": "random"}, "split: expected one of 'official', 'stratified'"),
+        ({"stages": ()}, "stages: expected at least one stage"),
+        ({"stages": (STAGE, STAGE)}, "stages: expected different names"),
+        ({"class_weight": "clipped(2,1)"}, "class_weight: expected clipped"),
+        ({"class_weight": "heavy"}, "class_weight: expected 'none', 'balanced'"),
+        ({"class_weight": "effective_number(1)"}, "0 <= beta < 1"),
+        ({"class_weight": "clipped(a,b)"}, "class_weight: expected"),
+        ({"seed": -1}, "seed: expected"),
+        ({"augmentation": {"flp": True}}, "unknown field 'flp'. Did you mean 'flip'?"),
+    ],
+)
 def test_wrong_values_are_explained(changes, expected):
     with pytest.raises(UserError) as caught:
         experiment(**changes)
     assert expected in str(caught.value) and "Received: " in str(caught.value)
 
 
-@pytest.mark.parametrize("changes,expected", [
-    ({"epochs": 0}, "stage 'only': epochs: expected at least 1"),
-    ({"learning_rate": float("nan")}, "learning_rate: expected a positive number"),
-    ({"optimizer": "lion"}, "optimizer: expected one of 'adamw', 'adam', 'sgd'"),
-    ({"optimizer": "adam", "weight_decay": 0.1}, "decoupled decay is 'adamw'"),
-    ({"schedule": "plateau", "warmup_epochs": 1.0}, "stage of its own"),
-    ({"warmup_epochs": 3.0}, "warmup_epochs: expected a number from 0 to 2"),
-])
+@pytest.mark.parametrize(
+    "changes,expected",
+    [
+        ({"epochs": 0}, "stage 'only': epochs: expected at least 1"),
+        ({"learning_rate": float("nan")}, "learning_rate: expected a positive number"),
+        ({"optimizer": "lion"}, "optimizer: expected one of 'adamw', 'adam', 'sgd'"),
+        ({"optimizer": "adam", "weight_decay": 0.1}, "decoupled decay is 'adamw'"),
+        ({"schedule": "plateau", "warmup_epochs": 1.0}, "stage of its own"),
+        ({"warmup_epochs": 3.0}, "warmup_epochs: expected a number from 0 to 2"),
+    ],
+)
 def test_wrong_stages_are_explained(changes, expected):
     with pytest.raises(UserError) as caught:
         dataclasses.replace(STAGE, **changes)
@@ -60,23 +66,34 @@ def test_wrong_stages_are_explained(changes, expected):
 
 
 def test_override():
-    changed = config.override(experiment(), [
-        "stages.0.epochs=7", "stages.only.patience=3", "augmentation.flip=true",
-        "augmentation.zoom=[0.8,1]", "weights=none", "ema_decay=0.99", "name=y",
-    ])
+    changed = config.override(
+        experiment(),
+        [
+            "stages.0.epochs=7",
+            "stages.only.patience=3",
+            "augmentation.flip=true",
+            "augmentation.zoom=[0.8,1]",
+            "weights=none",
+            "ema_decay=0.99",
+            "name=y",
+        ],
+    )
     assert changed.stages[0].epochs == 7 and changed.stages[0].patience == 3
     assert changed.augmentation.flip is True and changed.augmentation.zoom == (0.8, 1.0)
     assert changed.weights == "none" and changed.ema_decay == 0.99 and changed.name == "y"
 
 
-@pytest.mark.parametrize("text,expected", [
-    ("batchsize=3", "unknown field 'batchsize'. Did you mean 'batch_size'?"),
-    ("stages.0.epoch=3", "Did you mean 'epochs'?"),
-    ("stages.4.epochs=3", "an index from 0 to 0 or one of ['only']"),
-    ("batch_size=many", "expected a value of type int"),
-    ("batch_size", "expected key=value"),
-    ("seed.x=1", "it has no field 'x'"),
-])
+@pytest.mark.parametrize(
+    "text,expected",
+    [
+        ("batchsize=3", "unknown field 'batchsize'. Did you mean 'batch_size'?"),
+        ("stages.0.epoch=3", "Did you mean 'epochs'?"),
+        ("stages.4.epochs=3", "an index from 0 to 0 or one of ['only']"),
+        ("batch_size=many", "expected a value of type int"),
+        ("batch_size", "expected key=value"),
+        ("seed.x=1", "it has no field 'x'"),
+    ],
+)
 def test_override_errors(text, expected):
     with pytest.raises(UserError) as caught:
         config.override(experiment(), [text])

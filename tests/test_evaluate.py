@@ -12,8 +12,19 @@ from insideout_tf import evaluate, fer2013, runs, train
 @pytest.fixture(scope="module")
 def run(tiny_experiment, small_drawn, tmp_path_factory):
     directory = tmp_path_factory.mktemp("evaluate") / "run"
-    train.main([str(tiny_experiment), "--data", str(small_drawn), "--run-dir", str(directory),
-                "--verbose", "0", "--set", "stages.finetune.epochs=1"])
+    train.main(
+        [
+            str(tiny_experiment),
+            "--data",
+            str(small_drawn),
+            "--run-dir",
+            str(directory),
+            "--verbose",
+            "0",
+            "--set",
+            "stages.finetune.epochs=1",
+        ]
+    )
     return directory
 
 
@@ -32,8 +43,10 @@ def test_splits_are_never_mixed_up(run, capsys, small_drawn):
     before = (run / "metrics.json").read_bytes()
     faces = fer2013.read(small_drawn)
     for split, name, usages, overlap in (
-        ("private", "PrivateTest", [2], False), ("public", "PublicTest", [1], True),
-        ("merged", "merged", [1, 2], True), ("validation", "validation", [1], True),
+        ("private", "PrivateTest", [2], False),
+        ("public", "PublicTest", [1], True),
+        ("merged", "merged", [1, 2], True),
+        ("validation", "validation", [1], True),
         ("training", "Training", [0], True),
     ):
         status, out, error = call(capsys, run, "--split", split, "--json")
@@ -122,8 +135,9 @@ def test_model_of_another_shape_is_refused(capsys, tmp_path):
     import keras
 
     path = tmp_path / "other.keras"
-    keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Flatten(),
-                      keras.layers.Dense(7)]).save(path)
+    keras.Sequential(
+        [keras.Input((32, 32, 3)), keras.layers.Flatten(), keras.layers.Dense(7)]
+    ).save(path)
     status, _, error = call(capsys, path, "--data", "drawn")
     assert status == 2 and "from [n, 48, 48, 1] grey levels to [n, 7]" in error
 
@@ -132,7 +146,13 @@ def test_lambda_layers_are_refused(capsys, tmp_path):
     import keras
 
     path = tmp_path / "unsafe.keras"
-    keras.Sequential([keras.Input((48, 48, 1)), keras.layers.Lambda(lambda x: x),
-                      keras.layers.Flatten(), keras.layers.Dense(7)]).save(path)
+    keras.Sequential(
+        [
+            keras.Input((48, 48, 1)),
+            keras.layers.Lambda(lambda x: x),
+            keras.layers.Flatten(),
+            keras.layers.Dense(7),
+        ]
+    ).save(path)
     status, _, error = call(capsys, path, "--data", "drawn")
     assert status == 2 and "expected a whole Keras model" in error

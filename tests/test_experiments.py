@@ -33,9 +33,18 @@ def test_second_paper_as_published():
     assert (experiment.label_smoothing, experiment.dropout) == (0.06, 0.5)
     assert experiment.class_weight.startswith("clipped") and experiment.precision == "auto"
     assert (warmup.epochs, warmup.optimizer, warmup.learning_rate, warmup.unfreeze_from) == (
-        3, "adam", 1e-3, None)
-    assert (finetune.epochs, finetune.optimizer, finetune.learning_rate, finetune.weight_decay,
-            finetune.batch_norm) == (7, "adamw", 3e-5, 1e-4, "frozen")
+        3,
+        "adam",
+        1e-3,
+        None,
+    )
+    assert (
+        finetune.epochs,
+        finetune.optimizer,
+        finetune.learning_rate,
+        finetune.weight_decay,
+        finetune.batch_norm,
+    ) == (7, "adamw", 3e-5, 1e-4, "frozen")
 
 
 def test_quickstart_needs_no_file_outside_the_package():

@@ -52,8 +52,9 @@ def test_competition_files(unpacked, real, tmp_path):
     assert train.identified.startswith("train.csv") and not train.usage.any()
     assert np.array_equal(train.pixels, real.pixels[mine])
     assert np.array_equal(train.labels, real.labels[mine])
-    text = "pixels\r\n" + "".join(f'"{" ".join(map(str, face.ravel()))}"\r\n'
-                                  for face in real.pixels[~mine])
+    text = "pixels\r\n" + "".join(
+        f'"{" ".join(map(str, face.ravel()))}"\r\n' for face in real.pixels[~mine]
+    )
     path = tmp_path / "test.csv"
     path.write_bytes(text.encode())
     test = fer2013.read(path)
@@ -94,10 +95,14 @@ def tree(tmp_path):
     random = np.random.default_rng(0)
     root = tmp_path / "kaggle"
     for part, folder, name in (
-        ("train", "Angry", "Training_1.jpg"), ("train", "disgusted", "im0.png"),
-        ("train", "FEARFUL", "im10.png"), ("train", "FEARFUL", "im9.png"),
-        ("test", "happiness", "PublicTest_3.png"), ("test", "sad", "PrivateTest_4.png"),
-        ("test", "surprised", "im3.png"), ("validation", "neutral", "im4.png"),
+        ("train", "Angry", "Training_1.jpg"),
+        ("train", "disgusted", "im0.png"),
+        ("train", "FEARFUL", "im10.png"),
+        ("train", "FEARFUL", "im9.png"),
+        ("test", "happiness", "PublicTest_3.png"),
+        ("test", "sad", "PrivateTest_4.png"),
+        ("test", "surprised", "im3.png"),
+        ("validation", "neutral", "im4.png"),
     ):
         file = root / part / folder / name
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -108,13 +113,19 @@ def tree(tmp_path):
 
 def test_tree_names_usage_and_order(tree):
     faces = fer2013.read(tree)
-    found = {name: (int(label), int(usage))
-             for name, label, usage in zip(faces.names, faces.labels, faces.usage)}
+    found = {
+        name: (int(label), int(usage))
+        for name, label, usage in zip(faces.names, faces.labels, faces.usage)
+    }
     assert found == {
-        "train/Angry/Training_1.jpg": (0, 0), "train/disgusted/im0.png": (1, 0),
-        "train/FEARFUL/im9.png": (2, 0), "train/FEARFUL/im10.png": (2, 0),
-        "test/happiness/PublicTest_3.png": (3, 1), "test/sad/PrivateTest_4.png": (4, 2),
-        "test/surprised/im3.png": (5, 2), "validation/neutral/im4.png": (6, 1),
+        "train/Angry/Training_1.jpg": (0, 0),
+        "train/disgusted/im0.png": (1, 0),
+        "train/FEARFUL/im9.png": (2, 0),
+        "train/FEARFUL/im10.png": (2, 0),
+        "test/happiness/PublicTest_3.png": (3, 1),
+        "test/sad/PrivateTest_4.png": (4, 2),
+        "test/surprised/im3.png": (5, 2),
+        "validation/neutral/im4.png": (6, 1),
     }
     fears = [name for name in faces.names if "FEAR" in name]
     assert fears == ["train/FEARFUL/im9.png", "train/FEARFUL/im10.png"]
@@ -130,8 +141,12 @@ def test_archives_of_a_tree_agree_with_it(tree, tmp_path):
 
 
 def test_csv_columns_in_any_order_and_spacing(tmp_path):
-    path = write(tmp_path / "a.csv", "Usage, pixels , emotion", f"PublicTest,{ROW},3",
-                 f" Training ,\"{ROW}  \",0")
+    path = write(
+        tmp_path / "a.csv",
+        "Usage, pixels , emotion",
+        f"PublicTest,{ROW},3",
+        f' Training ,"{ROW}  ",0',
+    )
     faces = fer2013.read(path)
     assert faces.labels.tolist() == [3, 0] and faces.usage.tolist() == [1, 0]
     assert (faces.pixels == 7).all() and faces.pixels.shape == (2, 48, 48)
@@ -198,13 +213,16 @@ def test_truncated_file_is_said_to_be_so(tmp_path):
     assert "line 3" in text and "looks truncated; download it again" in text
 
 
-@pytest.mark.parametrize("header,expected", [
-    ("emotion,Usage", "columns emotion, pixels and"),
-    ("pixels,Usage", "a column 'emotion' beside 'Usage'"),
-    ("a,b,c", "columns emotion, pixels and"),
-    ("pixels,emotion,pixels", "each column once"),
-    ("\x00\x01\xff", "columns emotion, pixels and"),
-])
+@pytest.mark.parametrize(
+    "header,expected",
+    [
+        ("emotion,Usage", "columns emotion, pixels and"),
+        ("pixels,Usage", "a column 'emotion' beside 'Usage'"),
+        ("a,b,c", "columns emotion, pixels and"),
+        ("pixels,emotion,pixels", "each column once"),
+        ("\x00\x01\xff", "columns emotion, pixels and"),
+    ],
+)
 def test_bad_header(tmp_path, header, expected):
     text = message(write(tmp_path / "a.csv", header, GOOD))
     assert f"{tmp_path / 'a.csv'}, line 1: " in text and expected in text
@@ -318,8 +336,11 @@ def test_error_inside_an_archive_names_both(tmp_path):
 
 def test_bad_npz(tmp_path):
     path = tmp_path / "a.npz"
-    good = {"pixels": np.zeros((3, 48, 48), np.uint8), "emotion": np.zeros(3, int),
-            "usage": np.zeros(3, int)}
+    good = {
+        "pixels": np.zeros((3, 48, 48), np.uint8),
+        "emotion": np.zeros(3, int),
+        "usage": np.zeros(3, int),
+    }
     for change, expected in (
         ({"pixels": np.zeros((3, 48, 48))}, "Received: float64 [3, 48, 48]"),
         ({"pixels": np.zeros((3, 40, 48), np.uint8)}, "Received: uint8 [3, 40, 48]"),

@@ -28,9 +28,19 @@ def test_the_real_fer2013(unpacked, capsys, tmp_path):
     facts = json.loads(out)
     assert status == 0 and set(facts) == {"source", "identified", "usages", "duplicates", "blank"}
     assert {name: usage["n"] for name, usage in facts["usages"].items()} == {
-        "Training": 28709, "PublicTest": 3589, "PrivateTest": 3589}
-    assert list(facts["usages"]["PrivateTest"]["per_class"].values()) == [491, 55, 528, 879, 594,
-                                                                         416, 626]
+        "Training": 28709,
+        "PublicTest": 3589,
+        "PrivateTest": 3589,
+    }
+    assert list(facts["usages"]["PrivateTest"]["per_class"].values()) == [
+        491,
+        55,
+        528,
+        879,
+        594,
+        416,
+        626,
+    ]
     duplicates = facts["duplicates"]
     assert duplicates["distinct"] == 34034 and duplicates["groups_within"] == 1077
     assert duplicates["groups_within_conflicting"] == 42 and duplicates["groups_across"] == 557
@@ -46,8 +56,12 @@ def test_duplicates_counted_by_hand():
     usage = np.array([0, 0, 1, 0, 0, 1, 2, 2], np.uint8)
     facts = inspect.examine(Faces(images, labels, usage, "x"))
     assert facts["duplicates"] == {
-        "distinct": 4, "groups_within": 2, "groups_within_conflicting": 0, "groups_across": 2,
-        "groups_across_conflicting": 2}
+        "distinct": 4,
+        "groups_within": 2,
+        "groups_within_conflicting": 0,
+        "groups_across": 2,
+        "groups_across_conflicting": 2,
+    }
     assert facts["blank"] == 1
     labels[1] = 6
     conflicting = inspect.examine(Faces(images, labels, usage, "x"))["duplicates"]

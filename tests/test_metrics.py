@@ -25,13 +25,15 @@ def test_agrees_with_scikit_learn(classes):
     with pytest.warns(UserWarning) if classes == 5 else _nothing():
         expected = sk.balanced_accuracy_score(labels, predicted)
     assert mine["balanced_accuracy"] == pytest.approx(expected)
-    assert mine["macro_f1"] == pytest.approx(sk.f1_score(labels, predicted, average="macro",
-                                                         zero_division=0))
+    assert mine["macro_f1"] == pytest.approx(
+        sk.f1_score(labels, predicted, average="macro", zero_division=0)
+    )
     table = sk.precision_recall_fscore_support(labels, predicted, labels=range(7), zero_division=0)
     for i, name in enumerate(EMOTIONS):
         row = mine["per_class"][name]
         assert [row["precision"], row["recall"], row["f1"], row["support"]] == pytest.approx(
-            [column[i] for column in table])
+            [column[i] for column in table]
+        )
     assert mine["confusion"] == sk.confusion_matrix(labels, predicted, labels=range(7)).tolist()
     shares = np.array(mine["confusion_normalized"]).sum(1)
     assert np.allclose(shares[:classes], 1, atol=1e-5)

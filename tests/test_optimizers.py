@@ -13,8 +13,9 @@ STAGE = Stage("a", epochs=10, learning_rate=0.1, weight_decay=0.5)
 
 
 def variables():
-    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3),
-                              keras.layers.BatchNormalization()])
+    model = keras.Sequential(
+        [keras.Input((4,)), keras.layers.Dense(3), keras.layers.BatchNormalization()]
+    )
     for variable in model.trainable_variables:
         variable.assign(np.ones(variable.shape, "float32"))
     return model.trainable_variables
@@ -58,8 +59,9 @@ def test_constant_with_and_without_warmup():
 
 @pytest.mark.parametrize("scale_loss", [False, True])
 def test_plateau_lowers_the_rate_also_under_loss_scaling(scale_loss):
-    optimizer = optimizers.create(dataclasses.replace(STAGE, schedule="plateau"), 5, variables(),
-                                  scale_loss)
+    optimizer = optimizers.create(
+        dataclasses.replace(STAGE, schedule="plateau"), 5, variables(), scale_loss
+    )
     optimizers.reduce_learning_rate(optimizer, 0.5)
     assert optimizers.learning_rate(optimizer) == pytest.approx(0.05)
 

@@ -13,8 +13,20 @@ from insideout_tf import __main__ as listing
 
 LAYERS = (
     {"errors", "emotions", "config"},
-    {"fer2013", "drawn", "images", "augment", "backbones", "metrics", "plots", "runs", "devices",
-     "splits", "optimizers", "quickstart"},
+    {
+        "fer2013",
+        "drawn",
+        "images",
+        "augment",
+        "backbones",
+        "metrics",
+        "plots",
+        "runs",
+        "devices",
+        "splits",
+        "optimizers",
+        "quickstart",
+    },
     {"batches", "classifier", "averaging", "stages"},
     {"inspect", "train", "evaluate"},
     {"__main__", "__init__"},
@@ -52,8 +64,13 @@ assert not heavy & set(sys.modules), heavy & set(sys.modules)
 @pytest.mark.parametrize("verb", listing.VERBS)
 def test_help_answers_at_once_and_says_what_the_verb_does(verb):
     started = time.perf_counter()
-    done = subprocess.run([sys.executable, "-m", f"insideout_tf.{verb}", "--help"], cwd=ROOT,
-                          capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-m", f"insideout_tf.{verb}", "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert f"usage: python -m insideout_tf.{verb}" in done.stdout
     assert time.perf_counter() - started < 10  # a framework's import alone takes about that
 

@@ -30,20 +30,53 @@ def call(capsys, *arguments):
 def finished(tiny_experiment, small_drawn, tmp_path_factory):
     """A finished run of the tiny experiment."""
     directory = tmp_path_factory.mktemp("runs") / "one"
-    train.main([str(tiny_experiment), "--data", str(small_drawn), "--run-dir", str(directory),
-                "--verbose", "0"])
+    train.main(
+        [
+            str(tiny_experiment),
+            "--data",
+            str(small_drawn),
+            "--run-dir",
+            str(directory),
+            "--verbose",
+            "0",
+        ]
+    )
     return directory
 
 
 def test_run_directory_holds_the_promised_files(finished):
-    expected = {"config.json", "environment.json", "history.csv", "model.keras", "metrics.json",
-                "predictions.npz", "plots", "tensorboard"}
+    expected = {
+        "config.json",
+        "environment.json",
+        "history.csv",
+        "model.keras",
+        "metrics.json",
+        "predictions.npz",
+        "plots",
+        "tensorboard",
+    }
     assert {path.name for path in finished.iterdir()} == expected
     assert {path.name for path in (finished / "plots").iterdir()} == {
-        "confusion.png", "reliability.png", "mistakes.png", "learning_curves.png"}
+        "confusion.png",
+        "reliability.png",
+        "mistakes.png",
+        "learning_curves.png",
+    }
     summary = json.loads((finished / "metrics.json").read_text())
-    for key in ("split", "n", "accuracy", "macro_f1", "per_class", "confusion", "ece", "backbone",
-                "parameters", "init", "tta", "seed"):
+    for key in (
+        "split",
+        "n",
+        "accuracy",
+        "macro_f1",
+        "per_class",
+        "confusion",
+        "ece",
+        "backbone",
+        "parameters",
+        "init",
+        "tta",
+        "seed",
+    ):
         assert key in summary
     assert summary["split"] == "PublicTest" and summary["n"] == 70 and summary["init"] == "random"
     environment = json.loads((finished / "environment.json").read_text())
@@ -91,17 +124,37 @@ def test_finished_run_is_kept(capsys, finished, tiny_experiment, small_drawn):
 
 
 def test_same_seed_same_weights(finished, tiny_experiment, small_drawn, tmp_path):
-    train.main([str(tiny_experiment), "--data", str(small_drawn), "--run-dir", str(tmp_path / "b"),
-                "--verbose", "0"])
-    one, two = (runs.load_model(path / "model.keras").get_weights()
-                for path in (finished, tmp_path / "b"))
+    train.main(
+        [
+            str(tiny_experiment),
+            "--data",
+            str(small_drawn),
+            "--run-dir",
+            str(tmp_path / "b"),
+            "--verbose",
+            "0",
+        ]
+    )
+    one, two = (
+        runs.load_model(path / "model.keras").get_weights() for path in (finished, tmp_path / "b")
+    )
     assert all(np.array_equal(a, b) for a, b in zip(one, two))
 
 
 def test_killed_run_resumes_to_the_same_weights(tiny_experiment, small_drawn, tmp_path):
     """kill -9 in the second stage, then --resume: bit-equal to the uninterrupted run on CPU."""
-    command = [sys.executable, "-m", "insideout_tf.train", str(tiny_experiment), "--data",
-               str(small_drawn), "--verbose", "0", "--set", "stages.finetune.epochs=6"]
+    command = [
+        sys.executable,
+        "-m",
+        "insideout_tf.train",
+        str(tiny_experiment),
+        "--data",
+        str(small_drawn),
+        "--verbose",
+        "0",
+        "--set",
+        "stages.finetune.epochs=6",
+    ]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     subprocess.run([*command, "--run-dir", str(whole)], cwd=ROOT, check=True, timeout=300)
     process = subprocess.Popen([*command, "--run-dir", str(killed)], cwd=ROOT)
@@ -113,22 +166,26 @@ def test_killed_run_resumes_to_the_same_weights(tiny_experiment, small_drawn, tm
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert not (killed / "metrics.json").exists()
-    refused = subprocess.run([*command, "--run-dir", str(killed)], cwd=ROOT, capture_output=True,
-                             text=True)
+    refused = subprocess.run(
+        [*command, "--run-dir", str(killed)], cwd=ROOT, capture_output=True, text=True
+    )
     assert refused.returncode == 2 and "Go on with --resume" in refused.stderr
-    subprocess.run([*command, "--run-dir", str(killed), "--resume"], cwd=ROOT, check=True,
-                   timeout=300)
+    subprocess.run(
+        [*command, "--run-dir", str(killed), "--resume"], cwd=ROOT, check=True, timeout=300
+    )
     one, two = (runs.load_model(path / "model.keras").get_weights() for path in (whole, killed))
     assert all(np.array_equal(a, b) for a, b in zip(one, two))
     first, second = (
         [line.rsplit(",", 2)[0] for line in (path / "history.csv").read_text().splitlines()]
-        for path in (whole, killed))
+        for path in (whole, killed)
+    )
     assert first == second and len(first) == 8
     assert not (killed / "checkpoint.npz").exists()
 
 
-def test_resume_refuses_another_experiment_or_data(capsys, tiny_experiment, small_drawn, tmp_path,
-                                                   monkeypatch):
+def test_resume_refuses_another_experiment_or_data(
+    capsys, tiny_experiment, small_drawn, tmp_path, monkeypatch
+):
     from insideout_tf import stages
 
     def interrupted(*_, **__):
@@ -155,24 +212,31 @@ def test_resume_refuses_another_experiment_or_data(capsys, tiny_experiment, smal
 
 
 def test_dry_run_prints_the_plan_and_writes_nothing(capsys, tiny_experiment, small_drawn, tmp_path):
-    status, out, _ = call(capsys, tiny_experiment, "--data", small_drawn, "--run-dir",
-                          tmp_path / "x", "--dry-run")
+    status, out, _ = call(
+        capsys, tiny_experiment, "--data", small_drawn, "--run-dir", tmp_path / "x", "--dry-run"
+    )
     assert status == 0 and not (tmp_path / "x").exists()
     assert "8 steps of 35 an epoch" in out and "stage head: 1 epochs at 32 px, 679 trainable" in out
     assert "selection 70 faces (PublicTest)" in out and "memory" in out
 
 
-@pytest.mark.parametrize("arguments,expected", [
-    (["none.py"], "none.py: expected an experiment file"),
-    (["--data", "none.csv"], "none.csv: expected a file or folder that exists"),
-    (["--set", "batchsize=3"], "Did you mean 'batch_size'?"),
-    (["--set", "batch_size=100000"], "batch_size: expected a number from 1 to 65536"),
-    (["--set", "batch_size=5000"], "batch_size: expected at most the 3600 training faces"),
-    (["--set", "backbone=ResNet"], "backbone: expected one of"),
-    (["--set", "stages.head.unfreeze_from=block9"], "unfreeze_from expects None, 'all' or a block"),
-    (["--resume"], "expected an interrupted run to resume"),
-    (["--resume", "--overwrite"], "expected one of them"),
-])
+@pytest.mark.parametrize(
+    "arguments,expected",
+    [
+        (["none.py"], "none.py: expected an experiment file"),
+        (["--data", "none.csv"], "none.csv: expected a file or folder that exists"),
+        (["--set", "batchsize=3"], "Did you mean 'batch_size'?"),
+        (["--set", "batch_size=100000"], "batch_size: expected a number from 1 to 65536"),
+        (["--set", "batch_size=5000"], "batch_size: expected at most the 3600 training faces"),
+        (["--set", "backbone=ResNet"], "backbone: expected one of"),
+        (
+            ["--set", "stages.head.unfreeze_from=block9"],
+            "unfreeze_from expects None, 'all' or a block",
+        ),
+        (["--resume"], "expected an interrupted run to resume"),
+        (["--resume", "--overwrite"], "expected one of them"),
+    ],
+)
 def test_refusals_are_one_line_and_leave_nothing(capsys, tmp_path, arguments, expected):
     status, _, error = call(capsys, *arguments, "--run-dir", tmp_path / "run")
     assert status == 2 and expected in error
@@ -187,10 +251,16 @@ def test_experiment_file_errors_name_the_line(capsys, tmp_path):
         ("def get_config(:\n", "line 1: expected a file that runs"),
         ("x = 1\n", "a function get_config()"),
         ("def get_config():\n    return 3\n", "to return an Experiment. Received: int"),
-        ("from insideout_tf.config import Experiment\ndef get_config():\n"
-         "    return Experiment(name='x', stages=(), bach_size=3)\n", "bach_size"),
-        ("from insideout_tf.config import Experiment\ndef get_config():\n"
-         "    return Experiment(name='x', stages=())\n", "at least one stage"),
+        (
+            "from insideout_tf.config import Experiment\ndef get_config():\n"
+            "    return Experiment(name='x', stages=(), bach_size=3)\n",
+            "bach_size",
+        ),
+        (
+            "from insideout_tf.config import Experiment\ndef get_config():\n"
+            "    return Experiment(name='x', stages=())\n",
+            "at least one stage",
+        ),
     ):
         path.write_text(text)
         status, _, error = call(capsys, path)
@@ -199,8 +269,12 @@ def test_experiment_file_errors_name_the_line(capsys, tmp_path):
 
 def test_quickstart_passes_90_percent_and_says_what_it_is(tmp_path):
     """README's first command, to the end, in a fresh process."""
-    done = subprocess.run([sys.executable, "-m", "insideout_tf.train", "--run-dir",
-                           str(tmp_path / "quickstart")], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "insideout_tf.train", "--run-dir", str(tmp_path / "quickstart")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     summary = json.loads((tmp_path / "quickstart/metrics.json").read_text())
     assert summary["split"] == summary["selected_on"] == "drawn" and summary["accuracy"] > 0.9
@@ -211,23 +285,55 @@ def test_quickstart_passes_90_percent_and_says_what_it_is(tmp_path):
 
 def test_nan_stops_the_run_naming_the_step(capsys, tiny_experiment, small_drawn, tmp_path):
     status, _, error = call(
-        capsys, tiny_experiment, "--data", small_drawn, "--run-dir", tmp_path / "run", "--set",
-        "stages.head.learning_rate=1e38", "--set", "stages.head.optimizer=sgd", "--verbose", "0")
+        capsys,
+        tiny_experiment,
+        "--data",
+        small_drawn,
+        "--run-dir",
+        tmp_path / "run",
+        "--set",
+        "stages.head.learning_rate=1e38",
+        "--set",
+        "stages.head.optimizer=sgd",
+        "--verbose",
+        "0",
+    )
     assert status == 2 and "stage 'head', epoch 1, step " in error and "finite loss" in error
     assert not (tmp_path / "run" / "model.keras").exists()
 
 
-def test_early_stop_keeps_the_best_and_plateau_lowers_the_rate(capsys, tiny_experiment, small_drawn,
-                                                               tmp_path):
+def test_early_stop_keeps_the_best_and_plateau_lowers_the_rate(
+    capsys, tiny_experiment, small_drawn, tmp_path
+):
     import pandas as pd
 
     directory = tmp_path / "run"
     status, out, error = call(
-        capsys, tiny_experiment, "--data", small_drawn, "--run-dir", directory, "--verbose", "0",
-        "--set", "stages.finetune.schedule=plateau", "--set", "stages.finetune.warmup_epochs=0",
-        "--set", "stages.finetune.plateau_patience=1", "--set", "stages.finetune.patience=2",
-        "--set", "stages.finetune.epochs=9", "--set", "stages.finetune.learning_rate=1e-12",
-        "--set", "ema_decay=null", "--set", "stages.finetune.batch_norm=frozen")
+        capsys,
+        tiny_experiment,
+        "--data",
+        small_drawn,
+        "--run-dir",
+        directory,
+        "--verbose",
+        "0",
+        "--set",
+        "stages.finetune.schedule=plateau",
+        "--set",
+        "stages.finetune.warmup_epochs=0",
+        "--set",
+        "stages.finetune.plateau_patience=1",
+        "--set",
+        "stages.finetune.patience=2",
+        "--set",
+        "stages.finetune.epochs=9",
+        "--set",
+        "stages.finetune.learning_rate=1e-12",
+        "--set",
+        "ema_decay=null",
+        "--set",
+        "stages.finetune.batch_norm=frozen",
+    )
     assert status == 0, error
     assert "no better val_macro_f1 for 2 epochs; stopping early" in out
     history = pd.read_csv(directory / "history.csv")
@@ -236,16 +342,33 @@ def test_early_stop_keeps_the_best_and_plateau_lowers_the_rate(capsys, tiny_expe
 
 
 @pytest.mark.fer2013
-def test_real_faces_from_every_precision_and_optimizer(small_real, tiny_experiment, tmp_path, capsys):
-    for index, settings in enumerate((
-        ("precision=mixed_bfloat16", "stages.finetune.optimizer=sgd", "split=stratified",
-         "feed=device"),
-        ("precision=mixed_float16", "class_weight=effective_number(0.99)", "drop_leaks=true"),
-    )):
+def test_real_faces_from_every_precision_and_optimizer(
+    small_real, tiny_experiment, tmp_path, capsys
+):
+    for index, settings in enumerate(
+        (
+            (
+                "precision=mixed_bfloat16",
+                "stages.finetune.optimizer=sgd",
+                "split=stratified",
+                "feed=device",
+            ),
+            ("precision=mixed_float16", "class_weight=effective_number(0.99)", "drop_leaks=true"),
+        )
+    ):
         directory = tmp_path / str(index)
         flags = [part for setting in settings for part in ("--set", setting)]
-        status, _, error = call(capsys, tiny_experiment, "--data", small_real, "--run-dir",
-                                directory, "--verbose", "0", *flags)
+        status, _, error = call(
+            capsys,
+            tiny_experiment,
+            "--data",
+            small_real,
+            "--run-dir",
+            directory,
+            "--verbose",
+            "0",
+            *flags,
+        )
         assert status == 0, error
         model = runs.load_model(directory / "model.keras")
         assert {layer.dtype_policy.name for layer in model.layers} == {"float32"}
@@ -254,8 +377,9 @@ def test_real_faces_from_every_precision_and_optimizer(small_real, tiny_experime
         assert out == directory / "private"
 
 
-def test_trains_without_tensorflow_on_jax_and_tensorflow_agrees(tiny_experiment, small_drawn,
-                                                                tmp_path):
+def test_trains_without_tensorflow_on_jax_and_tensorflow_agrees(
+    tiny_experiment, small_drawn, tmp_path
+):
     """KERAS_BACKEND=jax with every import of tensorflow refused; then TensorFlow opens the model."""
     pytest.importorskip("jax")
     directory = tmp_path / "run"
@@ -273,8 +397,12 @@ evaluate.main([run, "--split", "private"])
 evaluate.main([run, "--split", "private", "--tta", "ten-crop"])
 assert "tensorflow" not in sys.modules
 """
-    run_python(code, tiny_experiment, "--data", small_drawn, "--run-dir", directory, "--verbose",
-               "0", env={"KERAS_BACKEND": "jax"})
+    flags = ["--set", "feed=device", "--set", "jit_compile=on"]  # as on a GPU
+    run_python(
+        code,
+        *(tiny_experiment, "--data", small_drawn, "--run-dir", directory, "--verbose", "0", *flags),
+        env={"KERAS_BACKEND": "jax"},
+    )
     environment = json.loads((directory / "environment.json").read_text())
     assert environment["backend"] == "jax"
     with np.load(directory / "private/predictions.npz") as saved:
@@ -285,14 +413,22 @@ assert "tensorflow" not in sys.modules
     assert np.abs(by_jax - by_tensorflow).max() < 1e-3  # one step of float16 below 1
 
 
-def test_stages_of_different_sizes_and_a_kill_between_them(tiny_experiment, small_drawn, tmp_path,
-                                                           monkeypatch):
+def test_stages_of_different_sizes_and_a_kill_between_them(
+    tiny_experiment, small_drawn, tmp_path, monkeypatch
+):
     """A stage may see larger images; a run stopped between stages goes on to the same weights."""
     from insideout_tf import config, stages
 
-    experiment = config.override(config.load(tiny_experiment), [
-        f"data={small_drawn}", "stages.head.image_size=40", "stages.finetune.image_size=48",
-        "stages.finetune.epochs=1", "monitor=val_loss"])
+    experiment = config.override(
+        config.load(tiny_experiment),
+        [
+            f"data={small_drawn}",
+            "stages.head.image_size=40",
+            "stages.finetune.image_size=48",
+            "stages.finetune.epochs=1",
+            "monitor=val_loss",
+        ],
+    )
     train.train(experiment, tmp_path / "whole", verbose=0)
     run_one = stages.run_one
 
