@@ -79,7 +79,7 @@ def read(path):
     if text == "drawn":
         from insideout_tf import drawn
 
-        return drawn.faces()
+        return Faces(*drawn.draw_all(), source="drawn")
     path = pathlib.Path(path).expanduser()
     if path.is_dir():
         faces = _read_folder(path)

@@ -140,15 +140,21 @@ def create(directory, experiment, overwrite, environment):
     write_json(directory / CONFIG, config.to_dict(experiment))  # last: it makes this a run
 
 
-def check_data(directory, faces):
-    """Raises `UserError` unless `faces` are those the run was started with."""
-    recorded = read_json(pathlib.Path(directory) / ENVIRONMENT).get("data_digest")
-    if recorded != faces.digest:
+def note_resumed(directory, faces):
+    """Adds this resumption to environment.json, whose code or machine may differ from before.
+
+    Raises `UserError` unless `faces` are those the run was started with.
+    """
+    path = pathlib.Path(directory) / ENVIRONMENT
+    recorded = read_json(path)
+    started = recorded.get("data_digest")
+    if started != faces.digest:
         raise UserError(
-            f"{faces.source}: --resume expects the data the run was started with "
-            f"(digest {str(recorded)[:12]}...). Give that file, or choose another "
-            f"--run-dir. Received: digest {faces.digest[:12]}..."
+            f"{faces.source}: --resume expects the data the run was started with (digest "
+            f"{str(started)[:12]}...). Give that file, or choose another --run-dir. "
+            f"Received: digest {faces.digest[:12]}..."
         )
+    write_json(path, {**recorded, "resumed": [*recorded.get("resumed", []), environment()]})
 
 
 def _check_same(directory, experiment):

@@ -121,7 +121,7 @@ def train(experiment, directory, resume=False, overwrite=False, dry_run=False, v
         return None
 
     if resume:
-        runs.check_data(directory, faces)
+        runs.note_resumed(directory, faces)
     else:
         runs.create(
             directory,

@@ -85,9 +85,9 @@ def small_drawn(tmp_path_factory):
     """An npz of 280 + 70 + 70 drawn faces."""
     from insideout_tf import drawn
 
-    faces = drawn.faces(280, 70, 70)
+    pixels, labels, usage = drawn.draw_all(280, 70, 70)
     path = tmp_path_factory.mktemp("drawn") / "drawn.npz"
-    np.savez(path, pixels=faces.pixels, emotion=faces.labels, usage=faces.usage)
+    np.savez(path, pixels=pixels, emotion=labels, usage=usage)
     return path
 
 

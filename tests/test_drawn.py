@@ -5,12 +5,13 @@ from insideout_tf.emotions import EMOTIONS
 
 
 def test_deterministic_by_seed():
-    one, again, other = (drawn.faces(100, 70, 30, seed=seed) for seed in (0, 0, 1))
-    assert np.array_equal(one.pixels, again.pixels) and np.array_equal(one.labels, again.labels)
-    assert not np.array_equal(one.pixels, other.pixels)
-    assert one.pixels.dtype == np.uint8 and one.pixels.shape == (200, 48, 48)
-    assert np.bincount(one.usage).tolist() == [100, 70, 30]
-    assert set(one.labels[one.usage == 1]) == set(range(7))
+    one, again, other = (drawn.draw_all(100, 70, 30, seed=seed) for seed in (0, 0, 1))
+    assert all(np.array_equal(a, b) for a, b in zip(one, again))
+    pixels, labels, usage = one
+    assert not np.array_equal(pixels, other[0])
+    assert pixels.dtype == labels.dtype == usage.dtype == np.uint8
+    assert pixels.shape == (200, 48, 48) and np.bincount(usage).tolist() == [100, 70, 30]
+    assert set(labels[usage == 1]) == set(range(7))
 
 
 def test_identities_and_styles_of_the_parts_are_disjoint(monkeypatch):
@@ -32,13 +33,13 @@ def test_identities_and_styles_of_the_parts_are_disjoint(monkeypatch):
 def test_a_linear_model_on_pixels_stays_under_80_percent():
     from sklearn.linear_model import LogisticRegression
 
-    faces = drawn.faces()
-    x = faces.pixels.reshape(len(faces), -1) / np.float32(255)
-    train = faces.usage == 0
+    pixels, labels, usage = drawn.draw_all()
+    x = pixels.reshape(len(pixels), -1) / np.float32(255)
+    train = usage == 0
     scores = []
     for strength in (1e-3, 1e-1):
-        model = LogisticRegression(C=strength, max_iter=60).fit(x[train], faces.labels[train])
-        scores.append(model.score(x[~train], faces.labels[~train]))
+        model = LogisticRegression(C=strength, max_iter=60).fit(x[train], labels[train])
+        scores.append(model.score(x[~train], labels[~train]))
     chance = 1 / len(EMOTIONS)
     assert chance < max(scores) < 0.8, scores
 

@@ -100,7 +100,7 @@ def test_disk_errors_are_one_line(tmp_path, capsys, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "a.png"))
 
     monkeypatch.setattr(plots, "save", full)
-    monkeypatch.setattr(drawn, "faces", lambda faces=drawn.faces: faces(14, 7, 7))
+    monkeypatch.setattr(drawn, "draw_all", lambda draw=drawn.draw_all: draw(14, 7, 7))
     with pytest.raises(SystemExit) as stop:
         inspect.main(["drawn", "--figure", str(tmp_path / "a.png")])
     error = capsys.readouterr().err

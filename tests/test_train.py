@@ -181,6 +181,7 @@ def test_killed_run_resumes_to_the_same_weights(tiny_experiment, small_drawn, tm
     )
     assert first == second and len(first) == 8
     assert not (killed / "checkpoint.npz").exists()
+    assert len(json.loads((killed / "environment.json").read_text())["resumed"]) == 1
 
 
 def test_resume_refuses_another_experiment_or_data(
