@@ -239,8 +239,8 @@ def report(directory, metrics):
             "works, and says nothing about people.",
         )
         lines.append(
-            "Next, on real data: python -m insideout_tf.train experiments/v2b0_cpu.py "
-            "--data PATH/TO/fer2013.csv"
+            "Next, on real data, in the source tree: python -m insideout_tf.train "
+            "experiments/v2b0_cpu.py --data PATH/TO/fer2013.csv"
         )
     else:
         lines.append(

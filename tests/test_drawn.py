@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from insideout_tf import drawn
 from insideout_tf.emotions import EMOTIONS
@@ -30,6 +31,7 @@ def test_identities_and_styles_of_the_parts_are_disjoint(monkeypatch):
         assert not (sets[0] & sets[1] or sets[0] & sets[2] or sets[1] & sets[2])
 
 
+@pytest.mark.filterwarnings("ignore:lbfgs failed to converge")
 def test_a_linear_model_on_pixels_stays_under_80_percent():
     from sklearn.linear_model import LogisticRegression
 
