@@ -9,16 +9,29 @@ import keras
 import numpy as np
 from keras import ops
 
-from insideout_tf import config
+from insideout_tf.errors import UserError
 
 _COLUMNS = 18  # uniform numbers drawn for an image, one draw a batch
+
+# KerasCV layers an experiment can name, with their arguments for 0..255 images.
+KERAS_CV_LAYERS = {
+    "RandAugment": {"value_range": (0, 255)},
+    "AugMix": {"value_range": (0, 255)},
+    "RandomSharpness": {"value_range": (0, 255), "factor": 0.5},
+    "RandomGaussianBlur": {"kernel_size": 3, "factor": 1.0},
+    "GridMask": {},
+    "Equalization": {"value_range": (0, 255)},
+    "AutoContrast": {"value_range": (0, 255)},
+    "Posterization": {"value_range": (0, 255), "bits": 4},
+    "Solarization": {"value_range": (0, 255)},
+}
 
 
 def augment(pixels, labels, weights, settings, size, seed):
     """Augments one batch and resizes it, interpolating each pixel once.
 
     pixels: `[b, 48, 48]`, 0..255, any number type. labels: float32 `[b, classes]`, each row
-    summing to 1. weights: float32 `[b]`. settings: `config.Augmentation`. size: side in pixels of
+    summing to 1. weights: float32 `[b]`. settings: a `config.Augmentation`. size: side in pixels of
     the result. seed: a `keras.random.SeedGenerator` (part of the state a resume restores).
 
     Returns images float32 `[b, size, size, 1]` in 0..255, labels and weights of the same shapes.
@@ -147,32 +160,23 @@ def mix(images, labels, weights, settings, draws):
 
 
 def keras_cv_layer(name):
-    """Returns the KerasCV layer of that name, for the tf.data path, on 0..255 images."""
+    """Returns the KerasCV layer of that name, for the tf.data path, on 0..255 images.
+
+    Its random numbers are its own: they are not part of the state that a resume restores.
+    """
+    if name not in KERAS_CV_LAYERS:
+        raise UserError(
+            f"augmentation.keras_cv: expected one of {', '.join(KERAS_CV_LAYERS)}. "
+            f"(Mixing is mixup_alpha and cutmix_alpha.) Received: {name!r}"
+        )
     try:
         import keras_cv
     except ImportError:
-        raise config.UserError(
-            f"augmentation.keras_cv: expected the package keras-cv for "
-            f"{name!r}. Install it with `pip install keras-cv`, or leave the "
-            "field empty. Received: no such package"
+        raise UserError(
+            f"augmentation.keras_cv: expected the package keras-cv for {name!r}. Install it with "
+            "`pip install keras-cv`, or leave the field empty. Received: no such package"
         ) from None
-    ranged = {
-        "RandAugment": {"value_range": (0, 255)},
-        "AugMix": {"value_range": (0, 255)},
-        "RandomSharpness": {"value_range": (0, 255), "factor": 0.5},
-        "RandomGaussianBlur": {"kernel_size": 3, "factor": 1.0},
-        "GridMask": {},
-        "Equalization": {"value_range": (0, 255)},
-        "AutoContrast": {"value_range": (0, 255)},
-        "Posterization": {"value_range": (0, 255), "bits": 4},
-        "Solarization": {"value_range": (0, 255)},
-    }
-    if name not in ranged:
-        raise config.UserError(
-            f"augmentation.keras_cv: expected one of {', '.join(ranged)}. "
-            f"(Mixing is mixup_alpha and cutmix_alpha.) Received: {name!r}"
-        )
-    return getattr(keras_cv.layers, name)(**ranged[name])
+    return getattr(keras_cv.layers, name)(**KERAS_CV_LAYERS[name])
 
 
 def _boxes(size, centre_x, centre_y, width, height):

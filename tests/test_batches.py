@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from insideout_tf import batches, config
+from insideout_tf import augment, batches, config
 from insideout_tf.config import Augmentation, Stage
 from insideout_tf.errors import UserError
 from insideout_tf.fer2013 import Faces
@@ -121,3 +121,14 @@ def test_keras_cv_layers_by_name():
     wrong = dataclasses.replace(experiment, augmentation=Augmentation(keras_cv=("CutMix",)))
     with pytest.raises(UserError, match="expected one of RandAugment"):
         batches.epoch_batches(data, wrong, 0, 0)
+
+
+def test_every_named_keras_cv_layer_runs_in_tf_data():
+    pytest.importorskip("keras_cv")
+    random = np.random.default_rng(0)
+    data = {**arrays(10), "image": random.integers(0, 256, (10, 48, 48), np.uint8)}
+    for name in augment.KERAS_CV_LAYERS:
+        augmentation = Augmentation(keras_cv=(name,))
+        experiment = dataclasses.replace(EXPERIMENT, augmentation=augmentation)
+        image = next(iter(batches.epoch_batches(data, experiment, 0, 0)))["image"].numpy()
+        assert image.dtype == np.uint8 and image.shape == (10, 48, 48) and image.std() > 5, name
