@@ -61,16 +61,14 @@ def make(faces, split, validation_fraction, seed, drop_leaks):
                 "validation. Use --set split=stratified to hold out a part of "
                 "Training. Received: none with usage PublicTest"
             )
-        tests = np.flatnonzero(faces.usage != TRAINING)
     else:
         validation = _stratified_part(faces, training, validation_fraction, seed)
         training = np.setdiff1d(training, validation)
         name = "stratified validation"
-        tests = np.flatnonzero(faces.usage != TRAINING)
     leaks = 0
     if drop_leaks:
         keys = content_keys(faces.pixels)
-        leaked = np.isin(keys[training], keys[tests])
+        leaked = np.isin(keys[training], keys[faces.usage != TRAINING])
         leaks = int(leaked.sum())
         training = training[~leaked]
     present = np.bincount(faces.labels[training], minlength=len(EMOTIONS))
@@ -130,13 +128,15 @@ def _stratified_part(faces, training, fraction, seed):
             f"{faces.source}: the split 'stratified' expects at least 2 Training faces "
             f"of each class. Received: {', '.join(few)}"
         )
-    size = round(len(training) * fraction)
-    classes = len(EMOTIONS)
-    if not classes <= size <= len(training) - classes:
+    size, classes = round(len(training) * fraction), len(EMOTIONS)
+    held_out = np.zeros(0, np.int64)
+    if classes <= size <= len(training) - classes:
+        _, held_out = train_test_split(training, test_size=size, stratify=labels, random_state=seed)
+    present = np.bincount(faces.labels[held_out], minlength=classes)
+    if not ((0 < present) & (present < counts)).all():
         raise UserError(
             f"{faces.source}: validation_fraction {fraction:g} expects at least one "
             f"face of each class on either side. Change it with --set. Received: "
             f"{size} of {len(training)} Training faces"
         )
-    _, held_out = train_test_split(training, test_size=size, stratify=labels, random_state=seed)
     return np.sort(held_out)

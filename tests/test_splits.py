@@ -59,11 +59,14 @@ def test_judged_rows():
 
 
 def test_errors():
+    few = np.concatenate([np.zeros(100), np.repeat(np.arange(1, 7), 2)]).astype(np.uint8)
+    unbalanced = Faces(np.zeros((112, 48, 48), np.uint8), few, np.zeros(112, np.uint8), "few.csv")
     for faces, split, fraction, expected in (
         (fake((70, 0, 14)), "official", 0.1, "split=stratified"),
         (fake((0, 21, 14)), "official", 0.1, "faces with usage Training"),
         (fake((7, 21, 14)), "stratified", 0.5, "at least 2 Training faces"),
         (fake((70, 21, 14)), "stratified", 0.05, "one face of each class on either side"),
+        (unbalanced, "stratified", 0.1, "one face of each class on either side"),
         (fake((6, 21, 14)), "official", 0.1, "none of neutral"),
     ):
         with pytest.raises(UserError, match=expected):
