@@ -12,7 +12,8 @@ the best epoch by accuracy on PublicTest.
 
 `--set weights=PATH` takes the ImageNet weights from a file where Keras cannot download them.
 
-Measured: see README.md beside this file.
+Measured, seed 0: PrivateTest 69.49 %, macro-F1 0.660; with flip averaging 70.16 %; 123 minutes on
+2 busy cores. README.md beside this file says how, and what limits it.
 """
 
 from insideout_tf.config import Augmentation, Experiment, Stage

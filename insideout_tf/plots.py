@@ -94,12 +94,9 @@ def learning_curves(history, best_epoch=None):
             at = epochs[start] - 0.5
             if position:
                 axes.axvline(at, color="black", linewidth=1, linestyle=":")
+            height = 1.01 + 0.06 * (position % 2)  # two lines, since a stage can be short
             axes.annotate(
-                names[start],
-                (at, 1.01),
-                xycoords=("data", "axes fraction"),
-                fontsize=9,
-                rotation=20,
+                names[start], (at, height), xycoords=("data", "axes fraction"), fontsize=9
             )
         if best_epoch:
             axes.axvline(best_epoch, color=BLUE, linewidth=1, alpha=0.5)

@@ -2,10 +2,11 @@
 
 import json
 
+import numpy as np
 import pytest
 from conftest import ROOT
 
-from insideout_tf import backbones, config
+from insideout_tf import backbones, config, metrics
 
 FILES = sorted((ROOT / "experiments").glob("*.py"))
 
@@ -51,3 +52,18 @@ def test_quickstart_needs_no_file_outside_the_package():
     from insideout_tf import quickstart
 
     assert config.load(ROOT / "experiments/quickstart.py") == quickstart.get_config()
+
+
+@pytest.mark.parametrize(
+    "folder", sorted((ROOT / "experiments/results").glob("*/")), ids=lambda folder: folder.name
+)
+def test_committed_results_follow_from_their_predictions(folder):
+    """The figures of metrics.json, and those README quotes, are those of predictions.npz."""
+    summary = json.loads((folder / "metrics.json").read_text())
+    with np.load(folder / "predictions.npz") as saved:
+        again = metrics.summarize(saved["probabilities"], saved["labels"])
+    for key, value in again.items():
+        assert summary[key] == (pytest.approx(value) if isinstance(value, float) else value), key
+    text = (ROOT / "experiments/README.md").read_text()
+    assert f"{again['accuracy']:.2%}".replace("%", " %") in text
+    assert f"{again['macro_f1']:.3f}" in text and summary["split"] == "PrivateTest"
