@@ -173,9 +173,9 @@ def predict_probabilities(model, pixels, batch_size=256):
     batch_size = min(batch_size, max(count, 1))
     padding = -count % batch_size
     pixels = np.concatenate([pixels, np.zeros((padding, *pixels.shape[1:]), pixels.dtype)])
+    together = max(1, 4096 // batch_size) * batch_size  # float32 of all faces at once is large
     parts = []
-    for start in range(0, len(pixels), 4096 // batch_size * batch_size or batch_size):
-        stop = start + (4096 // batch_size * batch_size or batch_size)
-        block = images.to_model_input(pixels[start:stop])
+    for start in range(0, len(pixels), together):
+        block = images.to_model_input(pixels[start : start + together])
         parts.append(model.predict(block, batch_size=batch_size, verbose=0))
     return np.concatenate(parts)[:count].astype(np.float32)

@@ -202,6 +202,10 @@ class Experiment:
         )
         class_weight_rule(self.class_weight)
 
+    def size_of(self, stage):
+        """Returns the pixels a side that the network sees in one of the stages."""
+        return stage.image_size or self.image_size
+
 
 def class_weight_rule(text):
     """Parses a class-weight rule into (name, arguments); raises `UserError` for any other text."""

@@ -37,7 +37,7 @@ def create_models(job, stage):
     Seeded afresh, so that a resumed stage starts as it would have without the interruption.
     """
     keras.utils.set_random_seed(job.experiment.seed)
-    delivered = classifier.create_delivered(job.experiment, stage.image_size)
+    delivered = classifier.create_delivered(job.experiment, job.experiment.size_of(stage))
     return classifier.clone_for_training(delivered, job.precision), delivered
 
 
@@ -59,14 +59,11 @@ def run_all(job, progress=None, saved=None):
         best_weights = run_one(job, index, model, delivered, progress, saved, best_weights)
         progress.update(stage=index + 1, epoch=0)
         saved = None
-    if _size(job, stages[progress["best_stage"]]) != _size(job, stages[-1]):
-        _, delivered = create_models(job, stages[progress["best_stage"]])
+    best_stage, size_of = stages[progress["best_stage"]], job.experiment.size_of
+    if size_of(best_stage) != size_of(stages[-1]):
+        _, delivered = create_models(job, best_stage)
     delivered.set_weights(best_weights)
     return progress, delivered
-
-
-def _size(job, stage):
-    return stage.image_size or job.experiment.image_size
 
 
 def run_one(job, index, model, delivered, progress, saved, best_weights):
@@ -148,7 +145,6 @@ def run_one(job, index, model, delivered, progress, saved, best_weights):
         progress["epoch"] = epoch + 1
         if better := _note_progress(progress, row, stage, experiment.monitor, optimizer):
             best_weights = weights
-            progress["best_stage"] = index
         if job.verbose:
             print(_line(row, stage, epoch, better), flush=True)
         runs.write_history(job.directory / runs.HISTORY, progress["history"])
@@ -189,7 +185,7 @@ def _note_progress(progress, row, stage, monitor, optimizer):
     value = MONITOR_SIGN[monitor] * row[monitor]
     best = progress["best"] is None or value > progress["best"]
     if best:
-        progress.update(best=value, best_epoch=row["epoch"])
+        progress.update(best=value, best_epoch=row["epoch"], best_stage=progress["stage"])
     if progress["stage_best"] is None or value > progress["stage_best"]:
         progress.update(stage_best=value, since_best=0, since_plateau=0)
         return best

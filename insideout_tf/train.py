@@ -190,7 +190,7 @@ def plan(job):
         f"  selection {len(split.validation):,} faces ({split.validation_name}), best "
         f"{experiment.monitor}",
     ]
-    largest = max(experiment.stages, key=lambda stage: stage.image_size or experiment.image_size)
+    largest = max(experiment.stages, key=experiment.size_of)
     model, _ = stages.create_models(job, largest)
     widest = 0
     for stage in experiment.stages:
@@ -199,7 +199,7 @@ def plan(job):
         widest = max(widest, trainable)
         lines.append(
             f"  stage {stage.name}: {stage.epochs} epochs at "
-            f"{stage.image_size or experiment.image_size} px, {trainable:,} trainable "
+            f"{experiment.size_of(stage)} px, {trainable:,} trainable "
             f"parameters, {stage.optimizer} {stage.learning_rate:g}, {stage.schedule}"
         )
     # Weights twice, gradients, two moments and the average; activations forward and backward.

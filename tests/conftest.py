@@ -119,6 +119,18 @@ def get_config():
 """
 
 
+def run_verb(main, capsys, *arguments):
+    """Runs a verb's `main` in this process; returns (exit status, stdout, stderr)."""
+    capsys.readouterr()
+    try:
+        main([str(argument) for argument in arguments])
+        status = 0
+    except SystemExit as error:
+        status = error.code
+    out = capsys.readouterr()
+    return status, out.out, out.err
+
+
 def run_python(code, *arguments, env=None, check=True, cwd=ROOT):
     """Runs code in a fresh interpreter; returns the completed process with its output as text."""
     done = subprocess.run(

@@ -1,10 +1,12 @@
 """Each split's figures land in their own folder, with test-time averaging and honest notes."""
 
+import functools
 import json
 import shutil
 
 import numpy as np
 import pytest
+from conftest import run_verb
 
 from insideout_tf import evaluate, fer2013, runs, train
 
@@ -28,15 +30,7 @@ def run(tiny_experiment, small_drawn, tmp_path_factory):
     return directory
 
 
-def call(capsys, *arguments):
-    capsys.readouterr()
-    try:
-        evaluate.main([str(argument) for argument in arguments])
-        status = 0
-    except SystemExit as error:
-        status = error.code
-    out = capsys.readouterr()
-    return status, out.out, out.err
+call = functools.partial(run_verb, evaluate.main)
 
 
 def test_splits_are_never_mixed_up(run, capsys, small_drawn):

@@ -1,24 +1,17 @@
 """The facts of the real data, as text and JSON, and on small files counted by hand."""
 
+import functools
 import json
 
 import numpy as np
 import pytest
+from conftest import run_verb
 from PIL import Image
 
 from insideout_tf import inspect
 from insideout_tf.fer2013 import Faces
 
-
-def call(capsys, *arguments):
-    capsys.readouterr()
-    try:
-        inspect.main([str(argument) for argument in arguments])
-        status = 0
-    except SystemExit as error:
-        status = error.code
-    out = capsys.readouterr()
-    return status, out.out, out.err
+call = functools.partial(run_verb, inspect.main)
 
 
 @pytest.mark.fer2013

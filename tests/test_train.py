@@ -1,5 +1,6 @@
 """The whole life of a run: two stages, a kill, a resume, judgement, and every refusal."""
 
+import functools
 import json
 import os
 import signal
@@ -9,21 +10,11 @@ import time
 
 import numpy as np
 import pytest
-from conftest import ROOT, run_python
+from conftest import ROOT, run_python, run_verb
 
 from insideout_tf import evaluate, metrics, runs, train
 
-
-def call(capsys, *arguments):
-    """Runs the verb; returns (exit status, stdout, stderr)."""
-    capsys.readouterr()
-    try:
-        train.main([str(argument) for argument in arguments])
-        status = 0
-    except SystemExit as error:
-        status = error.code
-    out = capsys.readouterr()
-    return status, out.out, out.err
+call = functools.partial(run_verb, train.main)
 
 
 @pytest.fixture(scope="module")
