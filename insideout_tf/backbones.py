@@ -60,8 +60,35 @@ def _tiny(weights, input_tensor):
     return model
 
 
+def _plain_cnn(weights, input_tensor):
+    """Convolutions, BatchNorm, ReLU and pooling, nothing else: the baseline of most FER papers."""
+    x = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="rescaling")(input_tensor)
+    for block, (filters, depth) in enumerate(((32, 1), (64, 1), (128, 2), (256, 2)), start=1):
+        for position in range(1, depth + 1):
+            name = f"block{block}_conv{position}"
+            x = keras.layers.Conv2D(filters, 3, padding="same", use_bias=False, name=name)(x)
+            x = keras.layers.BatchNormalization(name=f"{name}_bn")(x)
+            x = keras.layers.ReLU(name=f"{name}_relu")(x)
+        x = keras.layers.MaxPooling2D(name=f"block{block}_pool")(x)
+        x = keras.layers.Dropout(0.2, name=f"block{block}_dropout")(x)
+    model = keras.Model(keras.utils.get_source_inputs(input_tensor), x, name="plain_cnn")
+    if weights is not None:
+        model.load_weights(weights)
+    return model
+
+
+def _vgg16(weights, input_tensor):
+    # Keras' VGG16 was trained on blue, green, red less their ImageNet means, not divided; the three
+    # channels of a grey image are equal, so their order needs no change.
+    x = keras.layers.Normalization(
+        mean=[103.939, 116.779, 123.68], variance=[1.0, 1.0, 1.0], name="caffe_means"
+    )(input_tensor)
+    return keras.applications.VGG16(include_top=False, weights=weights, input_tensor=x)
+
+
 _V1 = "Tan & Le 2019, EfficientNet: Rethinking Model Scaling (arXiv 1905.11946)"
 _V2 = "Tan & Le 2021, EfficientNetV2: Smaller Models and Faster Training (arXiv 2104.00298)"
+_VGG = "Simonyan & Zisserman 2015, Very Deep Convolutional Networks (arXiv 1409.1556)"
 _V1_BLOCKS = ("stem", "block1", "block2", "block3", "block4", "block5", "block6", "block7", "top")
 _V2_BLOCKS = ("stem", "block1", "block2", "block3", "block4", "block5", "block6", "top")
 
@@ -75,6 +102,17 @@ BACKBONES = {
     ),
     "EfficientNetB0": Backbone(_application("EfficientNetB0"), 224, _V1_BLOCKS, 4_049_571, _V1),
     "EfficientNetB2": Backbone(_application("EfficientNetB2"), 260, _V1_BLOCKS, 7_768_569, _V1),
+    "VGG16": Backbone(
+        _vgg16, 224, ("block1", "block2", "block3", "block4", "block5"), 14_714_688, _VGG
+    ),
+    "plain_cnn": Backbone(
+        _plain_cnn,
+        48,
+        ("block1", "block2", "block3", "block4"),
+        1_128_672,
+        "this package: the plain baseline that papers compare with",
+        imagenet=False,
+    ),
     "tiny": Backbone(
         _tiny,
         48,
