@@ -11,11 +11,11 @@ __version__ = "0.1.0"
 __all__ = ["EMOTIONS", "UserError", "__version__", "load_model", "read_faces"]
 
 
-def read_faces(path):
+def read_faces(path, bad_rows="stop", use_cache=True):
     """Reads FER2013 in any published form; see `insideout_tf.fer2013.read`."""
     from insideout_tf import fer2013
 
-    return fer2013.read(path)
+    return fer2013.read(path, bad_rows, use_cache)
 
 
 def load_model(run_or_model):

@@ -161,6 +161,7 @@ class Experiment:
     dropout: float = 0.5
     hidden_units: int = 0  # width of an optional hidden layer of the head
     data: str | None = None  # a path, "drawn", or "kaggle:OWNER/DATASET"; --data overrides it
+    bad_rows: str = "stop"  # at the first bad row or image of the data, or "skip" and list them
     split: str = "official"  # "official" or "stratified"
     validation_fraction: float = 0.125  # of Training, for "stratified"
     drop_leaks: bool = False
@@ -180,6 +181,7 @@ class Experiment:
         _require(self.stages, "stages", "at least one stage", self.stages)
         names = [stage.name for stage in self.stages]
         _require(len(set(names)) == len(names), "stages", "different names", names)
+        _one_of("bad_rows", self.bad_rows, ("stop", "skip"))
         _one_of("split", self.split, ("official", "stratified"))
         _one_of("precision", self.precision, ("auto", "float32", "mixed_float16", "mixed_bfloat16"))
         _one_of("monitor", self.monitor, ("val_macro_f1", "val_accuracy", "val_loss"))

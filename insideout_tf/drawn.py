@@ -11,9 +11,9 @@ import os
 import numpy as np
 
 from insideout_tf.emotions import EMOTIONS
+from insideout_tf.usages import TRAINING
 
 SIDE = 48
-TRAINING = 0  # usage, as in fer2013.py
 CHUNK = 64  # faces drawn together, few enough that the arrays stay in the cache
 
 # Action units at full strength. 1 inner brow raiser, 2 outer brow raiser, 4 brow lowerer, 5 upper

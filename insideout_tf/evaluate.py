@@ -41,6 +41,12 @@ def parse(argv):
         type=pathlib.Path,
         help="default: RUN/<split>/, with -<tta> appended where one is used",
     )
+    parser.add_argument(
+        "--bad-rows",
+        choices=("stop", "skip"),
+        help="stop at the first bad row or image of the data, or skip them (default: as the run)",
+    )
+    parser.add_argument("--no-cache", action="store_true", help="parse the data again")
     parser.add_argument("--json", action="store_true", help="print metrics.json instead of a table")
     return parser.parse_args(argv)
 
@@ -49,12 +55,26 @@ def main(argv=None):
     arguments = parse(argv)
     with errors.reported("insideout_tf.evaluate"):
         summary, out = evaluate(
-            arguments.model, arguments.data, arguments.split, arguments.tta, arguments.out
+            arguments.model,
+            arguments.data,
+            arguments.split,
+            arguments.tta,
+            arguments.out,
+            arguments.bad_rows,
+            not arguments.no_cache,
         )
         print(json.dumps(summary, indent=2) if arguments.json else report(summary, out))
 
 
-def evaluate(run_or_model, data=None, split="private", tta="none", out=None):
+def evaluate(
+    run_or_model,
+    data=None,
+    split="private",
+    tta="none",
+    out=None,
+    bad_rows=None,
+    use_cache=True,
+):
     """Judges a model; writes metrics.json, predictions.npz and plots; returns (metrics, folder)."""
     path, run = runs.model_path(run_or_model)
     experiment = runs.experiment_of(run) if run else None
@@ -71,39 +91,32 @@ def evaluate(run_or_model, data=None, split="private", tta="none", out=None):
             f"--out {out}: expected another folder than the run, whose metrics.json "
             "is that of its validation split. Received: the run directory"
         )
-    faces = fer2013.read(data)
+    bad_rows = bad_rows or (experiment.bad_rows if experiment else "stop")
+    faces = fer2013.read(data, bad_rows, use_cache)
     rows = splits.judged_rows(faces, split, experiment)
     devices.prepare_backend()
-    from insideout_tf import metrics, plots
+    from insideout_tf import judgement
 
     model = runs.load_model(path)
-    pixels, labels = faces.pixels[rows], faces.labels[rows]
-    # Everything follows from the float16 probabilities of the file, so anyone can recompute it.
-    probabilities = predict(model, pixels, tta).astype(np.float16)
-    drawn = faces.source == "drawn"
     selected_on = _selected_on(run)
     trained_on = (
         runs.read_json(run / runs.ENVIRONMENT).get("data_digest")
         if run and (run / runs.ENVIRONMENT).exists()
         else None
     )
-    summary = {
-        "split": "drawn" if drawn else splits.NAMES[split],
-        **metrics.summarize(probabilities, labels),
+    facts = {
+        "split": "drawn" if faces.source == "drawn" else splits.NAMES[split],
         **(runs.describe(experiment, model) if experiment else _describe_file(path, model)),
         "tta": tta,
         "selected_on": selected_on,
         "selection_overlap": _overlaps(split, selected_on),
-        "data_identified": faces.identified,
-        "data_digest": faces.digest,
+        "leaks_dropped": experiment.drop_leaks if experiment else None,
         "data_is_that_of_training": None if trained_on is None else trained_on == faces.digest,
         "model_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
     }
+    probabilities = predict(model, faces.pixels[rows], tta)
     out = pathlib.Path(out)
-    plots.write_report(out / runs.PLOTS, probabilities, labels, pixels, summary)
-    runs.save_predictions(out / runs.PREDICTIONS, probabilities, labels, rows)
-    runs.write_json(out / runs.METRICS, summary)
-    return summary, out
+    return judgement.write(out, faces, rows, probabilities, facts), out
 
 
 def predict(model, pixels, tta="none"):
@@ -175,6 +188,8 @@ def _describe_file(path, model):
 
 def report(summary, out):
     """Returns the figures as text for a terminal."""
+    from insideout_tf import judgement
+
     intervals = summary["intervals_95"]
     lines = []
     if summary["split"] == "drawn":
@@ -198,6 +213,11 @@ def report(summary, out):
             f"  {name:<10} {row['precision']:>9.3f} {row['recall']:>9.3f} "
             f"{row['f1']:>9.3f} {row['support']:>7}"
         )
+    if leaks := judgement.describe_leaks(summary["leaks"]):
+        dropped = {True: "dropped from training", False: "trained on", None: "perhaps trained on"}
+        lines.append(f"Leaks ({dropped[summary['leaks_dropped']]}): {leaks}.")
+    if summary["bad_rows_skipped"]:
+        lines.append(f"{summary['bad_rows_skipped']:,} bad rows of the data were skipped.")
     if summary["selection_overlap"]:
         lines.append(
             f"Note: this run chose its epoch on {summary['selected_on']}; these figures "

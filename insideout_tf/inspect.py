@@ -10,6 +10,9 @@ import numpy as np
 from insideout_tf import errors, fer2013
 from insideout_tf.emotions import EMOTIONS
 from insideout_tf.errors import UserError
+from insideout_tf.usages import USAGES
+
+SHOWN_BAD_ROWS = 10
 
 
 def parse(argv):
@@ -29,6 +32,13 @@ def parse(argv):
         metavar="OUT.png",
         help="draw a sheet of sample faces by class",
     )
+    parser.add_argument(
+        "--bad-rows",
+        choices=("stop", "skip"),
+        default="stop",
+        help="stop at the first bad row or image (default), or skip and list them",
+    )
+    parser.add_argument("--no-cache", action="store_true", help="parse the file again")
     return parser.parse_args(argv)
 
 
@@ -39,7 +49,7 @@ def main(argv=None):
             raise UserError(
                 f"--figure: expected a file name ending in .png. Received: {arguments.figure}"
             )
-        faces = fer2013.read(arguments.path)
+        faces = fer2013.read(arguments.path, arguments.bad_rows, not arguments.no_cache)
         if arguments.figure:
             if faces.labels is None:
                 raise UserError(
@@ -58,12 +68,12 @@ def main(argv=None):
 def examine(faces):
     """Returns counts, duplicates and blanks of `Faces` as plain Python values.
 
-    `duplicates`: `distinct` images; `groups_within`: groups of identical images inside one usage
+    `skipped`: what was wrong with each row left out. `duplicates`: `distinct` images; `groups_within`: groups of identical images inside one usage
     (summed over usages), `..._conflicting` those with different labels; `groups_across`: groups
     found in two or more usages. `blank`: images of one single grey level.
     """
     usages = {}
-    for index, name in enumerate(fer2013.USAGES):
+    for index, name in enumerate(USAGES):
         chosen = faces.usage == index
         if chosen.any():
             per_class = None
@@ -78,6 +88,7 @@ def examine(faces):
         "usages": usages,
         "duplicates": _duplicates(faces),
         "blank": int((flat.min(1) == flat.max(1)).sum()),
+        "skipped": list(faces.skipped),
     }
 
 
@@ -131,6 +142,11 @@ def report(facts):
         f"({duplicates['groups_across_conflicting']:,} with different labels)",
         f"blank       {facts['blank']:,} images of a single grey level",
     ]
+    if facts["skipped"]:
+        lines.append(f"skipped     {len(facts['skipped']):,} bad rows or images:")
+        lines += [f"            {message}" for message in facts["skipped"][:SHOWN_BAD_ROWS]]
+        if len(facts["skipped"]) > SHOWN_BAD_ROWS:
+            lines.append("            ... and more; --json lists all")
     if duplicates["groups_across"]:
         lines.append(
             "Training faces identical to test faces can be left out: train with --drop-leaks."

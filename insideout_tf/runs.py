@@ -19,6 +19,7 @@ from insideout_tf.errors import UserError
 
 CONFIG, HISTORY, MODEL = "config.json", "history.csv", "model.keras"
 METRICS, PREDICTIONS, ENVIRONMENT = "metrics.json", "predictions.npz", "environment.json"
+BAD_ROWS, LEAKS = "bad_rows.txt", "leaks.csv"
 CHECKPOINT, PLOTS, TENSORBOARD = "checkpoint.npz", "plots", "tensorboard"
 PACKAGES = (
     "insideout_tf",
@@ -65,6 +66,12 @@ def write_history(path, rows):
 
     with replacing(path) as temporary:
         pd.DataFrame(rows).to_csv(temporary, index=False)
+
+
+def write_lines(path, lines):
+    """Writes texts as the lines of a UTF-8 file."""
+    with replacing(path) as temporary:
+        temporary.write_text("".join(f"{line}\n" for line in lines), "utf-8")
 
 
 def save_model(model, path):

@@ -6,7 +6,8 @@ import numpy as np
 
 from insideout_tf.emotions import EMOTIONS
 from insideout_tf.errors import UserError
-from insideout_tf.fer2013 import PRIVATE_TEST, PUBLIC_TEST, TRAINING, content_keys
+from insideout_tf.fer2013 import content_keys
+from insideout_tf.usages import PRIVATE_TEST, PUBLIC_TEST, TRAINING, USAGES
 
 JUDGED = ("private", "public", "merged", "validation", "training")
 NAMES = {
@@ -22,13 +23,14 @@ NAMES = {
 class Split:
     """Row numbers (int64, ascending) of the faces that train and of those that select the epoch.
 
-    `validation_name` says what selected: "PublicTest" or "stratified validation".
+    `validation_name` says what selected: "PublicTest" or "stratified validation". `leaks` are the
+    rows left out of `training` because a test face has the same pixels.
     """
 
     training: np.ndarray
     validation: np.ndarray
     validation_name: str
-    leaks_dropped: int
+    leaks: np.ndarray
 
 
 def make(faces, split, validation_fraction, seed, drop_leaks):
@@ -65,12 +67,11 @@ def make(faces, split, validation_fraction, seed, drop_leaks):
         validation = _stratified_part(faces, training, validation_fraction, seed)
         training = np.setdiff1d(training, validation)
         name = "stratified validation"
-    leaks = 0
+    leaks = training[:0]
     if drop_leaks:
         keys = content_keys(faces.pixels)
         leaked = np.isin(keys[training], keys[faces.usage != TRAINING])
-        leaks = int(leaked.sum())
-        training = training[~leaked]
+        leaks, training = training[leaked], training[~leaked]
     present = np.bincount(faces.labels[training], minlength=len(EMOTIONS))
     if not len(training) or not present.all():
         missing = [name for name, count in zip(EMOTIONS, present) if not count]
@@ -79,6 +80,26 @@ def make(faces, split, validation_fraction, seed, drop_leaks):
             f"or choose another file. Received: none of {', '.join(missing)}"
         )
     return Split(training, validation, name, leaks)
+
+
+def also_in_training(faces, rows):
+    """Returns bool `[len(rows)]`: which faces equal, pixel for pixel, a Training face beside `rows`."""
+    others = faces.usage == TRAINING
+    others[rows] = False
+    keys = content_keys(faces.pixels)
+    return np.isin(keys[rows], keys[others])
+
+
+def list_leaks(faces, leaks):
+    """Yields the lines of a CSV: each row of `leaks` and the first test face with the same pixels."""
+    keys, first = content_keys(faces.pixels), {}
+    for row in np.flatnonzero(faces.usage != TRAINING):
+        first.setdefault(keys[row].tobytes(), row)
+    yield "row,emotion,same_as_row,same_as_usage,same_as_emotion"
+    for row in leaks:
+        twin = first[keys[row].tobytes()]
+        emotions = [EMOTIONS[faces.labels[each]] for each in (row, twin)]
+        yield f"{row},{emotions[0]},{twin},{USAGES[faces.usage[twin]]},{emotions[1]}"
 
 
 def judged_rows(faces, split_name, experiment):
@@ -109,7 +130,7 @@ def judged_rows(faces, split_name, experiment):
     }[split_name]
     absent = [usage for usage in wanted if not (faces.usage == usage).any()]
     if absent:
-        missing = " and ".join(("Training", "PublicTest", "PrivateTest")[u] for u in absent)
+        missing = " and ".join(USAGES[usage] for usage in absent)
         raise UserError(
             f"{faces.source}: --split {split_name} expects faces with usage "
             f"{missing}. Choose another --split or another file. Received: none"

@@ -7,8 +7,6 @@ import os
 import pathlib
 import shlex
 
-import numpy as np
-
 from insideout_tf import config, devices, errors, fer2013, quickstart, runs, splits
 from insideout_tf.errors import UserError
 
@@ -43,8 +41,15 @@ def parse(argv):
     parser.add_argument(
         "--drop-leaks",
         action="store_true",
-        help="drop training faces pixel-identical to a test face",
+        help="drop training faces pixel-identical to a test face; they are listed in leaks.csv",
     )
+    parser.add_argument(
+        "--bad-rows",
+        choices=("stop", "skip"),
+        help="stop at the first bad row or image of the data (default), or skip them and list them "
+        "in bad_rows.txt of the run",
+    )
+    parser.add_argument("--no-cache", action="store_true", help="parse the data again")
     parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")
     parser.add_argument(
         "--verbose",
@@ -65,6 +70,8 @@ def main(argv=None):
         overrides = list(arguments.set)
         if arguments.drop_leaks:
             overrides.append("drop_leaks=true")
+        if arguments.bad_rows:
+            overrides.append(f"bad_rows={arguments.bad_rows}")
         if arguments.data:
             is_name = arguments.data == "drawn" or arguments.data.startswith("kaggle:")
             data = arguments.data if is_name else os.path.expanduser(arguments.data)
@@ -78,10 +85,19 @@ def main(argv=None):
             overwrite=arguments.overwrite,
             dry_run=arguments.dry_run,
             verbose=arguments.verbose,
+            use_cache=not arguments.no_cache,
         )
 
 
-def train(experiment, directory, resume=False, overwrite=False, dry_run=False, verbose=None):
+def train(
+    experiment,
+    directory,
+    resume=False,
+    overwrite=False,
+    dry_run=False,
+    verbose=None,
+    use_cache=True,
+):
     """Trains `experiment` into `directory`; returns the metrics of its validation split.
 
     A finished run is returned as it is with `resume`, replaced with `overwrite`, and otherwise
@@ -102,7 +118,7 @@ def train(experiment, directory, resume=False, overwrite=False, dry_run=False, v
         print(report(directory, metrics))
         return metrics
 
-    faces = fer2013.read(experiment.data)
+    faces = fer2013.read(experiment.data, experiment.bad_rows, use_cache)
     split = splits.make(
         faces,
         experiment.split,
@@ -135,6 +151,10 @@ def train(experiment, directory, resume=False, overwrite=False, dry_run=False, v
                 "data_digest": faces.digest,
             },
         )
+    if faces.skipped:
+        runs.write_lines(directory / runs.BAD_ROWS, faces.skipped)
+    if len(split.leaks):
+        runs.write_lines(directory / runs.LEAKS, splits.list_leaks(faces, split.leaks))
     progress, model = stages.run_all(job, *runs.load_checkpoint(directory))
 
     runs.save_model(model, directory / runs.MODEL)
@@ -146,34 +166,23 @@ def train(experiment, directory, resume=False, overwrite=False, dry_run=False, v
 
 def judge(job, model, progress):
     """Writes metrics.json, predictions.npz and the plots of the validation split; returns metrics."""
-    from insideout_tf import classifier, metrics, plots
+    from insideout_tf import classifier, judgement
 
     rows = job.split.validation
-    probabilities = classifier.predict_probabilities(model, job.faces.pixels[rows])
-    probabilities = probabilities.astype(np.float16)  # the figures follow from the file
-    labels = job.faces.labels[rows]
     name = "drawn" if job.faces.source == "drawn" else job.split.validation_name
-    summary = {
+    facts = {
         "split": name,
-        **metrics.summarize(probabilities, labels),
         **runs.describe(job.experiment, model),
         "tta": "none",
         "selected_on": name,
         "best_epoch": progress["best_epoch"],
         "training_seconds": round(sum(row["seconds"] for row in progress["history"]), 1),
-        "data_digest": job.faces.digest,
+        "leaks_dropped": job.experiment.drop_leaks,
     }
-    plots.write_report(
-        job.directory / runs.PLOTS,
-        probabilities,
-        labels,
-        job.faces.pixels[rows],
-        summary,
-        progress["history"],
+    probabilities = classifier.predict_probabilities(model, job.faces.pixels[rows])
+    return judgement.write(
+        job.directory, job.faces, rows, probabilities, facts, progress["history"]
     )
-    runs.save_predictions(job.directory / runs.PREDICTIONS, probabilities, labels, rows)
-    runs.write_json(job.directory / runs.METRICS, summary)  # last: its presence means "finished"
-    return summary
 
 
 def plan(job):
@@ -185,8 +194,9 @@ def plan(job):
     lines = [
         f"  data      {faces.source}" + (f" ({faces.identified})" if faces.identified else ""),
         f"  training  {len(split.training):,} faces"
-        + (f" ({split.leaks_dropped} leaks dropped)" if experiment.drop_leaks else "")
+        + (f" ({len(split.leaks):,} leaks dropped)" if experiment.drop_leaks else "")
         + f", {steps} steps of {experiment.batch_size} an epoch",
+        *([f"  skipped   {len(faces.skipped):,} bad rows or images"] if faces.skipped else []),
         f"  selection {len(split.validation):,} faces ({split.validation_name}), best "
         f"{experiment.monitor}",
     ]

@@ -2,13 +2,17 @@
 
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
+import tempfile
 
 import numpy as np
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# Parsed files of the tests, and of the processes they start, stay out of the user's cache.
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="insideout_tf_tests_")
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 # A folder with FER2013 and unpack.py, which writes it byte-identical to the published files.
@@ -24,6 +28,7 @@ def pytest_runtest_logreport(report):
 
 def pytest_sessionfinish(session, exitstatus):
     """Where the real data is at hand, a test that skips it is a failure."""
+    shutil.rmtree(os.environ["XDG_CACHE_HOME"], ignore_errors=True)
     if _skipped and SOURCE.is_dir():
         print(f"\nskipped although {SOURCE} is there: {', '.join(_skipped)}")
         session.exitstatus = 1

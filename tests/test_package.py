@@ -12,9 +12,12 @@ import insideout_tf
 from insideout_tf import __main__ as listing
 
 LAYERS = (
-    {"errors", "emotions", "config"},
+    {"errors", "emotions", "usages", "config"},
     {
+        "cache",
         "fer2013",
+        "fer2013_csv",
+        "fer2013_files",
         "drawn",
         "images",
         "augment",
@@ -27,7 +30,7 @@ LAYERS = (
         "optimizers",
         "quickstart",
     },
-    {"batches", "classifier", "averaging", "stages"},
+    {"batches", "classifier", "averaging", "stages", "judgement"},
     {"inspect", "train", "evaluate"},
     {"__main__", "__init__"},
 )

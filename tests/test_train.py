@@ -439,3 +439,46 @@ def test_stages_of_different_sizes_and_a_kill_between_them(
     summary = json.loads((tmp_path / "whole/metrics.json").read_text())
     assert summary["image_size"] == one.get_layer("resize").height
     assert summary["image_size"] == (40 if summary["best_epoch"] == 1 else 48)
+
+
+def test_bad_rows_and_leaks_are_left_out_and_reported(
+    capsys, tiny_experiment, small_drawn, tmp_path
+):
+    """--bad-rows skip and --drop-leaks: what they leave out, and what the leaks do to the figures."""
+    with np.load(small_drawn) as arrays:
+        pixels, labels, usage = (arrays[name].copy() for name in ("pixels", "emotion", "usage"))
+    private, public = np.flatnonzero(usage == 2), np.flatnonzero(usage == 1)
+    pixels[:5] = pixels[private[:5]]  # five training faces are private ones, one a public one
+    pixels[7] = pixels[public[0]]
+    lines = [
+        f"{label},{' '.join(map(str, face.ravel()))},{('Training', 'PublicTest', 'PrivateTest')[use]}"
+        for face, label, use in zip(pixels, labels, usage)
+    ]
+    lines.insert(20, "9,1 2 3,Training")
+    lines.insert(100, "1,1 2 3,Training")
+    path, directory = tmp_path / "leaky.csv", tmp_path / "run"
+    path.write_text("\n".join(["emotion,pixels,Usage", *lines]) + "\n")
+    base = (tiny_experiment, "--data", path, "--run-dir", directory, "--verbose", "0")
+    short = ("--set", "stages.finetune.epochs=1", "--drop-leaks")
+    status, _, error = call(capsys, *base, *short)
+    assert status == 2 and "line 22: expected an emotion from 0 to 6" in error
+    assert not directory.exists()
+    status, out, error = call(capsys, *base, *short, "--bad-rows", "skip")
+    assert status == 0, error
+    assert "skipped   2 bad rows" in out and "274 faces (6 leaks dropped)" in out
+    said = (directory / "bad_rows.txt").read_text().splitlines()
+    assert [text.split(":")[0] for text in said] == [f"{path}, line {n}" for n in (22, 102)]
+    leaks = (directory / "leaks.csv").read_text().splitlines()
+    assert leaks[0] == "row,emotion,same_as_row,same_as_usage,same_as_emotion" and len(leaks) == 7
+    assert leaks[1].split(",")[2:4] == [str(private[0]), "PrivateTest"]
+    assert leaks[-1].split(",")[2:4] == [str(public[0]), "PublicTest"]
+    status, out, error = run_verb(evaluate.main, capsys, directory)
+    assert status == 0, error
+    summary = json.loads((directory / "private/metrics.json").read_text())
+    with np.load(directory / "private/predictions.npz") as saved:
+        right = saved["probabilities"].argmax(1) == saved["labels"]
+    assert summary["leaks"]["n"] == 5 and summary["bad_rows_skipped"] == 2
+    assert summary["leaks"]["accuracy_on"] == pytest.approx(right[:5].mean())
+    assert summary["leaks"]["accuracy_without"] == pytest.approx(right[5:].mean())
+    assert "Leaks (dropped from training): 5 faces are identical to a Training face" in out
+    assert f"without them accuracy {right[5:].mean():.4f}" in out
