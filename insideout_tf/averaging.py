@@ -3,6 +3,8 @@
 import keras
 import numpy as np
 
+from insideout_tf import optimizers
+
 REESTIMATION_BATCHES = 20
 
 
@@ -15,10 +17,11 @@ def delivered_weights(training_model, model, batches):
     the raw weights do not belong to the averaged ones. The model itself is left as it was.
     """
     before = model.get_weights()
-    if not training_model.averages:
+    averages = optimizers.averages(training_model.optimizer)
+    if averages is None:
         return before
-    for variable, average in zip(training_model.core.trainable_variables, training_model.averages):
-        variable.assign(average.value)
+    for variable, average in zip(training_model.trainable_variables, averages):
+        variable.assign(average)
     adapting = [
         layer
         for layer in model.layers
@@ -53,14 +56,14 @@ def _training_forward(training_model):
 
         @tensorflow.function(reduce_retracing=True)
         def forward(batch):
-            training_model(batch, training=True, average=False)
+            training_model(batch, training=True)
     elif backend == "jax":
         import jax
 
         @jax.jit
         def compiled(trainable, non_trainable, batch):
             _, updated = training_model.stateless_call(
-                trainable, non_trainable, batch, training=True, average=False
+                trainable, non_trainable, batch, training=True
             )
             return updated
 
@@ -75,7 +78,7 @@ def _training_forward(training_model):
     else:
 
         def forward(batch):
-            training_model(batch, training=True, average=False)
+            training_model(batch, training=True)
 
     training_model.training_forward = forward
     return forward

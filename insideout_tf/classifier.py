@@ -84,8 +84,6 @@ class TrainingModel(keras.Model):
 
     A batch is a dict of `image` uint8 `[b, 48, 48]`, `label` float32 `[b, 7]` (smoothed, soft) and
     `weight` float32 `[b]`; or, where the data set lives in device memory, of `index` int32 `[b]`.
-    `averages` is the moving average of the trainable variables (Polyak & Juditsky 1992), updated
-    inside the step with decay min(decay, (1+t)/(10+t)) after step t.
     """
 
     def __init__(self, model, experiment, seed, resident=None):
@@ -93,24 +91,8 @@ class TrainingModel(keras.Model):
         self.core = keras.Model(model.get_layer("resize").output, model.get_layer("logits").output)
         self.augmentation = experiment.augmentation
         self.image_size = model.get_layer("resize").height
-        self.ema_decay = experiment.ema_decay
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.accuracy = keras.metrics.Mean(name="accuracy")
-        self.averages = []
-        if self.ema_decay is not None:
-            self.averaged_steps = self.add_weight(
-                name="averaged_steps", initializer="zeros", trainable=False
-            )
-            for variable in self.core.trainable_variables:
-                average = self.add_weight(
-                    shape=variable.shape,
-                    initializer="zeros",
-                    dtype="float32",
-                    trainable=False,
-                    name=variable.path.replace("/", "_"),
-                )
-                average.assign(np.array(variable))  # a copy: a JAX step donates each buffer once
-                self.averages.append(average)
         self.resident = None
         if resident is not None:
             self.resident = {
@@ -127,9 +109,7 @@ class TrainingModel(keras.Model):
                 self.resident[name].assign(array)
         self.built = True
 
-    def call(self, inputs, training=False, average=True):
-        if average and self.averages:
-            self._update_averages()
+    def call(self, inputs, training=False):
         if self.resident is not None:
             inputs = {
                 name: ops.take(variable.value, inputs["index"], axis=0)
@@ -154,14 +134,6 @@ class TrainingModel(keras.Model):
         right = ops.equal(ops.argmax(y_pred["logits"], -1), ops.argmax(y_pred["label"], -1))
         self.accuracy.update_state(ops.cast(right, "float32"))
         return self.get_metrics_result()
-
-    def _update_averages(self):
-        step = self.averaged_steps.value
-        share = 1.0 - ops.minimum(self.ema_decay, (1.0 + step) / (10.0 + step))
-        for variable, average in zip(self.core.trainable_variables, self.averages):
-            now = ops.stop_gradient(ops.cast(variable.value, "float32"))
-            average.assign(average.value + share * (now - average.value))
-        self.averaged_steps.assign(step + 1.0)
 
     def get_config(self):
         raise NotImplementedError("save the delivered model instead")

@@ -40,6 +40,7 @@ def read_csv(path, skipped=None):
     digest = hashlib.sha256()
     buffer = np.empty(BLOCK_BYTES + MAX_LINE_BYTES + 1, np.uint8)
     parts, line_number, kept = [], 2, 0
+    stop, skipped = skipped is None, [] if skipped is None else skipped
     with (
         open(path, "rb") as file,
         concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads,
@@ -68,7 +69,6 @@ def read_csv(path, skipped=None):
                         for start, end in zip(starts[chosen], ends[chosen])
                     ]
                     last_line = line_number + len(ends) - 1 if at_end else None
-                    stop = skipped is None
                     group, bad = _parse_lines(
                         lines, columns, path, line_number + first, last_line, stop
                     )
@@ -76,8 +76,7 @@ def read_csv(path, skipped=None):
 
             for group, bad in threads.map(parse, range(0, len(ends), ROWS_TOGETHER)):
                 parts.append(group)
-                if skipped is not None:
-                    skipped += bad
+                skipped += bad
             hashed.result()
             line_number += len(ends)
             kept = filled - whole

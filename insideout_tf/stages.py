@@ -32,37 +32,48 @@ class Job:
 
 
 def create_models(job, stage):
-    """Returns (the model of a stage, its float32 twin that is judged and delivered).
+    """Returns (the model of a stage, the float32 model that is judged and delivered).
 
-    Seeded afresh, so that a resumed stage starts as it would have without the interruption.
+    Under float32 they are one and the same, which saves building it twice. Seeded afresh, so that
+    a resumed stage starts as it would have without the interruption.
     """
     keras.utils.set_random_seed(job.experiment.seed)
     delivered = classifier.create_delivered(job.experiment, job.experiment.size_of(stage))
+    if job.precision == "float32":
+        return delivered, delivered
     return classifier.clone_for_training(delivered, job.precision), delivered
 
 
-def run_all(job, progress=None, saved=None):
+def begin():
+    """Returns the progress of a run before its first epoch."""
+    return {"stage": 0, "epoch": 0, "history": [], "best": None}
+
+
+def run_all(job, models, progress, saved):
     """Runs every stage that `progress` and the `saved` arrays of a checkpoint leave to do.
 
+    models: what `create_models` gave for the stage in `progress`, or None where none is left.
     Returns (progress, the delivered model with the best epoch's weights). `progress["history"]`
     has one row an epoch. Each stage starts from the best weights so far.
     """
-    progress = progress or {"stage": 0, "epoch": 0, "history": [], "best": None}
     best_weights = None
     if saved:
         best_weights = [saved[f"best_{i}"] for i in range(len(saved)) if f"best_{i}" in saved]
-    stages = job.experiment.stages
+    stages, delivered = job.experiment.stages, None
     for index in range(progress["stage"], len(stages)):
-        model, delivered = create_models(job, stages[index])
+        model, delivered = models or create_models(job, stages[index])
+        models = None
         if best_weights is not None:
             model.set_weights(best_weights)
         best_weights = run_one(job, index, model, delivered, progress, saved, best_weights)
         progress.update(stage=index + 1, epoch=0)
         saved = None
     best_stage, size_of = stages[progress["best_stage"]], job.experiment.size_of
-    if size_of(best_stage) != size_of(stages[-1]):
+    if delivered is None or size_of(best_stage) != size_of(stages[-1]):
         _, delivered = create_models(job, best_stage)
     delivered.set_weights(best_weights)
+    for layer in delivered.layers:
+        layer.trainable = True  # the delivered model can be trained on, whatever a stage froze
     return progress, delivered
 
 
@@ -79,7 +90,11 @@ def run_one(job, index, model, delivered, progress, saved, best_weights):
     )
     steps = batches.steps_per_epoch(len(job.split.training), experiment.batch_size)
     optimizer = optimizers.create(
-        stage, steps, step_model.trainable_variables, scale_loss=job.precision == "mixed_float16"
+        stage,
+        steps,
+        step_model.trainable_variables,
+        scale_loss=job.precision == "mixed_float16",
+        ema_decay=experiment.ema_decay,
     )
     jit = {"on": True, "off": False, "auto": not on_cpu}[experiment.jit_compile]
     step_model.compile(optimizer=optimizer, jit_compile=jit, auto_scale_loss=False)
@@ -137,7 +152,7 @@ def run_one(job, index, model, delivered, progress, saved, best_weights):
             "learning_rate": optimizers.learning_rate(optimizer),
             "loss": fitted["loss"][0],
             "accuracy": fitted["accuracy"][0],
-            **judge_epoch(job, delivered, weights),
+            **judge_epoch(job, model, delivered, weights),
             "images_per_second": steps * experiment.batch_size / (trained - started),
         }
         row["seconds"] = time.perf_counter() - started
@@ -160,8 +175,12 @@ def run_one(job, index, model, delivered, progress, saved, best_weights):
     return best_weights
 
 
-def judge_epoch(job, delivered, weights):
-    """Returns the scores of `weights` on the validation split and on some training faces, clean."""
+def judge_epoch(job, model, delivered, weights):
+    """Returns the scores of `weights` on the validation split and on some training faces, clean.
+
+    The model that trains is left as it was, though it may be the one that is judged.
+    """
+    before = model.get_weights() if model is delivered else None
     delivered.set_weights(weights)
     training = np.random.default_rng(job.experiment.seed).permutation(job.split.training)
     seen = np.sort(training[:PROBE_FACES])
@@ -171,6 +190,8 @@ def judge_epoch(job, delivered, weights):
     found = classifier.predict_probabilities(delivered, job.faces.pixels[job.split.validation])
     confusion = metrics.confusion_matrix(labels, found.argmax(1))
     accuracy = float(metrics.accuracy(confusion))
+    if before is not None:
+        model.set_weights(before)
     return {
         "clean_accuracy": clean,
         "val_loss": metrics.negative_log_likelihood(found, labels),

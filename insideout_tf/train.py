@@ -132,7 +132,11 @@ def train(
     arrays = batches.training_arrays(faces, split.training, experiment)
     precision = devices.resolve_precision(experiment.precision)
     job = stages.Job(experiment, directory, faces, split, arrays, precision, verbose)
-    print(plan(job), flush=True)
+    progress, saved = runs.load_checkpoint(directory) if resume else (None, {})
+    progress = progress or stages.begin()
+    left = experiment.stages[progress["stage"] :]
+    models = stages.create_models(job, (left or experiment.stages)[0])
+    print(plan(job, *models), flush=True)
     if dry_run:
         return None
 
@@ -155,7 +159,7 @@ def train(
         runs.write_lines(directory / runs.BAD_ROWS, faces.skipped)
     if len(split.leaks):
         runs.write_lines(directory / runs.LEAKS, splits.list_leaks(faces, split.leaks))
-    progress, model = stages.run_all(job, *runs.load_checkpoint(directory))
+    progress, model = stages.run_all(job, models if left else None, progress, saved)
 
     runs.save_model(model, directory / runs.MODEL)
     metrics = judge(job, model, progress)
@@ -185,9 +189,12 @@ def judge(job, model, progress):
     )
 
 
-def plan(job):
-    """Returns the plan as text: data, batches, parameters trainable by stage, memory."""
-    from insideout_tf import batches, classifier, stages
+def plan(job, model, delivered):
+    """Returns the plan as text: data, batches, parameters trainable by stage, memory.
+
+    model, delivered: those of any stage, since only the activations depend on the size.
+    """
+    from insideout_tf import batches, classifier
 
     experiment, faces, split = job.experiment, job.faces, job.split
     steps = batches.steps_per_epoch(len(split.training), experiment.batch_size)
@@ -200,8 +207,6 @@ def plan(job):
         f"  selection {len(split.validation):,} faces ({split.validation_name}), best "
         f"{experiment.monitor}",
     ]
-    largest = max(experiment.stages, key=experiment.size_of)
-    model, _ = stages.create_models(job, largest)
     widest = 0
     for stage in experiment.stages:
         classifier.freeze(model, stage, experiment.backbone)
@@ -214,6 +219,8 @@ def plan(job):
         )
     # Weights twice, gradients, two moments and the average; activations forward and backward.
     outputs = sum(math.prod(layer.output.shape[1:]) for layer in model.layers)
+    largest = max(map(experiment.size_of, experiment.stages))
+    outputs *= (largest / delivered.get_layer("resize").height) ** 2
     width = 4 if job.precision == "float32" else 2
     memory = (
         4 * (2 * model.count_params() + 4 * widest) + outputs * experiment.batch_size * width * 2

@@ -19,7 +19,14 @@ def test_the_real_fer2013(unpacked, capsys, tmp_path):
     figure = tmp_path / "faces.png"
     status, out, _ = call(capsys, unpacked("csv"), "--json", "--figure", figure)
     facts = json.loads(out)
-    assert status == 0 and set(facts) == {"source", "identified", "usages", "duplicates", "blank"}
+    assert status == 0 and set(facts) == {
+        "source",
+        "identified",
+        "usages",
+        "duplicates",
+        "blank",
+        "skipped",
+    }
     assert {name: usage["n"] for name, usage in facts["usages"].items()} == {
         "Training": 28709,
         "PublicTest": 3589,

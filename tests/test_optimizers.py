@@ -74,3 +74,29 @@ def test_clip_norm_is_global():
     optimizer.apply([np.full(v.shape, 10.0, "float32") for v in own], own)
     moved = np.concatenate([(b - np.asarray(v)).ravel() for b, v in zip(before, own)])
     assert np.linalg.norm(moved) == pytest.approx(1.0, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["adamw", "adam", "sgd"])
+@pytest.mark.parametrize("joined", [1, 10, 1 << 20])
+def test_joined_update_equals_keras_own(name, joined, monkeypatch):
+    """Joining variables into vectors changes how the update is computed, not what it computes."""
+    monkeypatch.setattr(optimizers, "JOINED_NUMBERS", joined)
+    random = np.random.default_rng(0)
+    own, plain = variables(), variables()
+    stage = dataclasses.replace(
+        STAGE, optimizer=name, weight_decay=0.0 if name == "adam" else 0.5, clip_norm=1.0
+    )
+    mine = optimizers.create(stage, 5, own, False)
+    kinds = {"adamw": keras.optimizers.AdamW, "adam": keras.optimizers.Adam}
+    settings = {"weight_decay": 0.5} if name != "adam" else {}
+    if name == "sgd":
+        settings |= {"momentum": 0.9, "nesterov": True}
+    theirs = kinds.get(name, keras.optimizers.SGD)(0.1, global_clipnorm=1.0, **settings)
+    theirs.exclude_from_weight_decay(var_list=[v for v in plain if len(v.shape) < 2])
+    theirs.build(plain)
+    for _ in range(5):
+        gradients = [random.normal(size=v.shape).astype("float32") for v in own]
+        mine.apply(gradients, own)
+        theirs.apply(gradients, plain)
+    for a, b in zip(own, plain):
+        assert np.allclose(np.asarray(a), np.asarray(b), atol=1e-6), a.path
