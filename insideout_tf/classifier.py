@@ -33,18 +33,54 @@ def create_delivered(experiment, size=None):
     return keras.Model(pixels, x, name=f"{experiment.backbone}_fer")
 
 
+class FusedBatchNormalization(layers.BatchNormalization):
+    """Keras' BatchNorm, in training by TensorFlow's one operation instead of Keras' dozen.
+
+    With EfficientNetV2-S that halves the graph of a training step, and with it the time to the
+    first one. Training models only: delivered models keep Keras' own layer, whose weights are the
+    same.
+    """
+
+    def call(self, inputs, training=None, mask=None):
+        if not (training and self.trainable):
+            return super().call(inputs, training=training, mask=mask)
+        import tensorflow as tf
+
+        inputs = ops.cast(inputs, "float32")
+        outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=inputs,
+            scale=tf.convert_to_tensor(self.gamma),
+            offset=tf.convert_to_tensor(self.beta),
+            mean=tf.zeros((0,)),
+            variance=tf.zeros((0,)),
+            epsilon=self.epsilon,
+            is_training=True,
+        )
+        batch, height, width, _ = inputs.shape
+        count = batch * height * width
+        variance *= (count - 1) / count  # it comes unbiased, and Keras keeps the biased one
+        for statistic, seen in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            now = tf.convert_to_tensor(statistic)
+            statistic.assign(now + (seen - now) * (1.0 - self.momentum))
+        return ops.cast(outputs, self.compute_dtype)
+
+
 def clone_for_training(delivered, precision):
     """Clones the same graph and weights under a training precision ("mixed_bfloat16", ...).
 
     Preprocessing, logits and softmax stay float32. `weights` of both models align by position.
     """
+    on_tensorflow = keras.backend.backend() == "tensorflow"
 
     def clone(layer):
         settings = layer.get_config()
         float32 = type(layer).__name__ in (*backbones.PREPROCESSING, "InputLayer")
         if not float32 and layer.name not in ("logits", "probabilities"):
             settings["dtype"] = precision
-        return type(layer).from_config(settings)
+        kind = type(layer)
+        if on_tensorflow and kind is layers.BatchNormalization and layer.center and layer.scale:
+            kind = FusedBatchNormalization
+        return kind.from_config(settings)
 
     twin = keras.models.clone_model(delivered, clone_function=clone)
     twin.set_weights(delivered.get_weights())

@@ -32,15 +32,12 @@ class Job:
 
 
 def create_models(job, stage):
-    """Returns (the model of a stage, the float32 model that is judged and delivered).
+    """Returns (the model of a stage, its float32 twin that is judged and delivered).
 
-    Under float32 they are one and the same, which saves building it twice. Seeded afresh, so that
-    a resumed stage starts as it would have without the interruption.
+    Seeded afresh, so that a resumed stage starts as it would have without the interruption.
     """
     keras.utils.set_random_seed(job.experiment.seed)
     delivered = classifier.create_delivered(job.experiment, job.experiment.size_of(stage))
-    if job.precision == "float32":
-        return delivered, delivered
     return classifier.clone_for_training(delivered, job.precision), delivered
 
 
@@ -72,8 +69,6 @@ def run_all(job, models, progress, saved):
     if delivered is None or size_of(best_stage) != size_of(stages[-1]):
         _, delivered = create_models(job, best_stage)
     delivered.set_weights(best_weights)
-    for layer in delivered.layers:
-        layer.trainable = True  # the delivered model can be trained on, whatever a stage froze
     return progress, delivered
 
 
@@ -152,7 +147,7 @@ def run_one(job, index, model, delivered, progress, saved, best_weights):
             "learning_rate": optimizers.learning_rate(optimizer),
             "loss": fitted["loss"][0],
             "accuracy": fitted["accuracy"][0],
-            **judge_epoch(job, model, delivered, weights),
+            **judge_epoch(job, delivered, weights),
             "images_per_second": steps * experiment.batch_size / (trained - started),
         }
         row["seconds"] = time.perf_counter() - started
@@ -175,12 +170,8 @@ def run_one(job, index, model, delivered, progress, saved, best_weights):
     return best_weights
 
 
-def judge_epoch(job, model, delivered, weights):
-    """Returns the scores of `weights` on the validation split and on some training faces, clean.
-
-    The model that trains is left as it was, though it may be the one that is judged.
-    """
-    before = model.get_weights() if model is delivered else None
+def judge_epoch(job, delivered, weights):
+    """Returns the scores of `weights` on the validation split and on some training faces, clean."""
     delivered.set_weights(weights)
     training = np.random.default_rng(job.experiment.seed).permutation(job.split.training)
     seen = np.sort(training[:PROBE_FACES])
@@ -190,8 +181,6 @@ def judge_epoch(job, model, delivered, weights):
     found = classifier.predict_probabilities(delivered, job.faces.pixels[job.split.validation])
     confusion = metrics.confusion_matrix(labels, found.argmax(1))
     accuracy = float(metrics.accuracy(confusion))
-    if before is not None:
-        model.set_weights(before)
     return {
         "clean_accuracy": clean,
         "val_loss": metrics.negative_log_likelihood(found, labels),

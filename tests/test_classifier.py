@@ -295,3 +295,30 @@ def test_imagenet_file_is_loaded_whole():
     sums = sorted(float(np.abs(v).sum()) for v in stored.values() if v.ndim == 4)
     mine = sorted(float(np.abs(np.asarray(v)).sum()) for v in kernels)
     assert len(mine) == len(sums) and np.allclose(mine, sums, rtol=1e-5)
+
+
+def test_fused_batch_norm_equals_keras_own(monkeypatch):
+    """Outputs, gradients and moving statistics of a training step, and the inference mode."""
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("TensorFlow's own operation")
+    import tensorflow as tf
+
+    images = np.random.default_rng(0).normal(2, 3, (8, 5, 6, 4)).astype("float32")
+    results = []
+    for kind in (keras.layers.BatchNormalization, classifier.FusedBatchNormalization):
+        layer = kind(momentum=0.9)
+        layer.build(images.shape)
+        layer.gamma.assign([1.0, 2.0, 0.5, -1.0])
+        layer.beta.assign([0.0, 1.0, -1.0, 2.0])
+        with tf.GradientTape() as tape:
+            inputs = tf.constant(images)
+            tape.watch(inputs)
+            outputs = layer(inputs, training=True)
+            loss = tf.reduce_sum(outputs**3)
+        gradients = tape.gradient(loss, [inputs, layer.gamma.value, layer.beta.value])
+        still = layer(images, training=False)
+        layer.trainable = False
+        frozen = layer(images, training=True)
+        results.append([outputs, *gradients, *layer.get_weights(), still, frozen])
+    for theirs, mine in zip(*results):
+        assert np.allclose(theirs, mine, rtol=1e-3, atol=1e-3)
