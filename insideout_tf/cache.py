@@ -60,7 +60,7 @@ def save(path, digest, arrays):
         entries = sorted(folder().glob("[0-9]*.npz"), key=lambda file: file.stat().st_mtime)
         abandoned = [
             file
-            for file in folder().glob(".[0-9]*")
+            for file in folder().glob(f"{runs.TEMPORARY}*")
             if file.stat().st_mtime < time.time() - 24 * 3600  # of a process that was killed
         ]
         for file in (*entries[:-ENTRIES], *abandoned):

@@ -28,8 +28,9 @@ def reported(verb):
     except OSError as error:
         sys.stdout.flush()
         where = f"{error.filename}: " if error.filename else ""
+        reason = " ".join(str(error.strerror or error).split())
         print(
-            f"{verb}: {where}{error.strerror or error}. Check the path, the permissions and the "
+            f"{verb}: {where}{reason}. Check the path, the permissions and the "
             "free space, then run the command again.",
             file=sys.stderr,
         )

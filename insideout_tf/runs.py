@@ -21,6 +21,7 @@ CONFIG, HISTORY, MODEL = "config.json", "history.csv", "model.keras"
 METRICS, PREDICTIONS, ENVIRONMENT = "metrics.json", "predictions.npz", "environment.json"
 BAD_ROWS, LEAKS = "bad_rows.txt", "leaks.csv"
 CHECKPOINT, PLOTS, TENSORBOARD = "checkpoint.npz", "plots", "tensorboard"
+TEMPORARY = ".unfinished-"  # begins the name of a file that is being written
 PACKAGES = (
     "insideout_tf",
     "tensorflow",
@@ -44,7 +45,7 @@ def replacing(path):
     """Yields a temporary path beside `path`, moved over it only if the block succeeds."""
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")  # keeps the suffix Keras looks at
+    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}.{path.name}")  # Keras reads the suffix
     try:
         yield temporary
         with open(temporary, "rb") as file:
@@ -109,7 +110,8 @@ def check(directory, experiment, resume, overwrite):
             f"{directory}: expected a directory for the run. Choose another --run-dir. "
             "Received: a file"
         )
-    if not directory.exists() or not any(directory.iterdir()):
+    names = {path.name for path in directory.iterdir()} if directory.exists() else set()
+    if all(name == ENVIRONMENT or name.startswith(TEMPORARY) for name in names):
         if resume:
             raise UserError(
                 f"{directory}: expected an interrupted run to resume. Check --run-dir, "
@@ -142,9 +144,21 @@ def create(directory, experiment, overwrite, environment):
     """Makes the run directory (emptied first with `overwrite`) with config and environment."""
     directory = pathlib.Path(directory)
     if overwrite and directory.exists():
-        shutil.rmtree(directory)
+        # Renamed first, so that an interruption leaves the old run or none, never a part of one.
+        old = directory.with_name(f"{TEMPORARY}{os.getpid()}.{directory.name}")
+        directory.rename(old)
+        shutil.rmtree(old)
     write_json(directory / ENVIRONMENT, environment)
     write_json(directory / CONFIG, config.to_dict(experiment))  # last: it makes this a run
+
+
+def sweep(directory):
+    """Removes the files that a killed process was writing, and a finished run's checkpoint."""
+    directory = pathlib.Path(directory)
+    for path in directory.rglob(f"{TEMPORARY}*"):
+        path.unlink(missing_ok=True)
+    if (directory / METRICS).exists():
+        (directory / CHECKPOINT).unlink(missing_ok=True)
 
 
 def note_resumed(directory, faces):

@@ -113,6 +113,7 @@ def train(
         )
     directory = pathlib.Path(directory)
     if not dry_run and runs.check(directory, experiment, resume, overwrite) == "finished":
+        runs.sweep(directory)
         metrics = runs.read_json(directory / runs.METRICS)
         print(f"{directory} is finished; nothing to resume.")
         print(report(directory, metrics))
@@ -163,7 +164,7 @@ def train(
 
     runs.save_model(model, directory / runs.MODEL)
     metrics = judge(job, model, progress)
-    (directory / runs.CHECKPOINT).unlink(missing_ok=True)
+    runs.sweep(directory)
     print(report(directory, metrics))
     return metrics
 

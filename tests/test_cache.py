@@ -94,7 +94,7 @@ def test_old_entries_and_abandoned_temporaries_go(own_cache, csv, monkeypatch):
         csv.write_text(f"emotion,pixels\n3,{ROW.replace('7', str(shade), 1)}\n")
         fer2013.read(csv)
         if shade == 1:
-            abandoned = own_cache / ".1.x.npz"
+            abandoned = own_cache / ".unfinished-1.x.npz"
             abandoned.touch()
             os.utime(abandoned, (0, 0))
     assert len(list(own_cache.iterdir())) == 2
@@ -123,6 +123,6 @@ fer2013.read(sys.argv[1])
 """
     done = run_python(code, unpacked("train"), check=False)
     assert done.returncode == -9
-    assert not list(own_cache.glob("[0-9]*.npz")) and list(own_cache.glob(".[0-9]*.npz"))
+    assert not list(own_cache.glob("[0-9]*.npz")) and list(own_cache.glob(".unfinished-*.npz"))
     faces = fer2013.read(unpacked("train"))
     assert faces.identified.startswith("train.csv") and len(list(own_cache.glob("[0-9]*.npz"))) == 1
