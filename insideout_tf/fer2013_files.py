@@ -1,5 +1,6 @@
 """FER2013 as anything but CSV: npz, folders of images, archives of either, a Kaggle download."""
 
+import errno
 import io
 import pathlib
 import re
@@ -285,7 +286,8 @@ def _read_archive(path, extract, skipped, depth):
         except UserError:
             raise
         except OSError as error:
-            if error.errno is not None and not isinstance(error, tarfile.TarError):
+            # A damaged directory makes zipfile seek to nowhere; other numbers are the disk's.
+            if error.errno not in (None, errno.EINVAL) and not isinstance(error, tarfile.TarError):
                 raise
             raise _damaged(path, error) from None
         except Exception as error:  # zipfile, tarfile, zlib and lzma raise many kinds

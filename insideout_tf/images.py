@@ -1,6 +1,7 @@
 """The only path from an image file to the pixels a model sees."""
 
 import io
+import warnings
 
 import numpy as np
 
@@ -19,7 +20,11 @@ def decode_face(data, where):
     from PIL import Image
 
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with warnings.catch_warnings():
+            # A header that claims a huge image is refused below, by its size.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(data))
+        with image:
             if image.size != (FACE_SIDE, FACE_SIDE):  # known from the header, before decoding
                 raise UserError(
                     f"{where}: expected an image of {FACE_SIDE}×{FACE_SIDE} pixels. Crop and "
