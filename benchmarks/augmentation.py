@@ -86,7 +86,7 @@ def main():
     shape = (arguments.batch, 48, 48)
     pixels = tf.constant(np.random.default_rng(0).integers(0, 256, shape, np.uint8))
     functions = sides(arguments.batch, arguments.size)
-    seconds = {name: [] for name in functions}
+    seconds: dict[str, list[float]] = {name: [] for name in functions}
     for function in functions.values():
         shown = function(pixels)
         assert shown.shape == (arguments.batch, arguments.size, arguments.size, 3)

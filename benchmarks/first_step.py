@@ -90,7 +90,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", type=int, default=96)
     parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--steps", type=int, default=24)
+    parser.add_argument("--steps", type=int, default=48)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     import numpy as np
@@ -99,7 +99,7 @@ def main():
     random = np.random.default_rng(0)
     usage = np.repeat([0, 1], [count, 70])
     sides = {"Keras fit, Adam": BARE, "insideout_tf.train, full recipe": OURS}
-    found = {name: [] for name in sides}
+    found: dict[str, list] = {name: [] for name in sides}
     with tempfile.TemporaryDirectory() as folder:
         data = f"{folder}/random.npz"
         pixels = random.integers(0, 256, (len(usage), 48, 48), np.uint8)

@@ -71,7 +71,7 @@ def main():
     parser.add_argument("path", help="fer2013.csv")
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    found = {name: [] for name in SIDES}
+    found: dict[str, list] = {name: [] for name in SIDES}
     for _ in range(arguments.rounds):
         with tempfile.TemporaryDirectory() as cache:
             for name, code in SIDES.items():

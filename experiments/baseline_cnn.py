@@ -6,6 +6,9 @@
 No paper's recipe. Six 3×3 convolutions with BatchNorm, ReLU, max pooling and dropout at FER2013's
 own 48 px, no ImageNet, no label smoothing, no class weights, no averaged weights: AdamW on a cosine
 for 30 epochs, with flips and a light affine warp. What a stronger recipe gains, it gains over this.
+
+Measured, seed 0: PrivateTest 65.59 %, macro-F1 0.608; with flip averaging 66.01 %; 106 minutes on
+2 busy cores. README.md beside this file says how.
 """
 
 from insideout_tf.config import Augmentation, Experiment, Stage

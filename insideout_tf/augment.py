@@ -14,7 +14,7 @@ from insideout_tf.errors import UserError
 _COLUMNS = 18  # uniform numbers drawn for an image, one draw a batch
 
 # KerasCV layers an experiment can name, with their arguments for 0..255 images.
-KERAS_CV_LAYERS = {
+KERAS_CV_LAYERS: dict[str, dict] = {
     "RandAugment": {"value_range": (0, 255)},
     "AugMix": {"value_range": (0, 255)},
     "RandomSharpness": {"value_range": (0, 255), "factor": 0.5},

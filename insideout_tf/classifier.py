@@ -164,7 +164,13 @@ class TrainingModel(keras.Model):
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         each = ops.categorical_crossentropy(y_pred["label"], y_pred["logits"], from_logits=True)
-        return ops.mean(each * y_pred["weight"])
+        loss = ops.mean(each * y_pred["weight"])
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            # Gradients of the replicas are summed, so each brings its share of the mean.
+            loss /= tf.distribute.get_strategy().num_replicas_in_sync
+        return loss
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         right = ops.equal(ops.argmax(y_pred["logits"], -1), ops.argmax(y_pred["label"], -1))

@@ -5,6 +5,7 @@ import difflib
 import json
 import math
 import os
+import re
 import runpy
 import types
 import typing
@@ -51,7 +52,7 @@ class Augmentation:
     keras_cv: tuple[str, ...] = ()  # KerasCV layers of the tf.data path: "RandAugment", ...
 
     def __post_init__(self):
-        _settle_types(self)
+        _settle_types(self, "augmentation.")
         _in_range("augmentation.rotation_degrees", self.rotation_degrees, 0, 180)
         _in_range("augmentation.shift", self.shift, 0, 1)
         _in_range("augmentation.shear_degrees", self.shear_degrees, 0, 45)
@@ -97,7 +98,7 @@ class Stage:
     patience: int | None = None  # epochs without a better monitored value before the stage ends
 
     def __post_init__(self):
-        _settle_types(self)
+        _settle_types(self, f"stage {self.name!r}: ")
         where = f"stage {self.name!r}: "
         _require(self.name and "/" not in self.name, "stage name", "a short word", self.name)
         _require(self.epochs >= 1, where + "epochs", "at least 1", self.epochs)
@@ -173,11 +174,12 @@ class Experiment:
     ema_decay: float | None = None  # per step; None keeps the raw weights
     monitor: str = "val_macro_f1"  # chooses the best epoch: or "val_accuracy", "val_loss"
     feed: str = "auto"  # "host", "device" (the data set lives in device memory), "auto"
+    distribution: str = "none"  # "none", or "mirrored": each batch shared by all local devices
     jit_compile: str = "auto"  # "on", "off", "auto": on where the accelerator gains
     seed: int = 0
 
     def __post_init__(self):
-        _settle_types(self)
+        _settle_types(self, "")
         _require(self.stages, "stages", "at least one stage", self.stages)
         names = [stage.name for stage in self.stages]
         _require(len(set(names)) == len(names), "stages", "different names", names)
@@ -186,6 +188,7 @@ class Experiment:
         _one_of("precision", self.precision, ("auto", "float32", "mixed_float16", "mixed_bfloat16"))
         _one_of("monitor", self.monitor, ("val_macro_f1", "val_accuracy", "val_loss"))
         _one_of("feed", self.feed, ("auto", "host", "device"))
+        _one_of("distribution", self.distribution, ("none", "mirrored"))
         _one_of("jit_compile", self.jit_compile, ("auto", "on", "off"))
         _in_range("image_size", self.image_size, 32, 1024)
         _in_range("dropout", self.dropout, 0, 0.99)
@@ -200,6 +203,12 @@ class Experiment:
             not (self.augmentation.keras_cv and self.feed == "device"),
             "feed",
             "'host' when augmentation.keras_cv names layers of the tf.data path",
+            self.feed,
+        )
+        _require(
+            not (self.distribution == "mirrored" and self.feed == "device"),
+            "feed",
+            "'host' with distribution 'mirrored', whose batches are shared out on the way",
             self.feed,
         )
         class_weight_rule(self.class_weight)
@@ -250,10 +259,8 @@ def from_dict(values, kind=Experiment, where="experiment"):
     hints = typing.get_type_hints(kind)
     for key in values:
         if key not in hints:
-            close = difflib.get_close_matches(key, hints, n=1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
             raise UserError(
-                f"{where}: unknown field {key!r}.{hint} Valid fields: "
+                f"{where}: unknown field {key!r}.{_hint(key, hints)} Valid fields: "
                 f"{', '.join(hints)}. Received: {key!r}"
             )
     missing = [
@@ -267,11 +274,10 @@ def from_dict(values, kind=Experiment, where="experiment"):
     return kind(**values)
 
 
-def _settle_types(instance):
+def _settle_types(instance, where):
     """Checks every field against its annotation (dataclasses check none), lists becoming tuples."""
-    kind = type(instance)
-    for key, hint in typing.get_type_hints(kind).items():
-        value = _convert(getattr(instance, key), hint, f"{kind.__name__.lower()}.{key}")
+    for key, hint in typing.get_type_hints(type(instance)).items():
+        value = _convert(getattr(instance, key), hint, where + key)
         object.__setattr__(instance, key, value)
 
 
@@ -282,7 +288,7 @@ def _convert(value, hint, where):
             return None
         hint = next(arm for arm in typing.get_args(hint) if arm is not types.NoneType)
         origin = typing.get_origin(hint)
-    if dataclasses.is_dataclass(hint):
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return value if isinstance(value, hint) else from_dict(value, hint, where)
     if origin is tuple:
         _require(isinstance(value, (list, tuple)), where, "a list", value)
@@ -337,10 +343,21 @@ def _blame(error, path):
         if os.path.abspath(trace.tb_frame.f_code.co_filename) == os.path.abspath(path):
             line = trace.tb_lineno
         trace = trace.tb_next
-    return (
-        f"line {line}: expected a file that runs. Correct it. "
-        f"Received: {type(error).__name__}: {error}"
-    )
+    received = f"Received: {type(error).__name__}: {error}"
+    kinds = {kind.__name__: kind for kind in (Experiment, Stage, Augmentation)}
+    typo = re.match(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
+    if typo and typo[1] in kinds:
+        fields = [field.name for field in dataclasses.fields(kinds[typo[1]])]
+        return (
+            f"line {line}: unknown field {typo[2]!r} of {typo[1]}.{_hint(typo[2], fields)} "
+            f"Valid fields: {', '.join(fields)}. {received}"
+        )
+    return f"line {line}: expected a file that runs. Correct it. {received}"
+
+
+def _hint(name, choices):
+    close = difflib.get_close_matches(name, choices, n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""
 
 
 def override(experiment, assignments):
@@ -376,10 +393,8 @@ def override(experiment, assignments):
                     key = int(key)
             elif isinstance(target, dict):
                 if key not in target:
-                    close = difflib.get_close_matches(key, target, n=1)
-                    hint = f" Did you mean {close[0]!r}?" if close else ""
                     raise UserError(
-                        f"--set {here}: unknown field {key!r}.{hint} Valid fields: "
+                        f"--set {here}: unknown field {key!r}.{_hint(key, target)} Valid fields: "
                         f"{', '.join(target)}. Received: {text!r}"
                     )
             else:

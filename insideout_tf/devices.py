@@ -69,6 +69,34 @@ def accelerator():
     return "cpu"
 
 
+def distribution_scope(experiment):
+    """Returns a function that gives the context in which an experiment's variables are created.
+
+    With "mirrored" that is the scope of one `tf.distribute.MirroredStrategy` over every GPU (or,
+    without any, every logical CPU) TensorFlow sees. Raises `UserError` where there is none, or where
+    the batch cannot be shared out evenly.
+    """
+    if experiment.distribution == "none":
+        return contextlib.nullcontext
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        raise UserError(
+            "distribution: expected the TensorFlow backend for 'mirrored'. Unset KERAS_BACKEND, or "
+            f"--set distribution=none. Received: backend {keras.backend.backend()!r}"
+        )
+    import tensorflow as tf
+
+    kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
+    names = [device.name for device in tf.config.list_logical_devices(kind)]
+    if experiment.batch_size % len(names):
+        raise UserError(
+            f"batch_size: expected a multiple of the {len(names)} devices that share each batch. "
+            f"Change it with --set. Received: {experiment.batch_size}"
+        )
+    return tf.distribute.MirroredStrategy(names).scope
+
+
 def resolve_precision(precision):
     """Returns the Keras policy of "auto": half precision only where the device gains from it."""
     if precision != "auto":

@@ -73,7 +73,8 @@ def read(path, bad_rows="stop", use_cache=True):
     if text == "drawn":
         from insideout_tf import drawn
 
-        return Faces(*drawn.draw_all(), source="drawn")
+        pixels, labels, usage = drawn.draw_all()
+        return Faces(pixels, labels, usage, source="drawn")
     if text.startswith("kaggle:"):
         path = fer2013_files.download_from_kaggle(text.removeprefix("kaggle:"))
     path = fer2013_files.locate(pathlib.Path(path).expanduser())
@@ -81,7 +82,7 @@ def read(path, bad_rows="stop", use_cache=True):
     before = path.stat() if use_cache else None
     if use_cache and (stored := cache.load(path)):
         return _unpack(stored, str(path))
-    skipped = [] if bad_rows == "skip" else None
+    skipped: list[str] | None = [] if bad_rows == "skip" else None
     parsed = fer2013_files.read_any(path, skipped)
     faces = Faces(
         parsed.pixels,

@@ -48,9 +48,9 @@ def read_csv(path, skipped=None):
         digest.update(header)
         columns = _parse_header(header, path)
         while True:
-            received = file.readinto(memoryview(buffer)[kept : kept + BLOCK_BYTES])
+            received = file.readinto(buffer.data[kept : kept + BLOCK_BYTES])
             at_end = received == 0
-            hashed = threads.submit(digest.update, memoryview(buffer)[kept : kept + received])
+            hashed = threads.submit(digest.update, buffer.data[kept : kept + received])
             filled = kept + received
             if at_end and filled and buffer[filled - 1] != 10:
                 buffer[filled] = 10  # the last line lacks its newline
@@ -96,9 +96,9 @@ def read_csv(path, skipped=None):
             f"{path}: expected rows of faces after the header. Download the file again. "
             f"Received: {what}"
         )
-    side = images.FACE_SIDE
-    labels = labels if "emotion" in columns else None
-    return pixels.reshape(-1, side, side), labels, usage, digest.hexdigest()
+    pixels, labels, usage = (np.concatenate(arrays) for arrays in zip(*parts))
+    pixels = pixels.reshape(-1, images.FACE_SIDE, images.FACE_SIDE)
+    return pixels, labels if "emotion" in columns else None, usage, digest.hexdigest()
 
 
 def _parse_header(header, path):
@@ -158,8 +158,12 @@ def _parse_group(buffer, starts, ends, columns):
         if (end - begin != 1).any() or (labels > 6).any():
             return None
     if "usage" in columns:
-        usage = _parse_usages(text, *field("usage"))
-    pixels = None if usage is None else _parse_pixels(text, *field("pixels"), other_digits)
+        found = _parse_usages(text, *field("usage"))
+        if found is None:
+            return None
+        usage = found
+    begin, end = field("pixels")
+    pixels = _parse_pixels(text, begin, end, other_digits)
     return None if pixels is None else (pixels, labels, usage)
 
 

@@ -296,9 +296,9 @@ def _read_archive(path, extract, skipped, depth):
         def inside(message):
             return message.replace(str(target), f"{path} » ").replace("» /", "» ")
 
-        found = None if skipped is None else []
+        found: list[str] = []
         try:
-            parsed = read_any(target, found, depth + 1)
+            parsed = read_any(target, None if skipped is None else found, depth + 1)
         except UserError as error:
             raise UserError(inside(str(error))) from None
     if skipped is not None:

@@ -23,17 +23,16 @@ def decode_face(data, where):
         with warnings.catch_warnings():
             # A header that claims a huge image is refused below, by its size.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data))
-        with image:
+            opened = Image.open(io.BytesIO(data))
+        with opened as image:
             if image.size != (FACE_SIDE, FACE_SIDE):  # known from the header, before decoding
                 raise UserError(
                     f"{where}: expected an image of {FACE_SIDE}×{FACE_SIDE} pixels. Crop and "
                     f"resize it, or remove it. Received: {image.size[0]}×{image.size[1]}"
                 )
             image.load()
-            if image.mode not in ("L", "1"):
-                image = image.convert("RGB")
-            return np.asarray(image.convert("L"), np.uint8)
+            colour = image if image.mode in ("L", "1") else image.convert("RGB")
+            return np.asarray(colour.convert("L"), np.uint8)
     except UserError:
         raise
     except Exception as error:  # Pillow raises many kinds for damaged files

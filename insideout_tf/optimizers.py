@@ -30,7 +30,8 @@ class FlatOptimizer(keras.optimizers.Optimizer):
     def build(self, variables):
         super().build(variables)
         self.sizes = [math.prod(variable.shape) for variable in variables]
-        self.groups, exempt = [], []
+        self.groups: list[list[int]] = []
+        exempt = []
         for decays in (True, False):
             chosen = [i for i, v in enumerate(variables) if (len(v.shape) >= 2) == decays]
             filled = math.inf
@@ -41,7 +42,8 @@ class FlatOptimizer(keras.optimizers.Optimizer):
                     filled = 0
                 self.groups[-1].append(i)
                 filled += self.sizes[i]
-        self.vectors, self.average_vectors = [], []
+        self.vectors: list[keras.Variable] = []
+        self.average_vectors: list[keras.Variable] = []
         for position, group in enumerate(self.groups):
             joined = np.concatenate([np.ravel(np.asarray(variables[i])) for i in group])
             for name, vectors in (("weights", self.vectors), ("average", self.average_vectors)):
@@ -85,12 +87,12 @@ class FlatOptimizer(keras.optimizers.Optimizer):
         """Returns the averaged weights as arrays in the order of the variables, or None."""
         if self.ema_decay is None:
             return None
-        arrays = [None] * len(self.sizes)
+        arrays = {}
         for vector, group in zip(self.average_vectors, self.groups):
             ends = np.cumsum([self.sizes[i] for i in group])[:-1]
             for i, part in zip(group, np.split(np.asarray(vector), ends)):
                 arrays[i] = part.reshape(self._trainable_variables[i].shape)
-        return arrays
+        return [arrays[i] for i in range(len(self.sizes))]
 
     @property
     def learning_rate(self):

@@ -62,7 +62,7 @@ def learning_curves(history, best_epoch=None):
         "o-",
         color=ORANGE,
         markersize=4,
-        label="training (augmented, smoothed labels)",
+        label="training (augmented)",
     )
     left.plot(
         epochs,

@@ -92,9 +92,10 @@ def also_in_training(faces, rows):
 
 def list_leaks(faces, leaks):
     """Yields the lines of a CSV: each row of `leaks` and the first test face with the same pixels."""
-    keys, first = content_keys(faces.pixels), {}
+    keys = content_keys(faces.pixels)
+    first: dict[bytes, int] = {}
     for row in np.flatnonzero(faces.usage != TRAINING):
-        first.setdefault(keys[row].tobytes(), row)
+        first.setdefault(keys[row].tobytes(), int(row))
     yield "row,emotion,same_as_row,same_as_usage,same_as_emotion"
     for row in leaks:
         twin = first[keys[row].tobytes()]
@@ -147,7 +148,7 @@ def _stratified_part(faces, training, fraction, seed):
     if few:
         raise UserError(
             f"{faces.source}: the split 'stratified' expects at least 2 Training faces "
-            f"of each class. Received: {', '.join(few)}"
+            f"of each class. Add some, or choose another file. Received: {', '.join(few)}"
         )
     size, classes = round(len(training) * fraction), len(EMOTIONS)
     held_out = np.zeros(0, np.int64)

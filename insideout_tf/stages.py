@@ -1,5 +1,7 @@
 """The stages of a run, epoch by epoch; each epoch ends judged and in a checkpoint."""
 
+import collections.abc
+import contextlib
 import dataclasses
 import math
 import pathlib
@@ -29,6 +31,7 @@ class Job:
     arrays: dict[str, np.ndarray]
     precision: str
     verbose: int
+    scope: collections.abc.Callable = contextlib.nullcontext  # in which variables are created
 
 
 def create_models(job, stage):
@@ -38,7 +41,8 @@ def create_models(job, stage):
     """
     keras.utils.set_random_seed(job.experiment.seed)
     delivered = classifier.create_delivered(job.experiment, job.experiment.size_of(stage))
-    return classifier.clone_for_training(delivered, job.precision), delivered
+    with job.scope():
+        return classifier.clone_for_training(delivered, job.precision), delivered
 
 
 def begin():
@@ -78,21 +82,26 @@ def run_one(job, index, model, delivered, progress, saved, best_weights):
     classifier.freeze(model, stage, experiment.backbone)
     on_cpu = devices.accelerator() == "cpu"
     resident = experiment.feed == "device" or (
-        experiment.feed == "auto" and not on_cpu and not experiment.augmentation.keras_cv
-    )
-    step_model = classifier.TrainingModel(
-        model, experiment, experiment.seed + 1000 * (index + 1), job.arrays if resident else None
+        experiment.feed == "auto"
+        and not on_cpu
+        and not experiment.augmentation.keras_cv
+        and experiment.distribution == "none"
     )
     steps = batches.steps_per_epoch(len(job.split.training), experiment.batch_size)
-    optimizer = optimizers.create(
-        stage,
-        steps,
-        step_model.trainable_variables,
-        scale_loss=job.precision == "mixed_float16",
-        ema_decay=experiment.ema_decay,
-    )
     jit = {"on": True, "off": False, "auto": not on_cpu}[experiment.jit_compile]
-    step_model.compile(optimizer=optimizer, jit_compile=jit, auto_scale_loss=False)
+    seed = experiment.seed + 1000 * (index + 1)
+    with job.scope():
+        step_model = classifier.TrainingModel(
+            model, experiment, seed, job.arrays if resident else None
+        )
+        optimizer = optimizers.create(
+            stage,
+            steps,
+            step_model.trainable_variables,
+            scale_loss=job.precision == "mixed_float16",
+            ema_decay=experiment.ema_decay,
+        )
+        step_model.compile(optimizer=optimizer, jit_compile=jit, auto_scale_loss=False)
     # The resident data set is not state: it follows from the experiment.
     data = {id(variable) for variable in (step_model.resident or {}).values()}
     state = [

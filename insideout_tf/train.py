@@ -132,7 +132,8 @@ def train(
 
     arrays = batches.training_arrays(faces, split.training, experiment)
     precision = devices.resolve_precision(experiment.precision)
-    job = stages.Job(experiment, directory, faces, split, arrays, precision, verbose)
+    scope = devices.distribution_scope(experiment)
+    job = stages.Job(experiment, directory, faces, split, arrays, precision, verbose, scope)
     progress, saved = runs.load_checkpoint(directory) if resume else (None, {})
     progress = progress or stages.begin()
     left = experiment.stages[progress["stage"] :]

@@ -28,8 +28,8 @@ def test_is_frozen():
 @pytest.mark.parametrize(
     "changes,expected",
     [
-        ({"batch_size": "64"}, "experiment.batch_size: expected a value of type int"),
-        ({"batch_size": True}, "experiment.batch_size: expected a value of type int"),
+        ({"batch_size": "64"}, "batch_size: expected a value of type int"),
+        ({"batch_size": True}, "batch_size: expected a value of type int"),
         ({"dropout": 2.0}, "dropout: expected a number from 0 to 0.99"),
         ({"split": "random"}, "split: expected one of 'official', 'stratified'"),
         ({"stages": ()}, "stages: expected at least one stage"),

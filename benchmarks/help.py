@@ -1,0 +1,39 @@
+"""Seconds that `python -m insideout_tf.<verb> --help` takes, for every verb.
+
+    python benchmarks/help.py
+
+Medians of whole processes, beside what importing TensorFlow alone takes.
+"""
+
+import argparse
+import statistics
+import subprocess
+import sys
+import time
+
+from insideout_tf.__main__ import VERBS
+
+
+def seconds(*words):
+    started = time.perf_counter()
+    subprocess.run([sys.executable, *words], check=True, capture_output=True)
+    return time.perf_counter() - started
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    commands = {
+        f"insideout_tf.{verb} --help": ("-m", f"insideout_tf.{verb}", "--help") for verb in VERBS
+    }
+    commands["import tensorflow, alone"] = ("-c", "import tensorflow")
+    print("| command | seconds |\n|---|---|")
+    for name, words in commands.items():
+        print(
+            f"| {name} | {statistics.median(seconds(*words) for _ in range(arguments.rounds)):.2f} |"
+        )
+
+
+if __name__ == "__main__":
+    main()
