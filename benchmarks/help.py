@@ -24,7 +24,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
-    commands = {
+    commands: dict[str, tuple[str, ...]] = {
         f"insideout_tf.{verb} --help": ("-m", f"insideout_tf.{verb}", "--help") for verb in VERBS
     }
     commands["import tensorflow, alone"] = ("-c", "import tensorflow")
