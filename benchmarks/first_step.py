@@ -18,6 +18,19 @@ import sys
 import tempfile
 import time
 
+# Counts the operations that tracing adds to graphs, all traces together.
+COUNT = """
+import os
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+from tensorflow.python.framework import ops
+create, nodes = ops.Graph._create_op_internal, []
+
+def counted(*given, **named):
+    nodes.append(None)
+    return create(*given, **named)
+
+ops.Graph._create_op_internal = counted
+"""
 BARE = """
 import json, os, sys, time
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
@@ -35,14 +48,15 @@ x = keras.applications.EfficientNetV2S(include_top=False, weights=None, input_te
 x = keras.layers.GlobalAveragePooling2D()(x)
 model = keras.Model(inputs, keras.layers.Dense(7, activation="softmax")(x))
 model.compile(keras.optimizers.Adam(1e-3), "sparse_categorical_crossentropy", metrics=["accuracy"])
-ends = []
+ends, traced = [], []
 
 class Clock(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         ends.append(time.time())
+        traced.append(len(nodes))
 
 model.fit(pixels, labels, batch_size=batch, verbose=0, callbacks=[Clock()])
-print(json.dumps(ends))
+print(json.dumps([ends, traced[0]]))
 """
 OURS = """
 import json, sys, time
@@ -61,15 +75,18 @@ experiment = Experiment(
 )
 devices.prepare_backend()
 from insideout_tf import stages
-ends = []
+ends, traced = [], []
 checked = stages._StopOnNaN.on_train_batch_end
 
 def clock(self, batch, logs=None):
     checked(self, batch, logs)
     ends.append(time.time())
+    traced.append(len(nodes))
 
 stages._StopOnNaN.on_train_batch_end = clock
-stages.averaging.delivered_weights = lambda *_: (print(json.dumps(ends)), sys.exit(0))
+stages.averaging.delivered_weights = lambda *_: (
+    print(json.dumps([ends, traced[0]])), sys.exit(0)
+)
 train.train(experiment, directory, verbose=0, overwrite=True)
 """
 
@@ -77,13 +94,13 @@ train.train(experiment, directory, verbose=0, overwrite=True)
 def measure(code, *arguments):
     started = time.time()
     done = subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True
+        [sys.executable, "-c", COUNT + code, *map(str, arguments)], capture_output=True, text=True
     )
     if done.returncode:
         raise SystemExit(done.stderr)
-    ends = json.loads(done.stdout.splitlines()[-1])
+    ends, traced = json.loads(done.stdout.splitlines()[-1])
     steps = [after - before for before, after in zip(ends, ends[1:])]
-    return ends[0] - started, statistics.median(steps[len(steps) // 2 :])
+    return ends[0] - started, statistics.median(steps[len(steps) // 2 :]), traced
 
 
 def main():
@@ -109,17 +126,19 @@ def main():
                 found[name].append(
                     measure(code, data, arguments.size, arguments.batch, f"{folder}/run")
                 )
-    first = {name: statistics.median(f for f, _ in rounds) for name, rounds in found.items()}
+    first = {name: statistics.median(f for f, _, _ in rounds) for name, rounds in found.items()}
     speed = {
-        name: arguments.batch / statistics.median(step for _, step in rounds)
+        name: arguments.batch / statistics.median(step for _, step, _ in rounds)
         for name, rounds in found.items()
     }
     bare = "Keras fit, Adam"
     print(f"EfficientNetV2-S at {arguments.size} px, batches of {arguments.batch}\n")
-    print("| side | first step after | ratio | images/s | ratio |\n|---|---|---|---|---|")
+    print("| side | first step after | ratio | operations traced | images/s | ratio |")
+    print("|---|---|---|---|---|---|")
     for name in sides:
         print(
             f"| {name} | {first[name]:.1f} s | {first[name] / first[bare]:.2f} | "
+            f"{found[name][0][2]:,} | "
             f"{speed[name]:.1f} | {speed[name] / speed[bare]:.2f} |"
         )
 
