@@ -87,6 +87,22 @@ def clone_for_training(delivered, precision):
     return twin
 
 
+def create_training(experiment, size, precision):
+    """Builds the model of a stage for training; its `weights` align with the delivered one's.
+
+    In float32 it is built once, without a detour over a delivered model: its BatchNorm layers only
+    take the class that computes the same in one operation.
+    """
+    model = create_delivered(experiment, size)
+    if precision != "float32":
+        return clone_for_training(model, precision)
+    if keras.backend.backend() == "tensorflow":
+        for layer in model.layers:
+            if type(layer) is layers.BatchNormalization and layer.center and layer.scale:
+                layer.__class__ = FusedBatchNormalization
+    return model
+
+
 def freeze(model, stage, backbone_name):
     """Sets `trainable` of every layer as the stage asks; returns the names of trainable blocks."""
     blocks = backbones.get(backbone_name).blocks

@@ -34,15 +34,16 @@ class Job:
     scope: collections.abc.Callable = contextlib.nullcontext  # in which variables are created
 
 
-def create_models(job, stage):
-    """Returns (the model of a stage, its float32 twin that is judged and delivered).
+def create_model(job, stage):
+    """Returns the model of a stage, for training.
 
     Seeded afresh, so that a resumed stage starts as it would have without the interruption.
     """
     keras.utils.set_random_seed(job.experiment.seed)
-    delivered = classifier.create_delivered(job.experiment, job.experiment.size_of(stage))
     with job.scope():
-        return classifier.clone_for_training(delivered, job.precision), delivered
+        return classifier.create_training(
+            job.experiment, job.experiment.size_of(stage), job.precision
+        )
 
 
 def begin():
@@ -50,33 +51,31 @@ def begin():
     return {"stage": 0, "epoch": 0, "history": [], "best": None}
 
 
-def run_all(job, models, progress, saved):
+def run_all(job, model, progress, saved):
     """Runs every stage that `progress` and the `saved` arrays of a checkpoint leave to do.
 
-    models: what `create_models` gave for the stage in `progress`, or None where none is left.
+    model: what `create_model` gave for the stage in `progress`, or None where none is left.
     Returns (progress, the delivered model with the best epoch's weights). `progress["history"]`
     has one row an epoch. Each stage starts from the best weights so far.
     """
     best_weights = None
     if saved:
         best_weights = [saved[f"best_{i}"] for i in range(len(saved)) if f"best_{i}" in saved]
-    stages, delivered = job.experiment.stages, None
+    stages = job.experiment.stages
     for index in range(progress["stage"], len(stages)):
-        model, delivered = models or create_models(job, stages[index])
-        models = None
+        model = model or create_model(job, stages[index])
         if best_weights is not None:
             model.set_weights(best_weights)
-        best_weights = run_one(job, index, model, delivered, progress, saved, best_weights)
+        best_weights = run_one(job, index, model, progress, saved, best_weights)
         progress.update(stage=index + 1, epoch=0)
-        saved = None
-    best_stage, size_of = stages[progress["best_stage"]], job.experiment.size_of
-    if delivered is None or size_of(best_stage) != size_of(stages[-1]):
-        _, delivered = create_models(job, best_stage)
+        saved = model = None
+    size = job.experiment.size_of(stages[progress["best_stage"]])
+    delivered = classifier.create_delivered(job.experiment, size)
     delivered.set_weights(best_weights)
     return progress, delivered
 
 
-def run_one(job, index, model, delivered, progress, saved, best_weights):
+def run_one(job, index, model, progress, saved, best_weights):
     """Runs one stage from `progress["epoch"]`, which it updates; returns the best weights so far."""
     experiment, stage = job.experiment, job.experiment.stages[index]
     classifier.freeze(model, stage, experiment.backbone)
@@ -119,6 +118,7 @@ def run_one(job, index, model, delivered, progress, saved, best_weights):
     elif progress["epoch"] == 0:
         progress.update(stage_best=None, since_best=0, since_plateau=0)
     scalars = _tensorboard_writer(job.directory)
+    delivered = None
 
     for epoch in range(progress["epoch"], stage.epochs):
         if stage.patience is not None and progress["since_best"] >= stage.patience:
@@ -150,6 +150,8 @@ def run_one(job, index, model, delivered, progress, saved, best_weights):
                 steps=averaging.REESTIMATION_BATCHES,
             ),
         )
+        # Built after the first epoch, so that the first step need not wait for it.
+        delivered = delivered or classifier.create_delivered(experiment, experiment.size_of(stage))
         row = {
             "stage": stage.name,
             "epoch": len(progress["history"]) + 1,

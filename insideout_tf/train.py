@@ -137,8 +137,8 @@ def train(
     progress, saved = runs.load_checkpoint(directory) if resume else (None, {})
     progress = progress or stages.begin()
     left = experiment.stages[progress["stage"] :]
-    models = stages.create_models(job, (left or experiment.stages)[0])
-    print(plan(job, *models), flush=True)
+    model = stages.create_model(job, (left or experiment.stages)[0])
+    print(plan(job, model), flush=True)
     if dry_run:
         return None
 
@@ -161,7 +161,7 @@ def train(
         runs.write_lines(directory / runs.BAD_ROWS, faces.skipped)
     if len(split.leaks):
         runs.write_lines(directory / runs.LEAKS, splits.list_leaks(faces, split.leaks))
-    progress, model = stages.run_all(job, models if left else None, progress, saved)
+    progress, model = stages.run_all(job, model if left else None, progress, saved)
 
     runs.save_model(model, directory / runs.MODEL)
     metrics = judge(job, model, progress)
@@ -191,10 +191,10 @@ def judge(job, model, progress):
     )
 
 
-def plan(job, model, delivered):
+def plan(job, model):
     """Returns the plan as text: data, batches, parameters trainable by stage, memory.
 
-    model, delivered: those of any stage, since only the activations depend on the size.
+    model: that of any stage, since only the activations depend on the size.
     """
     from insideout_tf import batches, classifier
 
@@ -222,7 +222,7 @@ def plan(job, model, delivered):
     # Weights twice, gradients, two moments and the average; activations forward and backward.
     outputs = sum(math.prod(layer.output.shape[1:]) for layer in model.layers)
     largest = max(map(experiment.size_of, experiment.stages))
-    outputs *= (largest / delivered.get_layer("resize").height) ** 2
+    outputs *= (largest / model.get_layer("resize").height) ** 2
     width = 4 if job.precision == "float32" else 2
     memory = (
         4 * (2 * model.count_params() + 4 * widest) + outputs * experiment.batch_size * width * 2
