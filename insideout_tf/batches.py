@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from insideout_tf import augment, config
+from insideout_tf import augment, config, ferplus
 from insideout_tf.emotions import EMOTIONS
 from insideout_tf.errors import UserError
 
@@ -38,9 +38,19 @@ def soft_labels(labels, smoothing):
 def training_arrays(faces, rows, experiment):
     """Returns the training set as the dict of arrays that batches are taken from."""
     labels = faces.labels[rows]
+    soft = soft_labels(labels, experiment.label_smoothing)
+    if experiment.vote_share:
+        if experiment.ferplus is None:
+            raise UserError(
+                "--ferplus: expected the path of fer2013new.csv, the FER+ votes, since vote_share "
+                f"is {experiment.vote_share:g}; README says where to get it. Or give --set "
+                "vote_share=0. Received: nothing"
+            )
+        voted = ferplus.translate(ferplus.read(experiment.ferplus, faces)[rows], labels)
+        soft += np.float32(experiment.vote_share) * (voted - soft)
     return {
         "image": faces.pixels[rows],
-        "label": soft_labels(labels, experiment.label_smoothing),
+        "label": soft,
         "weight": class_weights(labels, experiment.class_weight)[labels],
     }
 
@@ -60,11 +70,13 @@ def epoch_order(count, seed, stage, epoch):
     return np.random.default_rng([seed, stage, epoch]).permutation(count).astype(np.int32)
 
 
-def epoch_batches(arrays, experiment, stage, epoch, resident=False, steps=None):
+def epoch_batches(arrays, experiment, stage, epoch, resident=False, steps=None, together=1):
     """Returns one epoch of batches for `fit`: a tf.data.Dataset, or a PyDataset without TensorFlow.
 
     Each batch is a dict of `image`, `label` and `weight`, or of `index` alone when `resident`.
-    The same seed, stage and epoch give the same batches on every backend.
+    The same seed, stage and epoch give the same batches on every backend. together: steps that one
+    call runs (JAX, `resident`); above 1 an item is `index` `[together, b]`, of which the first
+    `count` (`[1]`) rows are steps.
     """
     count, size = len(arrays["image"]), experiment.batch_size
     steps = min(steps or count, steps_per_epoch(count, size))
@@ -78,6 +90,8 @@ def epoch_batches(arrays, experiment, stage, epoch, resident=False, steps=None):
                 "path runs KerasCV layers. Empty the field, or unset KERAS_BACKEND. "
                 f"Received: backend {keras.backend.backend()!r}"
             )
+        if together > 1:
+            return _ArrayBatches(*_grouped(order, together))
         return _ArrayBatches(arrays, order)
     import tensorflow as tf
 
@@ -96,6 +110,19 @@ def epoch_batches(arrays, experiment, stage, epoch, resident=False, steps=None):
             num_parallel_calls=tf.data.AUTOTUNE,
         )
     return dataset.prefetch(tf.data.AUTOTUNE)
+
+
+def _grouped(order, together):
+    """Returns the rows of `order` in groups, the last one padded: arrays, and one row an item."""
+    groups = -(-len(order) // together)
+    index = np.zeros((groups * together, order.shape[1]), np.int32)
+    index[: len(order)] = order
+    starts = np.arange(groups) * together
+    arrays = {
+        "index": index.reshape(groups, together, -1),
+        "count": np.minimum(together, len(order) - starts).astype(np.int32)[:, None],
+    }
+    return arrays, np.arange(groups)
 
 
 def _as_rgb(layer, pixels):

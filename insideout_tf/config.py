@@ -169,13 +169,15 @@ class Experiment:
     batch_size: int = 64
     class_weight: str = "none"  # "none", "balanced", "clipped(0.5,2)", "effective_number(0.999)"
     label_smoothing: float = 0.0  # Szegedy et al. 2016, section 7
+    ferplus: str | None = None  # the file of FER+ votes, fer2013new.csv; --ferplus overrides it
+    vote_share: float = 0.0  # of the label, taken from the FER+ votes instead of FER2013
     augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
     precision: str = "auto"  # "auto", "float32", "mixed_float16", "mixed_bfloat16"
     ema_decay: float | None = None  # per step; None keeps the raw weights
     monitor: str = "val_macro_f1"  # chooses the best epoch: or "val_accuracy", "val_loss"
     feed: str = "auto"  # "host", "device" (the data set lives in device memory), "auto"
     distribution: str = "none"  # "none", or "mirrored": each batch shared by all local devices
-    jit_compile: str = "auto"  # "on", "off", "auto": on where the accelerator gains
+    jit_compile: str = "auto"  # "on", "off", "auto": off for TensorFlow on a CPU, which loses by it
     seed: int = 0
 
     def __post_init__(self):
@@ -196,6 +198,7 @@ class Experiment:
         _in_range("validation_fraction", self.validation_fraction, 0.001, 0.9)
         _in_range("batch_size", self.batch_size, 1, 65536)
         _in_range("label_smoothing", self.label_smoothing, 0, 0.99)
+        _in_range("vote_share", self.vote_share, 0, 1)
         _in_range("seed", self.seed, 0, 2**31 - 1)
         if self.ema_decay is not None:
             _in_range("ema_decay", self.ema_decay, 0, 0.999999)

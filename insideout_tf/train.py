@@ -28,6 +28,9 @@ def parse(argv):
         help="fer2013.csv, icml_face_data.csv, a folder, .npz, .zip, "
         ".tar.gz, kaggle:OWNER/DATASET or 'drawn'",
     )
+    parser.add_argument(
+        "--ferplus", help="fer2013new.csv, the FER+ votes, for an experiment with a vote_share"
+    )
     parser.add_argument("--run-dir", type=pathlib.Path, help="default: runs/<experiment name>")
     parser.add_argument(
         "--set",
@@ -76,6 +79,8 @@ def main(argv=None):
             is_name = arguments.data == "drawn" or arguments.data.startswith("kaggle:")
             data = arguments.data if is_name else os.path.expanduser(arguments.data)
             overrides.append(f"data={json.dumps(data)}")
+        if arguments.ferplus:
+            overrides.append(f"ferplus={json.dumps(os.path.expanduser(arguments.ferplus))}")
         experiment = config.override(experiment, overrides)
         directory = arguments.run_dir or pathlib.Path("runs") / experiment.name
         train(

@@ -19,6 +19,7 @@ LAYERS = (
         "fer2013_csv",
         "fer2013_files",
         "drawn",
+        "ferplus",
         "images",
         "augment",
         "backbones",

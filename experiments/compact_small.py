@@ -1,0 +1,46 @@
+"""CompactFER small: about a million parameters at FER2013's own 48 px, from random weights.
+
+python -m insideout_tf.train experiments/compact_small.py --data PATH/TO/fer2013.csv --ferplus PATH/TO/fer2013new.csv
+python -m insideout_tf.evaluate runs/compact_small --split private
+"""
+
+from insideout_tf.config import Augmentation, Experiment, Stage
+
+
+def get_config():
+    return Experiment(
+        name="compact_small",
+        backbone="CompactFERSmall",
+        weights="none",
+        image_size=48,
+        dropout=0.3,
+        split="official",
+        batch_size=64,
+        label_smoothing=0.05,
+        vote_share=0.5,
+        ema_decay=0.999,
+        monitor="val_accuracy",
+        augmentation=Augmentation(
+            flip=True,
+            rotation_degrees=15.0,
+            zoom=(0.85, 1.15),
+            shift=0.08,
+            shear_degrees=5.0,
+            brightness=0.1,
+            contrast=0.25,
+            erasing_probability=0.25,
+            erasing_area=(0.02, 0.15),
+        ),
+        stages=(
+            Stage(
+                "train",
+                epochs=60,
+                learning_rate=0.05,
+                optimizer="sgd",
+                weight_decay=5e-3,
+                clip_norm=5.0,
+                schedule="cosine",
+                warmup_epochs=1.0,
+            ),
+        ),
+    )
