@@ -1,4 +1,4 @@
-"""The stages of a run, epoch by epoch; each epoch ends judged and in a checkpoint."""
+"""The stages of a run, epoch by epoch; each epoch ends judged, and most in a checkpoint."""
 
 import collections.abc
 import contextlib
@@ -15,9 +15,11 @@ from insideout_tf.errors import UserError
 from insideout_tf.fer2013 import Faces
 from insideout_tf.splits import Split
 
+CHECKPOINT_INTERVAL = 10  # at least so many times what the last one took: a tenth of the time
 PROBE_FACES = 1000  # training faces judged each epoch without augmentation, for the gap
 MONITOR_SIGN = {"val_macro_f1": 1, "val_accuracy": 1, "val_loss": -1}
 NAN_CHECK_STEPS = 25  # on an accelerator, where each look at the loss waits for the device
+STEPS_TOGETHER = 25  # in one call to the device, where the data set lives there (JAX)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +89,8 @@ def run_one(job, index, model, progress, saved, best_weights):
         and experiment.distribution == "none"
     )
     steps = batches.steps_per_epoch(len(job.split.training), experiment.batch_size)
-    jit = {"on": True, "off": False, "auto": not on_cpu}[experiment.jit_compile]
+    on_jax = keras.backend.backend() == "jax"
+    jit = {"on": True, "off": False, "auto": on_jax or not on_cpu}[experiment.jit_compile]
     seed = experiment.seed + 1000 * (index + 1)
     with job.scope():
         step_model = classifier.TrainingModel(
@@ -119,6 +122,10 @@ def run_one(job, index, model, progress, saved, best_weights):
         progress.update(stage_best=None, since_best=0, since_plateau=0)
     scalars = _tensorboard_writer(job.directory)
     delivered = None
+    checkpointed, checkpoint_seconds = -math.inf, 0.0
+    together = STEPS_TOGETHER if resident and jit and on_jax else 1
+    every = 1 if on_cpu or together > 1 else NAN_CHECK_STEPS
+    nan_check = _StopOnNaN(stage, steps, together, every)
 
     for epoch in range(progress["epoch"], stage.epochs):
         if stage.patience is not None and progress["since_best"] >= stage.patience:
@@ -130,12 +137,14 @@ def run_one(job, index, model, progress, saved, best_weights):
             break
         started = time.perf_counter()
         fitted = step_model.fit(
-            batches.epoch_batches(job.arrays, experiment, index, epoch, resident),
+            batches.epoch_batches(
+                job.arrays, experiment, index, epoch, resident, together=together
+            ),
             initial_epoch=epoch,
             epochs=stage.epochs,
             verbose=job.verbose,
             shuffle=False,
-            callbacks=[_OneEpoch(), _StopOnNaN(stage, epoch, 1 if on_cpu else NAN_CHECK_STEPS)],
+            callbacks=[_OneEpoch(), nan_check],
         ).history
         trained = time.perf_counter()
         weights = averaging.delivered_weights(
@@ -170,14 +179,18 @@ def run_one(job, index, model, progress, saved, best_weights):
             print(_line(row, stage, epoch, better), flush=True)
         runs.write_history(job.directory / runs.HISTORY, progress["history"])
         _write_scalars(scalars, row)
-        runs.save_checkpoint(
-            job.directory,
-            progress,
-            {
-                **{f"state_{i}": np.asarray(variable) for i, variable in enumerate(state)},
-                **{f"best_{i}": array for i, array in enumerate(best_weights)},
-            },
-        )
+        now = time.perf_counter()
+        if now - checkpointed >= CHECKPOINT_INTERVAL * checkpoint_seconds:
+            runs.save_checkpoint(
+                job.directory,
+                progress,
+                {
+                    **{f"state_{i}": np.asarray(variable) for i, variable in enumerate(state)},
+                    **{f"best_{i}": array for i, array in enumerate(best_weights)},
+                },
+            )
+            checkpointed = time.perf_counter()
+            checkpoint_seconds = checkpointed - now
     return best_weights
 
 
@@ -235,14 +248,21 @@ class _OneEpoch(keras.callbacks.Callback):
 
 
 class _StopOnNaN(keras.callbacks.Callback):
-    """Stops the run when the running loss is no number; it stays so once it is."""
+    """Stops the run when the running loss is no number; it stays so once it is.
 
-    def __init__(self, stage, epoch, every):
+    steps: of an epoch. together: those that one batch of `fit` holds. every: batches from one look
+    to the next.
+    """
+
+    def __init__(self, stage, steps, together, every):
         super().__init__()
-        self._stage, self._epoch, self._every, self._step = stage, epoch, every, 0
+        self._stage, self._steps, self._together, self._every = stage, steps, together, every
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch, self._batches = epoch, 0
 
     def on_train_batch_end(self, batch, logs=None):
-        self._step = batch + 1
+        self._batches = batch + 1
         if batch % self._every == 0:
             self._check(logs)
 
@@ -253,9 +273,11 @@ class _StopOnNaN(keras.callbacks.Callback):
         loss = float(logs["loss"])
         if not math.isfinite(loss):
             name, rate = self._stage.name, self._stage.learning_rate
-            since = "step" if self._every == 1 else f"one of the {self._every} steps to step"
+            between = self._together * self._every
+            since = "step" if between == 1 else f"one of the {between} steps to step"
+            step = min(self._batches * self._together, self._steps)
             raise UserError(
-                f"stage {name!r}, epoch {self._epoch + 1}, {since} {self._step}: expected a "
+                f"stage {name!r}, epoch {self._epoch + 1}, {since} {step}: expected a "
                 f"finite loss. Lower the learning rate (--set stages.{name}.learning_rate="
                 f"{rate / 3:.1g}), set clip_norm, or use precision float32; --resume goes on from "
                 f"the last whole epoch only with unchanged settings. Received: {loss}"

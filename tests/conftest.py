@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 
 import numpy as np
 import pytest
@@ -122,6 +123,16 @@ def get_config():
         ),
     )
 """
+
+
+def kill_after(process, history, seconds=200):
+    """Kills a training once its history tells of two epochs of the stage `finetune`."""
+    deadline = time.monotonic() + seconds
+    while not (history.exists() and history.read_text().count("finetune") >= 2):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
 
 
 def run_verb(main, capsys, *arguments):

@@ -2,13 +2,12 @@
 
 import json
 import os
-import signal
 import subprocess
-import time
+import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT, run_python
+from conftest import ROOT, kill_after, run_python
 
 from insideout_tf import runs
 
@@ -16,16 +15,93 @@ from insideout_tf import runs
 JAX_PYTHON = os.environ.get("INSIDEOUT_TF_JAX_PYTHON")
 
 
-def run_jax(*arguments):
+ALONE = pytest.mark.skipif(
+    JAX_PYTHON is None, reason="INSIDEOUT_TF_JAX_PYTHON is not set; see .ci/run"
+)
+
+
+def run_jax(*arguments, status=0):
     clean = {key: value for key, value in os.environ.items() if key != "KERAS_BACKEND"}
     done = subprocess.run(
         [JAX_PYTHON, *map(str, arguments)], cwd=ROOT, env=clean, capture_output=True, text=True
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == status, done.stderr
     return done.stdout
 
 
-@pytest.mark.skipif(JAX_PYTHON is None, reason="INSIDEOUT_TF_JAX_PYTHON is not set; see .ci/run")
+@ALONE
+def test_many_steps_in_one_call_train_as_one_by_one(tiny_experiment, small_drawn, tmp_path):
+    """JAX, the data set on the device: 8 steps an epoch in one call of 25, or in calls of 3."""
+    code = """
+import sys
+from insideout_tf import devices, train
+devices.prepare_backend()
+from insideout_tf import stages
+stages.STEPS_TOGETHER = int(sys.argv[1])
+train.main(sys.argv[2:])
+"""
+    weights = {}
+    for feed, together in (("host", 25), ("device", 25), ("device", 3)):
+        directory = tmp_path / f"{feed}-{together}"
+        arguments = (tiny_experiment, "--data", small_drawn, "--run-dir", directory)
+        run_jax("-c", code, together, *arguments, "--set", f"feed={feed}", "--verbose", "0")
+        weights[feed, together] = runs.load_model(directory / "model.keras").get_weights()
+    one_by_one = weights.pop(("host", 25))
+    for found in weights.values():
+        assert max(np.abs(a - b).max() for a, b in zip(one_by_one, found)) < 1e-5
+
+
+@ALONE
+def test_loss_that_is_no_number_names_the_call_it_came_in(tiny_experiment, small_drawn, tmp_path):
+    command = ["-m", "insideout_tf.train", tiny_experiment, "--data", small_drawn]
+    command += ["--set", "feed=device", "--set", "stages.head.learning_rate=1e30"]
+    command += ["--set", "stages.head.optimizer=sgd", "--run-dir", tmp_path / "run"]
+    done = subprocess.run(
+        [JAX_PYTHON, *map(str, command)], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "epoch 1, one of the 25 steps to step 8: expected a finite loss" in done.stderr
+
+
+@ALONE
+def test_planned_runs_stop_in_time_go_on_and_come_back_as_float16(small_drawn, tmp_path):
+    """The command for a GPU machine, shrunk: stopped, continued, collected, opened by TensorFlow."""
+    plan = [ROOT / "experiments/tools/run_plan.py", "--data", small_drawn, "--v2b0", "none"]
+    plan += ["--only", "ablation_none", "--runs", tmp_path / "runs", "--weights", tmp_path / "w"]
+    plan += ["--results", tmp_path / "results"]
+    for setting in (
+        "backbone=tiny",
+        "image_size=32",
+        "batch_size=35",
+        "feed=device",
+        "stages.head.epochs=1",
+        "stages.finetune.epochs=2",
+        "stages.finetune.warmup_epochs=0",
+    ):
+        plan += ["--set", setting]
+    assert "the same command goes on" in run_jax(*plan, "--seconds", "6", status=3)
+    run_jax(*plan)
+    folder = tmp_path / "results/ablation_none/seed0"
+    names = {path.name for path in folder.iterdir()}
+    assert names >= {"metrics.json", "public.json", "merged.json", "private-flip.json"}
+    assert names >= {"predictions.npz", "history.csv", "config.json", "environment.json"}
+    assert str(tmp_path) not in "".join(path.read_text() for path in folder.glob("*.json"))
+    restored = tmp_path / "restored.keras"
+    done = subprocess.run(
+        [sys.executable, ROOT / "experiments/tools/collect.py", "--restore"]
+        + [tmp_path / "w/ablation_none-seed0.npz", folder, restored],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "KERAS_BACKEND": "tensorflow"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    with np.load(folder / "predictions.npz") as saved, np.load(small_drawn) as data:
+        faces = data["pixels"][saved["rows"]][..., None].astype("float32")
+        found = runs.load_model(restored).predict(faces, verbose=0)
+        assert np.abs(found - saved["probabilities"].astype("float32")).max() < 2e-3
+
+
+@ALONE
 def test_whole_life_on_jax_where_tensorflow_is_not_installed(
     tiny_experiment, small_drawn, tmp_path
 ):
@@ -39,13 +115,7 @@ def test_whole_life_on_jax_where_tensorflow_is_not_installed(
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     run_jax(*train, "--run-dir", whole)
     process = subprocess.Popen([JAX_PYTHON, *map(str, train), "--run-dir", killed], cwd=ROOT)
-    deadline = time.monotonic() + 200
-    history = killed / "history.csv"
-    while not (history.exists() and history.read_text().count("finetune") >= 2):
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    kill_after(process, killed / "history.csv")
     run_jax(*train, "--run-dir", killed, "--resume")
     one, two = (runs.load_model(path / "model.keras").get_weights() for path in (whole, killed))
     assert all(np.array_equal(a, b) for a, b in zip(one, two))

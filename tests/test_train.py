@@ -2,15 +2,12 @@
 
 import functools
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
-from conftest import ROOT, run_python, run_verb
+from conftest import ROOT, kill_after, run_python, run_verb
 
 from insideout_tf import evaluate, metrics, runs, train
 
@@ -149,13 +146,7 @@ def test_killed_run_resumes_to_the_same_weights(tiny_experiment, small_drawn, tm
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     subprocess.run([*command, "--run-dir", str(whole)], cwd=ROOT, check=True, timeout=300)
     process = subprocess.Popen([*command, "--run-dir", str(killed)], cwd=ROOT)
-    deadline = time.monotonic() + 200
-    history = killed / "history.csv"
-    while not (history.exists() and history.read_text().count("finetune") >= 2):
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    kill_after(process, killed / "history.csv")
     assert not (killed / "metrics.json").exists()
     refused = subprocess.run(
         [*command, "--run-dir", str(killed)], cwd=ROOT, capture_output=True, text=True

@@ -1,0 +1,113 @@
+"""Judges a finished run, copies its evidence into a small folder; builds its model again from that.
+
+    python experiments/tools/collect.py runs/NAME experiments/results/NAME/seed0 [--weights FILE.npz]
+    python experiments/tools/collect.py --restore FILE.npz experiments/results/NAME/seed0 MODEL.keras
+
+What is not judged yet is: PrivateTest, as it is and with flip averaging, PublicTest, and both merged
+if neither chose the epoch. The folder holds PrivateTest's metrics.json, predictions.npz and confusion
+matrix, the metrics of the others, the history, the learning curves, the config and the environment;
+paths in these keep their last part only. --weights adds the delivered weights as float16, in one file
+beside it: half a model, and never the state of the optimizer.
+"""
+
+import argparse
+import json
+import pathlib
+import shutil
+
+import numpy as np
+
+from insideout_tf import config, devices, errors, evaluate, runs
+from insideout_tf.errors import UserError
+
+JUDGED = {
+    "private": ("private", "none"),
+    "private-flip": ("private", "flip"),
+    "public": ("public", "none"),
+    "merged": ("merged", "none"),
+}
+PATHS = ("data", "weights", "ferplus")  # fields of the config that hold one
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("source", help="a run directory; with --restore, the results folder")
+    parser.add_argument("destination", type=pathlib.Path)
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--weights", type=pathlib.Path)
+    group.add_argument("--restore", type=pathlib.Path, metavar="FILE.npz")
+    arguments = parser.parse_args(argv)
+    with errors.reported("collect.py"):
+        if arguments.restore:
+            restore(arguments.restore, pathlib.Path(arguments.source), arguments.destination)
+        else:
+            collect(arguments.source, arguments.destination)
+            if arguments.weights:
+                save_weights(arguments.source, arguments.weights)
+
+
+def collect(run, destination):
+    """Judges the finished `run` where it is not, and writes its evidence into `destination`."""
+    _, run = runs.model_path(run)
+    if run is None:
+        raise UserError("expected a run directory. Received: a model file alone")
+    stratified = runs.experiment_of(run).split == "stratified"
+    for name, (split, tta) in JUDGED.items():
+        if not (run / name / runs.METRICS).exists() and (split != "merged" or stratified):
+            evaluate.evaluate(run, split=split, tta=tta)
+    destination.mkdir(parents=True, exist_ok=True)
+    values = runs.read_json(run / runs.CONFIG)
+    for name in PATHS:
+        if values[name] is not None:
+            values[name] = pathlib.PurePath(values[name]).name
+    runs.write_json(destination / runs.CONFIG, values)
+    facts = runs.read_json(run / runs.ENVIRONMENT)
+    facts["command"] = [pathlib.PurePath(word).name for word in facts["command"]]
+    facts["data_source"] = pathlib.PurePath(facts["data_source"]).name
+    validation = runs.read_json(run / runs.METRICS)
+    facts |= {name: validation[name] for name in ("training_seconds", "best_epoch", "selected_on")}
+    facts["faces_that_chose_the_epoch"] = validation["n"]
+    runs.write_json(destination / runs.ENVIRONMENT, facts)
+    for name in JUDGED:
+        if (run / name / runs.METRICS).exists():
+            target = runs.METRICS if name == "private" else f"{name}.json"
+            shutil.copyfile(run / name / runs.METRICS, destination / target)
+    shutil.copyfile(run / "private" / runs.PREDICTIONS, destination / runs.PREDICTIONS)
+    shutil.copyfile(run / "private" / runs.PLOTS / "confusion.png", destination / "confusion.png")
+    shutil.copyfile(run / runs.HISTORY, destination / runs.HISTORY)
+    curves = "learning_curves.png"
+    shutil.copyfile(run / runs.PLOTS / curves, destination / curves)
+
+
+def save_weights(run, path):
+    """Saves the weights of the delivered model as float16 arrays, in the order of `get_weights`."""
+    file, _ = runs.model_path(run)
+    devices.prepare_backend()
+    arrays = runs.load_model(file).get_weights()
+    with runs.replacing(path) as temporary, open(temporary, "wb") as opened:
+        np.savez(opened, **{f"{i:04d}": a.astype(np.float16) for i, a in enumerate(arrays)})
+
+
+def restore(weights, results, path):
+    """Builds the delivered model of a results folder, with weights of `save_weights`, into `path`."""
+    devices.prepare_backend()
+    from insideout_tf import classifier
+
+    values = runs.read_json(results / runs.CONFIG)
+    experiment = config.from_dict({**values, "weights": "none"})
+    size = json.loads((results / runs.METRICS).read_text())["image_size"]
+    with np.load(weights) as saved:
+        arrays = [saved[name].astype(np.float32) for name in sorted(saved.files)]
+    model = classifier.create_delivered(experiment, size)
+    expected = [weight.shape for weight in model.weights]
+    if expected != [array.shape for array in arrays]:
+        raise UserError(
+            f"{weights}: expected the {len(expected)} arrays of {experiment.backbone}. Give the file "
+            f"that was saved with these results. Received: {len(arrays)} arrays of other shapes"
+        )
+    model.set_weights(arrays)
+    runs.save_model(model, path)
+
+
+if __name__ == "__main__":
+    main()
