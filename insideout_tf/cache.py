@@ -50,7 +50,8 @@ def load(path):
 def save(path, digest, arrays):
     """Stores a dict of arrays for the file `path`; drops the oldest entries.
 
-    digest: the file's SHA-256 where it is known already, else None. Whole or not at all; a folder that cannot be written only costs the next read its time.
+    digest: the file's SHA-256 where it is known already, else None. Whole or not at all; a folder that
+    cannot be written only costs the next read its time.
     """
     with contextlib.suppress(OSError):
         entry = _entry(path.stat().st_size, digest or _sha256(path))

@@ -8,6 +8,8 @@ from insideout_tf import augment, backbones, images
 from insideout_tf.emotions import EMOTIONS
 from insideout_tf.errors import UserError
 
+_ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
+
 
 def create_delivered(experiment, size=None):
     """Builds the model that is saved and served: float32 `[b, 48, 48, 1]` 0..255 → `[b, 7]`.
@@ -70,17 +72,13 @@ def clone_for_training(delivered, precision):
 
     Preprocessing, logits and softmax stay float32. `weights` of both models align by position.
     """
-    on_tensorflow = keras.backend.backend() == "tensorflow"
 
     def clone(layer):
         settings = layer.get_config()
         float32 = type(layer).__name__ in (*backbones.PREPROCESSING, "InputLayer")
         if not float32 and layer.name not in ("logits", "probabilities"):
             settings["dtype"] = precision
-        kind = type(layer)
-        if on_tensorflow and kind is layers.BatchNormalization and layer.center and layer.scale:
-            kind = FusedBatchNormalization
-        return kind.from_config(settings)
+        return _training_class(layer).from_config(settings)
 
     twin = keras.models.clone_model(delivered, clone_function=clone)
     twin.set_weights(delivered.get_weights())
@@ -96,11 +94,15 @@ def create_training(experiment, size, precision):
     model = create_delivered(experiment, size)
     if precision != "float32":
         return clone_for_training(model, precision)
-    if keras.backend.backend() == "tensorflow":
-        for layer in model.layers:
-            if type(layer) is layers.BatchNormalization and layer.center and layer.scale:
-                layer.__class__ = FusedBatchNormalization
+    for layer in model.layers:
+        layer.__class__ = _training_class(layer)
     return model
+
+
+def _training_class(layer):
+    """Returns the class that computes the same as `layer` in training, sooner where there is one."""
+    fusible = type(layer) is layers.BatchNormalization and layer.center and layer.scale
+    return FusedBatchNormalization if fusible and _ON_TENSORFLOW else type(layer)
 
 
 def freeze(model, stage, backbone_name):

@@ -39,7 +39,8 @@ def read_any(path, skipped=None, depth=0):
     """Reads the file or folder at `path`, whatever its form; returns `Parsed`.
 
     skipped: a list that collects the messages of bad rows and images; None stops at the first.
-    depth: how many archives `path` is already inside of. Raises `UserError` with the line or file at fault.
+    depth: how many archives `path` is already inside of. Raises `UserError` with the line or file at
+    fault.
     """
     path = locate(path)
     if path.is_dir():
