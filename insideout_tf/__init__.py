@@ -1,14 +1,15 @@
-"""Facial emotion recognition on FER2013 with Keras 3: inspect, train, judge.
+"""Facial emotion recognition on FER2013 with Keras 3: predict, inspect, train, judge.
 
-`read_faces(path)` returns `fer2013.Faces`; `load_model(run_or_model)` a plain Keras model from
-float32 `[n, 48, 48, 1]` grey levels 0..255 to `[n, 7]` probabilities in the order of `EMOTIONS`.
+`predict_emotions(faces)` tells the probabilities of `EMOTIONS` by a model that comes with the package;
+`load("small")`, or of a run or .keras file, a plain Keras model from float32 `[n, 48, 48, 1]` grey
+levels 0..255 to `[n, 7]`; `read_faces(path)` FER2013 as `fer2013.Faces`.
 """
 
 from insideout_tf.emotions import EMOTIONS
 from insideout_tf.errors import UserError
 
 __version__ = "0.1.0"
-__all__ = ["EMOTIONS", "UserError", "__version__", "load_model", "read_faces"]
+__all__ = ["EMOTIONS", "UserError", "__version__", "load", "predict_emotions", "read_faces"]
 
 
 def read_faces(path, bad_rows="stop", use_cache=True):
@@ -18,10 +19,21 @@ def read_faces(path, bad_rows="stop", use_cache=True):
     return fer2013.read(path, bad_rows, use_cache)
 
 
-def load_model(run_or_model):
-    """Loads the model of a run directory, or of a .keras file, in Keras' safe mode."""
-    from insideout_tf import devices, runs
+def load(model="small"):
+    """Loads a packaged model by name, or that of a run directory or .keras file, in safe mode.
 
-    path, _ = runs.model_path(run_or_model)
+    Probabilities are as the network gives them; `predict_emotions` calibrates those of packaged models.
+    """
+    from insideout_tf import devices, packaged, runs
+
+    is_packaged = str(model) in packaged.names()
+    path = packaged.path_of(model, ".keras") if is_packaged else runs.model_path(model)[0]
     devices.prepare_backend()
     return runs.load_model(path)
+
+
+def predict_emotions(images, model="small", **options):
+    """Returns float32 `[n, 7]` for cropped faces; see `insideout_tf.recognition.predict_emotions`."""
+    from insideout_tf import recognition
+
+    return recognition.predict_emotions(images, model, **options)

@@ -1,6 +1,7 @@
 """Lists the verbs: `python -m insideout_tf`."""
 
 VERBS = {
+    "predict": "the emotion of cropped faces, by a model that comes with the package",
     "inspect": "what is in a FER2013 file or folder: counts, duplicates, blank images",
     "train": "train an experiment; without arguments the quickstart, on drawn faces",
     "evaluate": "judge a run or a saved model on a named split",

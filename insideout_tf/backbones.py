@@ -169,7 +169,7 @@ BACKBONES = {
         imagenet=False,
     ),
     "CompactFERNano": Backbone(
-        _compact_fer(16, (16, 32, 48), (1, 2, 1), 128), 48, _COMPACT_BLOCKS, 83_180, _COMPACT, False
+        _compact_fer(16, (16, 32, 56), (1, 2, 1), 128), 48, _COMPACT_BLOCKS, 94_774, _COMPACT, False
     ),
     "CompactFERSmall": Backbone(
         _compact_fer(32, (32, 64, 128), (1, 2, 3), 256),

@@ -140,13 +140,14 @@ class TrainingModel(keras.Model):
     `weight` float32 `[b]`; or, where the data set lives in device memory, of `index` int32 `[b]`.
     """
 
-    def __init__(self, model, experiment, seed, resident=None):
+    def __init__(self, model, experiment, seed, resident=None, teachers=()):
         super().__init__(name="training", dtype="float32")
         self.core = keras.Model(model.get_layer("resize").output, model.get_layer("logits").output)
         self.augmentation = experiment.augmentation
         self.image_size = model.get_layer("resize").height
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.accuracy = keras.metrics.Mean(name="accuracy")
+        self.teach = _teaching(teachers, experiment.teacher_share)
         self.resident = None
         if resident is not None:
             self.resident = {
@@ -177,6 +178,8 @@ class TrainingModel(keras.Model):
             self.image_size,
             self.seed_generator,
         )
+        if training:
+            labels = self.teach(pixels, labels)
         logits = self.core(pixels, training=training)
         return {"logits": ops.cast(logits, "float32"), "label": labels, "weight": weights}
 
@@ -218,6 +221,34 @@ class TrainingModel(keras.Model):
 
     def get_config(self):
         raise NotImplementedError("save the delivered model instead")
+
+
+def _teaching(teachers, share):
+    """Returns a function (augmented faces, labels) → labels, `share` of them what teachers say.
+
+    Teacher and student see the same view, mixed faces included (Beyer et al. 2022, Knowledge
+    distillation: A good teacher is patient and consistent, arXiv 2106.05237, section 3). A function,
+    so that Keras does not count the teachers among the variables of the training model.
+    """
+    heads = [
+        (
+            model.get_layer("resize").height,
+            keras.Model(model.get_layer("resize").output, model.output),
+        )
+        for model in teachers
+    ]
+
+    def teach(pixels, labels):
+        if not heads:
+            return labels
+        said = 0.0
+        for size, head in heads:
+            view = pixels if size == pixels.shape[1] else ops.image.resize(pixels, (size, size))
+            said = said + head(view, training=False)
+        said = ops.stop_gradient(ops.cast(said, "float32")) / len(heads)
+        return labels + share * (said - labels)
+
+    return teach
 
 
 def predict_probabilities(model, pixels, batch_size=256):

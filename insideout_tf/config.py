@@ -171,6 +171,8 @@ class Experiment:
     label_smoothing: float = 0.0  # Szegedy et al. 2016, section 7
     ferplus: str | None = None  # the file of FER+ votes, fer2013new.csv; --ferplus overrides it
     vote_share: float = 0.0  # of the label, taken from the FER+ votes instead of FER2013
+    teacher: tuple[str, ...] = ()  # runs or .keras files whose mean teaches; --teacher overrides it
+    teacher_share: float = 0.0  # of the label, taken from what the teacher says of the same view
     augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
     precision: str = "auto"  # "auto", "float32", "mixed_float16", "mixed_bfloat16"
     ema_decay: float | None = None  # per step; None keeps the raw weights
@@ -199,6 +201,7 @@ class Experiment:
         _in_range("batch_size", self.batch_size, 1, 65536)
         _in_range("label_smoothing", self.label_smoothing, 0, 0.99)
         _in_range("vote_share", self.vote_share, 0, 1)
+        _in_range("teacher_share", self.teacher_share, 0, 1)
         _in_range("seed", self.seed, 0, 2**31 - 1)
         if self.ema_decay is not None:
             _in_range("ema_decay", self.ema_decay, 0, 0.999999)

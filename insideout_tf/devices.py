@@ -25,12 +25,12 @@ def prepare_backend():
                 "requirements.txt`. Received: neither is installed"
             )
         os.environ["KERAS_BACKEND"] = "jax"
-    with _native_stderr_closed():
+    with native_stderr_closed():
         import keras  # noqa: F401
 
 
 @contextlib.contextmanager
-def _native_stderr_closed():
+def native_stderr_closed():
     """Silences the C++ start-up notes of TensorFlow, which no Python setting reaches."""
     try:
         saved = os.dup(2)

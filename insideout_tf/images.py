@@ -1,6 +1,9 @@
-"""The only path from an image file to the pixels a model sees."""
+"""The only path from an image, in a file or in memory, to the pixels a model sees."""
 
+import contextlib
 import io
+import os
+import pathlib
 import warnings
 
 import numpy as np
@@ -9,6 +12,7 @@ from insideout_tf.errors import UserError
 
 FACE_SIDE = 48  # pixels; FER2013 (Goodfellow et al. 2013, section 4)
 MAX_FILE_BYTES = 50_000_000  # a face needs a few kilobytes
+MAX_PIXELS = 100_000_000
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 
 
@@ -17,22 +21,128 @@ def decode_face(data, where):
 
     Raises `UserError` naming `where` when the bytes are no image or of another size.
     """
+    with _opened(data, where) as image:
+        if image.size != (FACE_SIDE, FACE_SIDE):  # known from the header, before decoding
+            raise UserError(
+                f"{where}: expected an image of {FACE_SIDE}×{FACE_SIDE} pixels. Crop and "
+                f"resize it, or remove it. Received: {image.size[0]}×{image.size[1]}"
+            )
+        return np.asarray(_grey(image), np.uint8)
+
+
+def read_face(path):
+    """Returns the face crop in an image file of any size as uint8 `[48, 48]` grey.
+
+    Turned upright as its EXIF tag says, then as `shrink`. Raises `UserError` naming the file.
+    """
+    path = pathlib.Path(path)
+    size = path.stat().st_size
+    if size > MAX_FILE_BYTES:
+        raise UserError(
+            f"{path}: expected an image of at most {MAX_FILE_BYTES:,} bytes. Shrink it. Received: "
+            f"{size:,} bytes"
+        )
+    with _opened(path.read_bytes(), path) as image:
+        if image.size[0] * image.size[1] > MAX_PIXELS:
+            raise UserError(
+                f"{path}: expected an image of at most {MAX_PIXELS:,} pixels. Shrink it. Received: "
+                f"{image.size[0]}×{image.size[1]}"
+            )
+        return shrink(image)
+
+
+def shrink(image):
+    """Turns a PIL image of a face into uint8 `[48, 48]`, the one way every image goes.
+
+    Upright by its EXIF tag; grey by ITU-R 601 luma, transparency dropped; bilinear to 48×48 with
+    antialiasing (each result pixel averages all it covers), whatever the shape was. An image of
+    48×48 grey levels stays as it is.
+    """
+    from PIL import Image, ImageOps
+
+    grey = _grey(ImageOps.exif_transpose(image))
+    if grey.size != (FACE_SIDE, FACE_SIDE):
+        grey = grey.resize((FACE_SIDE, FACE_SIDE), Image.Resampling.BILINEAR)
+    return np.asarray(grey, np.uint8)
+
+
+def to_faces(images):
+    """Returns faces in any usual form as uint8 `[n, 48, 48]`.
+
+    images: an array (uint8, or any number type in 0..255) of shape `[n, h, w]`, `[n, h, w, 1]`,
+    `[n, h, w, 3]` or `[n, h, w, 4]` (red, green, blue; alpha dropped), or of one face, without the n;
+    a path; a PIL image; or a list of these. Numbers are rounded to whole grey levels, and each face
+    goes through `shrink`. Raises `UserError` for anything else, and for fractions in 0..1, which
+    would look black.
+    """
+    if isinstance(images, (str, os.PathLike)):
+        return read_face(images)[None]
+    if isinstance(images, (list, tuple)):
+        if not images:
+            return np.zeros((0, FACE_SIDE, FACE_SIDE), np.uint8)
+        return np.concatenate([to_faces(image) for image in images])
+    if hasattr(images, "convert"):  # a PIL image
+        return shrink(images)[None]
+    array = np.asarray(images)
+    if array.dtype == object or array.dtype.kind not in "uif":
+        raise UserError(
+            "images: expected numbers, paths or PIL images. Received: "
+            f"{type(images).__name__} of {array.dtype}"
+        )
+    channels = array.shape[-1] if array.ndim >= 3 and array.shape[-1] in (1, 3, 4) else 0
+    if array.ndim == (3 if channels else 2):
+        array = array[None]
+    if array.ndim != (4 if channels else 3) or 0 in array.shape[1:]:
+        raise UserError(
+            "images: expected an array of shape [n, h, w] or [n, h, w, 1, 3 or 4], or one face "
+            f"without the n. Received: shape {list(np.shape(images))}"
+        )
+    if array.dtype != np.uint8:
+        array = _whole(array)
+    if channels == 1:
+        array = array[..., 0]
+    if array.shape[1:] == (FACE_SIDE, FACE_SIDE):
+        return np.ascontiguousarray(array)
+    from PIL import Image
+
+    return (
+        np.stack([shrink(Image.fromarray(face)) for face in array])
+        if len(array)
+        else (np.zeros((0, FACE_SIDE, FACE_SIDE), np.uint8))
+    )
+
+
+def _whole(array):
+    """Returns numbers in 0..255 as uint8, rounded; refuses others, and fractions of one."""
+    if not array.size:
+        return array.astype(np.uint8)
+    low, high = float(array.min()), float(array.max())
+    if not (low >= 0 and high <= 255):  # so that NaN is refused
+        raise UserError(
+            "images: expected grey levels from 0 to 255. Scale them. Received: numbers from "
+            f"{low:g} to {high:g}"
+        )
+    if array.dtype.kind == "f" and 0 < high <= 1:
+        raise UserError(
+            "images: expected grey levels from 0 to 255, not fractions: this model was trained on "
+            "them as files hold them. Multiply by 255. Received: floating point numbers from "
+            f"{low:g} to {high:g}"
+        )
+    return np.rint(array).astype(np.uint8)
+
+
+@contextlib.contextmanager
+def _opened(data, where):
+    """Yields the PIL image of the bytes of a file; whatever Pillow raises becomes a `UserError`."""
     from PIL import Image
 
     try:
         with warnings.catch_warnings():
-            # A header that claims a huge image is refused below, by its size.
+            # A header that claims a huge image is refused by its size.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             opened = Image.open(io.BytesIO(data))
         with opened as image:
-            if image.size != (FACE_SIDE, FACE_SIDE):  # known from the header, before decoding
-                raise UserError(
-                    f"{where}: expected an image of {FACE_SIDE}×{FACE_SIDE} pixels. Crop and "
-                    f"resize it, or remove it. Received: {image.size[0]}×{image.size[1]}"
-                )
-            image.load()
-            colour = image if image.mode in ("L", "1") else image.convert("RGB")
-            return np.asarray(colour.convert("L"), np.uint8)
+            yield image
     except UserError:
         raise
     except Exception as error:  # Pillow raises many kinds for damaged files
@@ -43,6 +153,18 @@ def decode_face(data, where):
             f"{where}: expected a readable PNG or JPEG image. Replace or remove it. "
             f"Received: {len(data)} bytes, {reason}"
         ) from None
+
+
+def _grey(image):
+    from PIL import Image
+
+    if image.mode == "L":
+        return image
+    if image.mode.startswith("I;16"):  # Pillow would cut off what is above 255
+        return Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        return Image.fromarray(_whole(np.asarray(image)))
+    return image.convert("RGB").convert("L")
 
 
 def to_model_input(pixels):

@@ -34,6 +34,7 @@ class Job:
     precision: str
     verbose: int
     scope: collections.abc.Callable = contextlib.nullcontext  # in which variables are created
+    teachers: tuple = ()  # delivered models
 
 
 def create_model(job, stage):
@@ -94,7 +95,7 @@ def run_one(job, index, model, progress, saved, best_weights):
     seed = experiment.seed + 1000 * (index + 1)
     with job.scope():
         step_model = classifier.TrainingModel(
-            model, experiment, seed, job.arrays if resident else None
+            model, experiment, seed, job.arrays if resident else None, job.teachers
         )
         optimizer = optimizers.create(
             stage,

@@ -1,6 +1,7 @@
 """Trains an experiment: `python -m insideout_tf.train [EXPERIMENT.py] [--data PATH] ...`."""
 
 import argparse
+import hashlib
 import json
 import math
 import os
@@ -30,6 +31,13 @@ def parse(argv):
     )
     parser.add_argument(
         "--ferplus", help="fer2013new.csv, the FER+ votes, for an experiment with a vote_share"
+    )
+    parser.add_argument(
+        "--teacher",
+        action="append",
+        metavar="RUN_OR_MODEL",
+        help="a trained run or .keras file, for an experiment with a teacher_share; several are "
+        "averaged",
     )
     parser.add_argument("--run-dir", type=pathlib.Path, help="default: runs/<experiment name>")
     parser.add_argument(
@@ -81,6 +89,8 @@ def main(argv=None):
             overrides.append(f"data={json.dumps(data)}")
         if arguments.ferplus:
             overrides.append(f"ferplus={json.dumps(os.path.expanduser(arguments.ferplus))}")
+        if arguments.teacher:
+            overrides.append(f"teacher={json.dumps(arguments.teacher)}")
         experiment = config.override(experiment, overrides)
         directory = arguments.run_dir or pathlib.Path("runs") / experiment.name
         train(
@@ -138,7 +148,10 @@ def train(
     arrays = batches.training_arrays(faces, split.training, experiment)
     precision = devices.resolve_precision(experiment.precision)
     scope = devices.distribution_scope(experiment)
-    job = stages.Job(experiment, directory, faces, split, arrays, precision, verbose, scope)
+    teachers, told = load_teachers(experiment, scope)
+    job = stages.Job(
+        experiment, directory, faces, split, arrays, precision, verbose, scope, teachers
+    )
     progress, saved = runs.load_checkpoint(directory) if resume else (None, {})
     progress = progress or stages.begin()
     left = experiment.stages[progress["stage"] :]
@@ -160,6 +173,7 @@ def train(
                 "data_source": faces.source,
                 "data_identified": faces.identified,
                 "data_digest": faces.digest,
+                **told,
             },
         )
     if faces.skipped:
@@ -173,6 +187,21 @@ def train(
     runs.sweep(directory)
     print(report(directory, metrics))
     return metrics
+
+
+def load_teachers(experiment, scope):
+    """Returns the models that teach, and what environment.json says of them."""
+    if not experiment.teacher_share:
+        return (), {}
+    if not experiment.teacher:
+        raise UserError(
+            "--teacher: expected a trained run or .keras file, since teacher_share is "
+            f"{experiment.teacher_share:g}. Or give --set teacher_share=0. Received: nothing"
+        )
+    paths = [runs.model_path(path)[0] for path in experiment.teacher]
+    sums = [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
+    with scope():
+        return tuple(runs.load_model(path) for path in paths), {"teacher_sha256": sums}
 
 
 def judge(job, model, progress):

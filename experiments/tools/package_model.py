@@ -1,0 +1,170 @@
+"""Puts a finished run into the package: NAME.keras, NAME.tflite and NAME.json, gated on parity.
+
+    python experiments/tools/package_model.py runs/compact_small small --data fer2013.csv
+
+Weights are rounded to float16 in both files (stored as float32 in the .keras file, whose ZIP is
+compressed, so that plain Keras opens it). Refused unless both agree with the run's model to 2e-3 in
+probability on 512 faces of PublicTest and keep its accuracy there to 0.1 points. The temperature is
+the one that fits PublicTest best. PrivateTest's figures are those of the very files, judged once here,
+and must be those of the run to 0.1 points.
+"""
+
+import argparse
+import hashlib
+import json
+import pathlib
+import tempfile
+import zipfile
+
+import numpy as np
+
+from insideout_tf import devices, errors, fer2013, metrics, packaged, recognition, runs
+from insideout_tf.emotions import EMOTIONS
+from insideout_tf.errors import UserError
+from insideout_tf.usages import PRIVATE_TEST, PUBLIC_TEST
+
+PARITY, PARITY_FACES, ACCURACY = 2e-3, 512, 1e-3
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=pathlib.Path)
+    parser.add_argument("name", choices=("nano", "small"))
+    parser.add_argument("--data", required=True)
+    arguments = parser.parse_args(argv)
+    with errors.reported("package_model.py"):
+        print(json.dumps(package(arguments.run, arguments.name, arguments.data), indent=2))
+
+
+def package(run, name, data):
+    """Writes the three files; returns what NAME.json holds."""
+    devices.prepare_backend()
+    model = runs.load_model(run / runs.MODEL)
+    faces = fer2013.read(data)
+    split = {
+        "PublicTest": np.flatnonzero(faces.usage == PUBLIC_TEST),
+        "PrivateTest": np.flatnonzero(faces.usage == PRIVATE_TEST),
+    }
+    original = predict(model, "keras", faces.pixels[split["PublicTest"]])
+    model.set_weights([w.astype(np.float16).astype(w.dtype) for w in model.get_weights()])
+    with tempfile.TemporaryDirectory() as folder:
+        files = {
+            ".keras": pathlib.Path(folder, "m.keras"),
+            ".tflite": pathlib.Path(folder, "m.tflite"),
+        }
+        model.save(files[".keras"])
+        compress(files[".keras"])
+        files[".tflite"].write_bytes(to_litert(model))
+        said = {}
+        for suffix, path in files.items():
+            engine = "litert" if suffix == ".tflite" else "keras"
+            said[suffix] = {s: predict(path, engine, faces.pixels[r]) for s, r in split.items()}
+            check(suffix, said[suffix]["PublicTest"], original, faces.labels[split["PublicTest"]])
+        public = faces.labels[split["PublicTest"]]
+        temperature = fit_temperature(said[".keras"]["PublicTest"], public)
+        facts = {
+            "name": name,
+            "classes": list(EMOTIONS),
+            "input": "float32 [n, 48, 48, 1], grey levels 0..255",
+            "parameters": model.count_params(),
+            "temperature": temperature,
+            "calibrated_on": "PublicTest",
+            "experiment": runs.experiment_of(run).name,
+            "git_commit": runs.read_json(run / runs.ENVIRONMENT)["git_commit"],
+            "data_identified": faces.identified,
+            "sha256": {s: hashlib.sha256(p.read_bytes()).hexdigest() for s, p in files.items()},
+            "bytes": {s: p.stat().st_size for s, p in files.items()},
+            "judged": {
+                f"{each} {suffix}": figures(probabilities, faces.labels[split[each]], temperature)
+                for suffix, both in said.items()
+                for each, probabilities in both.items()
+            },
+        }
+        for suffix, path in files.items():
+            with runs.replacing(packaged.FOLDER / f"{name}{suffix}") as temporary:
+                temporary.write_bytes(path.read_bytes())
+    runs.write_json(packaged.FOLDER / f"{name}.json", facts)
+    return facts
+
+
+def predict(model, engine, pixels):
+    return recognition.predict_emotions(pixels, model, engine=engine, calibrated=False)
+
+
+def figures(probabilities, labels, temperature):
+    """Returns the scores of one file on one split, calibrated ones beside those as they are."""
+    scores = metrics.summarize(probabilities, labels)
+    calibrated = recognition.tempered(probabilities, temperature)
+    return {
+        **{key: scores[key] for key in ("n", "accuracy", "macro_f1", "nll", "ece")},
+        "nll_calibrated": metrics.negative_log_likelihood(calibrated, labels),
+        "ece_calibrated": metrics.expected_calibration_error(calibrated, labels),
+        "intervals_95": scores["intervals_95"],
+        "per_class": scores["per_class"],
+    }
+
+
+def check(what, found, expected, labels):
+    """Raises `UserError` where a converted file does not say what the run's model says."""
+    furthest = float(np.abs(found - expected)[:PARITY_FACES].max())
+    lost = abs(float((found.argmax(1) == labels).mean() - (expected.argmax(1) == labels).mean()))
+    if furthest > PARITY or lost > ACCURACY:
+        raise UserError(
+            f"{what}: expected the run's probabilities to {PARITY:g} and its accuracy to {ACCURACY:g}. "
+            f"Received: {furthest:.2g} and {lost:.2g} away"
+        )
+
+
+def fit_temperature(probabilities, labels):
+    """Returns the temperature of least negative log-likelihood (Guo et al. 2017, section 4.2)."""
+    from scipy import optimize
+
+    found = optimize.minimize_scalar(
+        lambda t: metrics.negative_log_likelihood(recognition.tempered(probabilities, t), labels),
+        bounds=(0.2, 5.0),
+        method="bounded",
+    )
+    return round(float(found.x), 4)
+
+
+def compress(path):
+    """Deflates the members of a ZIP: zeroed halves of the weights then cost next to nothing."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for name, content in members.items():
+            archive.writestr(
+                zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content, zipfile.ZIP_DEFLATED
+            )
+
+
+def to_litert(model, quantize="float16"):
+    """Returns a .tflite file of the model with a dynamic batch.
+
+    quantize: "float16" weights, "dynamic" (8-bit weights, activations as they come) or None.
+
+    By way of a SavedModel with an endpoint for inference: converted from a concrete function, the
+    weights stayed behind.
+    """
+    import keras
+    import tensorflow as tf
+
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    archive.add_endpoint(
+        "serve",
+        lambda pixels: model(pixels, training=False),
+        input_signature=[tf.TensorSpec((None, 48, 48, 1), tf.float32, "pixels")],
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        archive.write_out(folder, verbose=False)
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+        if quantize:
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if quantize == "float16":
+            converter.target_spec.supported_types = [tf.float16]
+        return converter.convert()
+
+
+if __name__ == "__main__":
+    main()
