@@ -36,34 +36,35 @@ def create_delivered(experiment, size=None):
 
 
 class FusedBatchNormalization(layers.BatchNormalization):
-    """Keras' BatchNorm, in training by TensorFlow's one operation instead of Keras' dozen.
+    """Keras' BatchNorm by TensorFlow's one operation instead of Keras' dozen.
 
     With EfficientNetV2-S that halves the graph of a training step, and with it the time to the
-    first one. Training models only: delivered models keep Keras' own layer, whose weights are the
-    same.
+    first one; in inference TensorFlow joins it to the convolution before it. Training models and
+    teachers only: delivered models keep Keras' own layer, whose weights are the same.
     """
 
     def call(self, inputs, training=None, mask=None):
-        if not (training and self.trainable):
-            return super().call(inputs, training=training, mask=mask)
         import tensorflow as tf
 
+        learning = bool(training and self.trainable)
+        statistics = (self.moving_mean, self.moving_variance)
         inputs = ops.cast(inputs, "float32")
         outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
             x=inputs,
             scale=tf.convert_to_tensor(self.gamma),
             offset=tf.convert_to_tensor(self.beta),
-            mean=tf.zeros((0,)),
-            variance=tf.zeros((0,)),
+            mean=tf.zeros((0,)) if learning else tf.convert_to_tensor(statistics[0]),
+            variance=tf.zeros((0,)) if learning else tf.convert_to_tensor(statistics[1]),
             epsilon=self.epsilon,
-            is_training=True,
+            is_training=learning,
         )
-        batch, height, width, _ = inputs.shape
-        count = batch * height * width
-        variance *= (count - 1) / count  # it comes unbiased, and Keras keeps the biased one
-        for statistic, seen in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            now = tf.convert_to_tensor(statistic)
-            statistic.assign(now + (seen - now) * (1.0 - self.momentum))
+        if learning:
+            batch, height, width, _ = inputs.shape
+            count = batch * height * width
+            variance *= (count - 1) / count  # it comes unbiased, and Keras keeps the biased one
+            for statistic, seen in zip(statistics, (mean, variance)):
+                now = tf.convert_to_tensor(statistic)
+                statistic.assign(now + (seen - now) * (1.0 - self.momentum))
         return ops.cast(outputs, self.compute_dtype)
 
 
@@ -88,12 +89,16 @@ def clone_for_training(delivered, precision):
 def create_training(experiment, size, precision):
     """Builds the model of a stage for training; its `weights` align with the delivered one's.
 
-    In float32 it is built once, without a detour over a delivered model: its BatchNorm layers only
-    take the class that computes the same in one operation.
+    In float32 it is built once, without a detour over a delivered model.
     """
     model = create_delivered(experiment, size)
     if precision != "float32":
         return clone_for_training(model, precision)
+    return hasten(model)
+
+
+def hasten(model):
+    """Gives the layers of a float32 model the classes that compute the same sooner; returns it."""
     for layer in model.layers:
         layer.__class__ = _training_class(layer)
     return model

@@ -200,8 +200,11 @@ def load_teachers(experiment, scope):
         )
     paths = [runs.model_path(path)[0] for path in experiment.teacher]
     sums = [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
+    from insideout_tf import classifier
+
     with scope():
-        return tuple(runs.load_model(path) for path in paths), {"teacher_sha256": sums}
+        teachers = tuple(classifier.hasten(runs.load_model(path)) for path in paths)
+    return teachers, {"teacher_sha256": sums}
 
 
 def judge(job, model, progress):
