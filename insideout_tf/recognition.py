@@ -71,7 +71,7 @@ def load_predictor(model, engine="auto"):
         return _litert(path), temperature
     if is_litert_file:
         raise UserError(f"engine: a .tflite file expects 'litert'. Received: 'keras' for {name}")
-    path = packaged.path_of(name, ".keras") if is_packaged else runs.model_path(name)[0]
+    path, _ = runs.model_path(name)
     devices.prepare_backend()
     loaded = runs.load_model(path)
     return lambda x: np.asarray(loaded.predict_on_batch(x), np.float32), temperature

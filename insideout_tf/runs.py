@@ -13,7 +13,7 @@ import zipfile
 
 import numpy as np
 
-from insideout_tf import config, devices
+from insideout_tf import config, devices, packaged
 from insideout_tf.emotions import EMOTIONS
 from insideout_tf.errors import UserError
 
@@ -223,7 +223,9 @@ def experiment_of(directory):
 
 
 def model_path(run_or_model):
-    """Returns (path of the .keras file, run directory or None) for either kind of argument."""
+    """Returns (path of the .keras file, run directory or None) of a run, a file or a packaged name."""
+    if str(run_or_model) in packaged.names():
+        return packaged.path_of(str(run_or_model), ".keras"), None
     path = pathlib.Path(run_or_model).expanduser()
     if path.is_dir():
         file = path / MODEL

@@ -36,7 +36,7 @@ def parse(argv):
         "--teacher",
         action="append",
         metavar="RUN_OR_MODEL",
-        help="a trained run or .keras file, for an experiment with a teacher_share; several are "
+        help="a trained run, a .keras file or a packaged model, for an experiment with a teacher_share; several are "
         "averaged",
     )
     parser.add_argument("--run-dir", type=pathlib.Path, help="default: runs/<experiment name>")
@@ -198,7 +198,7 @@ def load_teachers(experiment, scope):
             "--teacher: expected a trained run or .keras file, since teacher_share is "
             f"{experiment.teacher_share:g}. Or give --set teacher_share=0. Received: nothing"
         )
-    paths = [runs.model_path(path)[0] for path in experiment.teacher]
+    paths = [runs.model_path(name)[0] for name in experiment.teacher]
     sums = [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
     from insideout_tf import classifier
 
