@@ -1,7 +1,16 @@
 """CompactFER small: about a million parameters at FER2013's own 48 px, from random weights.
 
-python -m insideout_tf.train experiments/compact_small.py --data PATH/TO/fer2013.csv --ferplus PATH/TO/fer2013new.csv
-python -m insideout_tf.evaluate runs/compact_small --split private
+    python -m insideout_tf.train experiments/compact_small.py --data PATH/TO/fer2013.csv --ferplus PATH/TO/fer2013new.csv
+    python -m insideout_tf.evaluate runs/compact_small --split private
+
+Residual blocks of plain 3×3 convolutions, downsampled early: on a CPU these train about twice as fast as
+depthwise ones of as many parameters. SGD with Nesterov momentum on a cosine (Khaireddin & Chen 2021 found
+it a point or two above Adam here), weights averaged over steps, light augmentation with erasing, and
+labels half FER2013's own, half the FER+ votes translated into its classes, which takes some of the noise
+out of them. The best epoch by PublicTest.
+
+Measured, seed 0: PrivateTest 69.04 %, macro-F1 0.664; with flip averaging the same; PublicTest 69.13 %;
+124 minutes on 2 busy cores. README.md beside this file says how.
 """
 
 from insideout_tf.config import Augmentation, Experiment, Stage
