@@ -27,7 +27,6 @@ import time
 import zipfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-MODELS = ("nano", "small")
 CALLS = {1: 400, 64: 30}
 GATES = {  # kind: furthest probability, accuracy lost on PublicTest
     "float32.tflite": (1e-4, 1e-3),
@@ -62,7 +61,7 @@ def main(argv=None):
         return
     import numpy as np
 
-    from insideout_tf import fer2013
+    from insideout_tf import fer2013, packaged
     from insideout_tf.usages import PRIVATE_TEST, PUBLIC_TEST
 
     with tempfile.TemporaryDirectory() as folder:
@@ -77,7 +76,7 @@ def main(argv=None):
             public_labels=faces.labels[public],
         )
         files = {}
-        for name in MODELS:
+        for name in packaged.names():
             print(run("--convert", name, folder, data=data), end="")
             for kind, suffix in (
                 ("Keras", ".keras"),

@@ -56,7 +56,7 @@ def collect(run, destination):
         if not (run / name / runs.METRICS).exists() and (split != "merged" or stratified):
             evaluate.evaluate(run, split=split, tta=tta)
     destination.mkdir(parents=True, exist_ok=True)
-    values = runs.read_json(run / runs.CONFIG)
+    values = config.to_dict(runs.experiment_of(run))
     for name in PATHS:
         if isinstance(values[name], str):
             values[name] = pathlib.PurePath(values[name]).name
