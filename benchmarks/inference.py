@@ -154,9 +154,7 @@ def convert(name, folder, data):
             make()
             predict, _ = predictor(str(path), 1)
             found = np.concatenate([predict(part) for part in np.split(faces, [512, 2048])])
-            furthest = float(np.abs(found - expected)[:512].max())
-            right = [float((each.argmax(1) == labels).mean()) for each in (found, expected)]
-            lost = abs(right[0] - right[1])
+            furthest, lost = package_model.differences(found, expected, labels)
             most, most_lost = GATES[ending[1:]]
             print(
                 f"{name}{ending}: {furthest:.1e} from Keras, {100 * lost:.2f} points on PublicTest"

@@ -171,9 +171,7 @@ class Experiment:
     label_smoothing: float = 0.0  # Szegedy et al. 2016, section 7
     ferplus: str | None = None  # the file of FER+ votes, fer2013new.csv; --ferplus overrides it
     vote_share: float = 0.0  # of the label, taken from the FER+ votes instead of FER2013
-    teacher: tuple[
-        str, ...
-    ] = ()  # runs, .keras files, packaged models: their mean; --teacher overrides it
+    teacher: tuple[str, ...] = ()  # runs, .keras files, packaged models; --teacher overrides it
     teacher_share: float = 0.0  # of the label, taken from what the teacher says of the same view
     augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
     precision: str = "auto"  # "auto", "float32", "mixed_float16", "mixed_bfloat16"

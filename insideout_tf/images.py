@@ -84,7 +84,7 @@ def to_faces(images):
     if hasattr(images, "convert"):  # a PIL image
         return shrink(images)[None]
     array = np.asarray(images)
-    if array.dtype == object or array.dtype.kind not in "uif":
+    if array.dtype.kind not in "uif":
         raise UserError(
             "images: expected numbers, paths or PIL images. Received: "
             f"{type(images).__name__} of {array.dtype}"
@@ -105,11 +105,7 @@ def to_faces(images):
         return np.ascontiguousarray(array)
     from PIL import Image
 
-    return (
-        np.stack([shrink(Image.fromarray(face)) for face in array])
-        if len(array)
-        else (np.zeros((0, FACE_SIDE, FACE_SIDE), np.uint8))
-    )
+    return to_faces([Image.fromarray(face) for face in array])
 
 
 def _whole(array):

@@ -51,12 +51,10 @@ def load_predictor(model, engine="auto"):
     if callable(model) and not isinstance(model, (str, pathlib.Path)):
         return lambda x: np.asarray(model(x, training=False), np.float32), 1.0
     name = str(model)
-    if is_packaged := name in packaged.names():
-        temperature = packaged.facts(name)["temperature"]
-    elif not pathlib.Path(name).expanduser().exists():
+    is_packaged = name in packaged.names()
+    if not is_packaged and not pathlib.Path(name).expanduser().exists():
         packaged.path_of(name, ".keras")  # says which names there are
-    else:
-        temperature = 1.0
+    temperature = packaged.facts(name)["temperature"] if is_packaged else 1.0
     is_litert_file = name.endswith(".tflite")
     if engine == "auto":
         has_litert = importlib.util.find_spec("ai_edge_litert") is not None

@@ -11,7 +11,6 @@ beside it: half a model, and never the state of the optimizer.
 """
 
 import argparse
-import json
 import pathlib
 import shutil
 
@@ -51,12 +50,14 @@ def collect(run, destination):
     _, run = runs.model_path(run)
     if run is None:
         raise UserError("expected a run directory. Received: a model file alone")
-    stratified = runs.experiment_of(run).split == "stratified"
+    experiment = runs.experiment_of(run)
     for name, (split, tta) in JUDGED.items():
-        if not (run / name / runs.METRICS).exists() and (split != "merged" or stratified):
+        if not (run / name / runs.METRICS).exists() and (
+            split != "merged" or experiment.split == "stratified"
+        ):
             evaluate.evaluate(run, split=split, tta=tta)
     destination.mkdir(parents=True, exist_ok=True)
-    values = config.to_dict(runs.experiment_of(run))
+    values = config.to_dict(experiment)
     for name in PATHS:
         if isinstance(values[name], str):
             values[name] = pathlib.PurePath(values[name]).name
@@ -97,7 +98,7 @@ def restore(weights, results, path):
 
     values = runs.read_json(results / runs.CONFIG)
     experiment = config.from_dict({**values, "weights": "none"})
-    size = json.loads((results / runs.METRICS).read_text())["image_size"]
+    size = runs.read_json(results / runs.METRICS)["image_size"]
     with np.load(weights) as saved:
         arrays = [saved[name].astype(np.float32) for name in sorted(saved.files)]
     model = classifier.create_delivered(experiment, size)

@@ -89,7 +89,7 @@ def gaps(found):
     for name, folders in found.items():
         summary = read(folders[0])
         with open(folders[0] / "history.csv", newline="", encoding="utf-8") as file:
-            rows = [{k: v for k, v in row.items()} for row in csv.DictReader(file)]
+            rows = list(csv.DictReader(file))
         best = max(rows, key=lambda row: float(row["val_macro_f1"]))
         tenth = rows[min(OVERFITTING_EPOCH, len(rows)) - 1]
         yield (
