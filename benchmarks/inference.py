@@ -117,7 +117,7 @@ def convert(name, folder, data):
     import numpy as np
     import package_model
 
-    from insideout_tf import devices, packaged, runs
+    from insideout_tf import conversion, devices, packaged, runs
 
     devices.prepare_backend()
     source = packaged.path_of(name, ".keras")
@@ -125,12 +125,11 @@ def convert(name, folder, data):
     (folder / f"{name}.keras").write_bytes(source.read_bytes())
 
     def onnx():
-        with devices.native_stderr_closed():
-            model.export(folder / f"{name}.onnx", format="onnx", verbose=False)
+        (folder / f"{name}.onnx").write_bytes(conversion.to_onnx(model))
 
-    def litert(quantize):
-        return lambda: (folder / f"{name}-{quantize or 'float32'}.tflite").write_bytes(
-            package_model.to_litert(model, quantize)
+    def litert(ending, quantize):
+        return lambda: (folder / f"{name}-{ending}.tflite").write_bytes(
+            conversion.to_litert(model, quantize)
         )
 
     def packaged_litert():
@@ -144,9 +143,9 @@ def convert(name, folder, data):
         )
     expected = model.predict(faces, verbose=0)
     for ending, make in (
-        ("-float32.tflite", litert(None)),
+        ("-float32.tflite", litert("float32", "none")),
         ("-float16.tflite", packaged_litert),
-        ("-dynamic.tflite", litert("dynamic")),
+        ("-dynamic.tflite", litert("dynamic", "dynamic")),
         (".onnx", onnx),
     ):
         path = folder / f"{name}{ending}"

@@ -5,6 +5,7 @@ VERBS = {
     "inspect": "what is in a FER2013 file or folder: counts, duplicates, blank images",
     "train": "train an experiment; without arguments the quickstart, on drawn faces",
     "evaluate": "judge a run or a saved model on a named split",
+    "export": "a trained model for TF Serving, LiteRT and ONNX Runtime, each file compared with Keras",
 }
 
 

@@ -22,7 +22,10 @@ def create_delivered(experiment, size=None):
     side = images.FACE_SIDE
     pixels = keras.Input((side, side, 1), name="pixels", dtype="float32")
     size = size or experiment.image_size
-    x = layers.Resizing(size, size, interpolation="bilinear", name="resize")(pixels)
+    # Keras' Resizing alone puts the layers after it into training unless it is told not to, so that
+    # `model(x)` would judge by batch statistics, and change the moving ones.
+    resize = layers.Resizing(size, size, interpolation="bilinear", name="resize")
+    x = resize(pixels, training=False)
     x = layers.Concatenate(name="replicate")([x, x, x])
     x = backbones.build(experiment.backbone, experiment.weights, x).output
     x = layers.GlobalAveragePooling2D(name="pooling")(x)

@@ -18,8 +18,8 @@ def prepare_backend():
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("ABSL_MIN_LOG_LEVEL", "3")
-    if "KERAS_BACKEND" not in os.environ and not importlib.util.find_spec("tensorflow"):
-        if not importlib.util.find_spec("jax"):
+    if "KERAS_BACKEND" not in os.environ and not is_installed("tensorflow"):
+        if not is_installed("jax"):
             raise UserError(
                 "expected TensorFlow (or JAX). Install it with `pip install -r "
                 "requirements.txt`. Received: neither is installed"
@@ -27,6 +27,11 @@ def prepare_backend():
         os.environ["KERAS_BACKEND"] = "jax"
     with native_stderr_closed():
         import keras  # noqa: F401
+
+
+def is_installed(module):
+    """True where a top-level module can be imported; it is not."""
+    return importlib.util.find_spec(module) is not None
 
 
 @contextlib.contextmanager

@@ -1,6 +1,5 @@
 """Faces in any form → probabilities, by a packaged model or any other, on Keras or on LiteRT."""
 
-import importlib.util
 import pathlib
 
 import numpy as np
@@ -57,7 +56,7 @@ def load_predictor(model, engine="auto"):
     temperature = packaged.facts(name)["temperature"] if is_packaged else 1.0
     is_litert_file = name.endswith(".tflite")
     if engine == "auto":
-        has_litert = importlib.util.find_spec("ai_edge_litert") is not None
+        has_litert = devices.is_installed("ai_edge_litert")
         engine = "litert" if is_litert_file or (is_packaged and has_litert) else "keras"
     if engine == "litert":
         if not (is_packaged or is_litert_file):

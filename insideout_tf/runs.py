@@ -55,6 +55,37 @@ def replacing(path):
         temporary.unlink(missing_ok=True)
 
 
+def check_folder(path, overwrite):
+    """Raises `UserError` unless a folder may be written to `path`: nothing, an empty one, or any."""
+    path = pathlib.Path(path)
+    if path.exists() and not path.is_dir():
+        raise UserError(f"{path}: expected a folder to write to. Choose another. Received: a file")
+    if path.exists() and any(path.iterdir()) and not overwrite:
+        raise UserError(
+            f"{path}: expected nothing there yet. Choose another folder, or add --overwrite to "
+            "replace it. Received: a folder with files"
+        )
+
+
+@contextlib.contextmanager
+def replacing_folder(path):
+    """Yields a temporary folder beside `path`, moved to it (and over it) only if the block succeeds."""
+    path = pathlib.Path(path).absolute()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary, old = (
+        path.with_name(f"{TEMPORARY}{os.getpid()}{kind}.{path.name}") for kind in ("", "-old")
+    )
+    temporary.mkdir()
+    try:
+        yield temporary
+        if path.exists():
+            path.rename(old)
+        temporary.rename(path)
+    finally:
+        for folder in (temporary, old):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def write_json(path, value):
     """Writes `value` as indented JSON."""
     with replacing(path) as temporary:

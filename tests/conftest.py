@@ -105,6 +105,18 @@ def tiny_experiment(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="session")
+def tiny_run(tiny_experiment, small_drawn, tmp_path_factory):
+    """A finished run of the tiny experiment on drawn faces; copy it before changing it."""
+    from insideout_tf import train
+
+    directory = tmp_path_factory.mktemp("tiny") / "run"
+    options = ("--data", small_drawn, "--run-dir", directory, "--verbose", "0")
+    one_epoch = ("--set", "stages.finetune.epochs=1")
+    train.main([str(word) for word in (tiny_experiment, *options, *one_epoch)])
+    return directory
+
+
 TINY = """
 from insideout_tf.config import Augmentation, Experiment, Stage
 

@@ -27,6 +27,11 @@ def test_contract_of_the_delivered_model(tmp_path):
     assert not any(isinstance(layer, (keras.Model, keras.layers.Lambda)) for layer in model.layers)
     assert {layer.dtype_policy.name for layer in model.layers} == {"float32"}
     probabilities = classifier.predict_probabilities(model, FACES)
+    # Plainly called it judges as well, and learns nothing: Keras' Resizing alone would train.
+    before = model.get_weights()
+    called = np.asarray(model(FACES[..., None].astype(np.float32)))
+    assert np.abs(called - probabilities).max() < 1e-6
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights()))
     assert probabilities.shape == (20, 7) and np.allclose(probabilities.sum(1), 1, atol=1e-5)
     path = tmp_path / "model.keras"
     model.save(path)

@@ -8,26 +8,12 @@ import numpy as np
 import pytest
 from conftest import run_verb
 
-from insideout_tf import evaluate, fer2013, runs, train
+from insideout_tf import evaluate, fer2013, runs
 
 
 @pytest.fixture(scope="module")
-def run(tiny_experiment, small_drawn, tmp_path_factory):
-    directory = tmp_path_factory.mktemp("evaluate") / "run"
-    train.main(
-        [
-            str(tiny_experiment),
-            "--data",
-            str(small_drawn),
-            "--run-dir",
-            str(directory),
-            "--verbose",
-            "0",
-            "--set",
-            "stages.finetune.epochs=1",
-        ]
-    )
-    return directory
+def run(tiny_run, tmp_path_factory):
+    return shutil.copytree(tiny_run, tmp_path_factory.mktemp("evaluate") / "run")
 
 
 call = functools.partial(run_verb, evaluate.main)

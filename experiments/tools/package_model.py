@@ -17,7 +17,7 @@ import zipfile
 
 import numpy as np
 
-from insideout_tf import devices, errors, fer2013, metrics, packaged, recognition, runs
+from insideout_tf import conversion, devices, errors, fer2013, metrics, packaged, recognition, runs
 from insideout_tf.emotions import EMOTIONS
 from insideout_tf.errors import UserError
 from insideout_tf.usages import PRIVATE_TEST, PUBLIC_TEST
@@ -53,7 +53,7 @@ def package(run, name, data):
         }
         model.save(files[".keras"])
         compress(files[".keras"])
-        files[".tflite"].write_bytes(to_litert(model))
+        files[".tflite"].write_bytes(conversion.to_litert(model, "float16"))
         said = {}
         for suffix, path in files.items():
             engine = "litert" if suffix == ".tflite" else "keras"
@@ -141,34 +141,6 @@ def compress(path):
             archive.writestr(
                 zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content, zipfile.ZIP_DEFLATED
             )
-
-
-def to_litert(model, quantize="float16"):
-    """Returns a .tflite file of the model with a dynamic batch.
-
-    quantize: "float16" weights, "dynamic" (8-bit weights, activations as they come) or None.
-
-    By way of a SavedModel with an endpoint for inference: converted from a concrete function, the
-    weights stayed behind.
-    """
-    import keras
-    import tensorflow as tf
-
-    archive = keras.export.ExportArchive()
-    archive.track(model)
-    archive.add_endpoint(
-        "serve",
-        lambda pixels: model(pixels, training=False),
-        input_signature=[tf.TensorSpec((None, 48, 48, 1), tf.float32, "pixels")],
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        archive.write_out(folder, verbose=False)
-        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-        if quantize:
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        if quantize == "float16":
-            converter.target_spec.supported_types = [tf.float16]
-        return converter.convert()
 
 
 if __name__ == "__main__":
