@@ -35,6 +35,17 @@ def read_face(path):
 
     Turned upright as its EXIF tag says, then as `shrink`. Raises `UserError` naming the file.
     """
+    return shrink(read_image(path))
+
+
+def read_image(path):
+    """Returns the picture in an image file as a PIL image, decoded and upright by its EXIF tag.
+
+    Raises `UserError` naming the file when it is no image, damaged, or too large to be decoded
+    (`MAX_FILE_BYTES`, `MAX_PIXELS`, judged before decoding).
+    """
+    from PIL import ImageOps
+
     path = pathlib.Path(path)
     size = path.stat().st_size
     if size > MAX_FILE_BYTES:
@@ -48,7 +59,9 @@ def read_face(path):
                 f"{path}: expected an image of at most {MAX_PIXELS:,} pixels. Shrink it. Received: "
                 f"{image.size[0]}×{image.size[1]}"
             )
-        return shrink(image)
+        upright = ImageOps.exif_transpose(image)
+        upright.load()
+        return upright
 
 
 def shrink(image):

@@ -25,7 +25,7 @@ def confusion(summary, title):
     """Returns a figure of the confusion matrix: row-normalised colour, counts beneath."""
     counts = np.array(summary["confusion"])
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    figure, axes = _figure(7.2, 6.4)
+    figure, axes = create_figure(7.2, 6.4)
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for row in range(len(EMOTIONS)):
         for column in range(len(EMOTIONS)):
@@ -55,7 +55,7 @@ def confusion(summary, title):
 def learning_curves(history, best_epoch=None):
     """Returns a figure of loss, accuracy and macro-F1 over the epochs of all stages on one axis."""
     epochs = [int(row["epoch"]) for row in history]
-    figure, (left, right) = _figure(11, 4.4, columns=2)
+    figure, (left, right) = create_figure(11, 4.4, columns=2)
     left.plot(
         epochs,
         [row["loss"] for row in history],
@@ -112,7 +112,7 @@ def reliability(probabilities, labels, title):
     count, confidence, right = metrics.calibration(probabilities, labels)
     error = metrics.expected_calibration_error(probabilities, labels)
     used = count > 0
-    figure, (upper, lower) = _figure(5.6, 6.2, rows=2, ratios=(3, 1))
+    figure, (upper, lower) = create_figure(5.6, 6.2, rows=2, ratios=(3, 1))
     upper.plot([0, 1], [0, 1], color=GREY, linestyle="--", label="perfect calibration")
     upper.plot(confidence[used], right[used], "o-", color=BLUE, label="model")
     upper.set_ylabel("accuracy")
@@ -170,7 +170,9 @@ def sheet(pixels, captions, title, columns=6):
     """Returns a grid of `[h, w]` grey images (0..255), each with its caption."""
     rows = max(1, -(-len(pixels) // columns))
     has_two = any("\n" in caption for caption in captions)
-    figure, grid = _figure(1.35 * columns, (1.75 if has_two else 1.5) * rows + 0.6, rows, columns)
+    figure, grid = create_figure(
+        1.35 * columns, (1.75 if has_two else 1.5) * rows + 0.6, rows, columns
+    )
     grid = np.atleast_1d(grid).ravel()
     for axes in grid:
         axes.axis("off")
@@ -188,7 +190,8 @@ def save(figure, path):
         figure.savefig(temporary, dpi=120, format="png")
 
 
-def _figure(width, height, rows=1, columns=1, ratios=None):
+def create_figure(width, height, rows=1, columns=1, ratios=None):
+    """Returns (figure of width × height inches, its axes) that needs no display."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -1,11 +1,23 @@
-"""Tells the emotion of cropped faces: `python -m insideout_tf.predict FACE.png ...`."""
+"""Tells the emotions of faces in pictures and video: `python -m insideout_tf.predict PHOTO ...`."""
 
 import argparse
-import csv
-import json
+import collections
+import contextlib
+import itertools
+import pathlib
 import sys
 
-from insideout_tf import errors, images, packaged, recognition, runs
+from insideout_tf import (
+    annotate,
+    errors,
+    faces,
+    footage,
+    images,
+    packaged,
+    recognition,
+    records,
+    video,
+)
 from insideout_tf.emotions import EMOTIONS
 from insideout_tf.errors import UserError
 
@@ -13,9 +25,22 @@ from insideout_tf.errors import UserError
 def parse(argv):
     parser = argparse.ArgumentParser(
         prog="python -m insideout_tf.predict",
-        description="Tell the emotion of faces that are cropped already, one line a face.",
+        description="Tell the emotions of faces: in photos, cropped images, folders, videos or a "
+        "camera. One line a face; a summary for a video.",
     )
-    parser.add_argument("faces", nargs="+", metavar="FACE", help="an image file of one face")
+    parser.add_argument(
+        "sources",
+        nargs="+",
+        metavar="PHOTO|FOLDER|VIDEO|webcam:0",
+        help="image files, folders of them (searched through), video files, or a camera",
+    )
+    parser.add_argument(
+        "--faces",
+        choices=faces.MODES,
+        default="auto",
+        help="crop: each picture is one face; detect: look for faces; auto: a square picture of at "
+        f"most {faces.CROP_SIDE} pixels is a face (default)",
+    )
     parser.add_argument(
         "--model",
         default=packaged.DEFAULT,
@@ -35,88 +60,180 @@ def parse(argv):
         action="store_true",
         help="probabilities as the network gives them, without the temperature fitted on PublicTest",
     )
-    parser.add_argument("--json", metavar="OUT", help="write JSON, - for standard output")
+    parser.add_argument("--json", metavar="OUT", help="write a JSON list, - for standard output")
+    parser.add_argument("--jsonl", metavar="OUT", help="write JSON lines, - for standard output")
     parser.add_argument("--csv", metavar="OUT", help="write CSV, - for standard output")
+    parser.add_argument(
+        "--annotate",
+        type=pathlib.Path,
+        metavar="DIR",
+        help="draw boxes and bars into copies of the pictures; of a video also a timeline",
+    )
+    parser.add_argument(
+        "--margin",
+        type=float,
+        default=faces.MARGIN,
+        help="of a found face's side, added on every side before it is cut out (default "
+        f"{faces.MARGIN:g}, measured by benchmarks/face_margin.py)",
+    )
+    parser.add_argument(
+        "--yunet",
+        metavar="FILE",
+        help="find faces with this face_detection_yunet_*.onnx instead of OpenCV's Haar cascade",
+    )
+    parser.add_argument(
+        "--smooth",
+        type=float,
+        default=0.5,
+        metavar="SECONDS",
+        help="of a video: weight of earlier frames, falling to 1/e in so many seconds (default 0.5; "
+        "0: none)",
+    )
+    parser.add_argument(
+        "--seconds", type=float, metavar="N", help="stop a video or a camera after N seconds"
+    )
     return parser.parse_args(argv)
 
 
 def main(argv=None):
     arguments = parse(argv)
     with errors.reported("insideout_tf.predict"):
-        if arguments.json == arguments.csv == "-":
-            raise UserError(
-                "--json and --csv: expected one of them on standard output. Received: both"
-            )
-        read, unreadable = read_all(arguments.faces)
-        found = predict(read, arguments.model, arguments.engine, not arguments.uncalibrated)
-        write(found, arguments)
+        sources = list(expand(arguments.sources))
+        check(arguments, sources)
+        recognise = recognition.load_recogniser(
+            arguments.model, arguments.engine, not arguments.uncalibrated
+        )
+        unreadable = predict(sources, recognise, arguments)
         if unreadable:
             raise UserError(
-                f"expected {len(arguments.faces)} readable faces; those named above were left out. "
-                f"Received: {len(unreadable)} that are not"
+                f"expected {len(sources)} readable pictures or videos; those named above were left "
+                f"out, or judged in part. Received: {unreadable} that are not"
             )
 
 
-def read_all(paths):
-    """Returns ({path: uint8 `[48, 48]`}, messages of those that cannot be read, printed too)."""
-    read, unreadable = {}, []
-    for path in paths:
-        try:
-            read[path] = images.read_face(path)
-        except UserError as error:
-            unreadable.append(str(error))
-        except OSError as error:
-            unreadable.append(f"{path}: {error.strerror or error}. Check the path")
-        else:
+def expand(sources):
+    """Yields files and cameras; folders are searched for pictures and videos."""
+    for source in sources:
+        if source.startswith(video.WEBCAM) or not pathlib.Path(source).is_dir():
+            yield source
             continue
-        print(f"insideout_tf.predict: {unreadable[-1]}", file=sys.stderr)
-    return read, unreadable
+        for path in sorted(pathlib.Path(source).rglob("*")):
+            if path.suffix.lower() in (*images.SUFFIXES, *video.SUFFIXES) and path.is_file():
+                yield str(path)
 
 
-def predict(faces, model, engine, calibrated):
-    """Returns one dict a face: source, emotion, and probabilities by class name."""
-    probabilities = recognition.predict_emotions(
-        list(faces.values()), model=model, engine=engine, calibrated=calibrated
-    )
-    return [
-        {
-            "source": source,
-            "emotion": EMOTIONS[row.argmax()],
-            "probabilities": {name: round(float(p), 6) for name, p in zip(EMOTIONS, row)},
-        }
-        for source, row in zip(faces, probabilities)
-    ]
+def check(arguments, sources):
+    if [getattr(arguments, kind) for kind in records.KINDS].count("-") > 1:
+        raise UserError(
+            "--json, --jsonl and --csv: expected one of them on standard output. Received: several"
+        )
+    if not -0.4 <= arguments.margin <= 2:
+        raise UserError(f"--margin: expected -0.4 to 2. Received: {arguments.margin:g}")
+    if not arguments.smooth >= 0:
+        raise UserError(f"--smooth: expected seconds, 0 or more. Received: {arguments.smooth:g}")
+    if not sources:
+        raise UserError(
+            f"{', '.join(arguments.sources)}: expected pictures ({', '.join(images.SUFFIXES)}) or "
+            f"videos ({', '.join(video.SUFFIXES)}) in the folder. Received: none"
+        )
 
 
-def write(found, arguments):
-    """Writes the results where the arguments say; as lines of text unless standard output is taken."""
-    if arguments.json == "-":
-        print(json.dumps(found, indent=2, ensure_ascii=False))
-    elif arguments.json:
-        runs.write_json(arguments.json, found)
-    if arguments.csv == "-":
-        write_csv(sys.stdout, found)
-    elif arguments.csv:
-        with runs.replacing(arguments.csv) as temporary:
-            with open(temporary, "w", newline="", encoding="utf-8") as file:
-                write_csv(file, found)
-    if "-" not in (arguments.json, arguments.csv):
-        for face in found:
-            print(line(face))
+def predict(sources, recognise, arguments):
+    """Writes what is found to the terminal and the outputs; returns how many sources were not whole."""
+    find = footage.Finder(arguments.faces, arguments.margin, arguments.yunet)
+    annotated = annotate.Folder(arguments.annotate) if arguments.annotate else None
+    outs = {kind: getattr(arguments, kind) for kind in records.KINDS}
+    quiet = "-" in outs.values()
+    unreadable: list = []
+
+    def complain(source, error):
+        unreadable.append(source)
+        if not isinstance(error, UserError):
+            error = f"{source}: {error.strerror or error}. Check the path"
+        print(f"insideout_tf.predict: {error}", file=sys.stderr)
+
+    with records.outputs(outs) as write:
+        for is_video, group in itertools.groupby(sources, video.is_video):
+            if is_video:
+                for source in group:
+                    summary = judge_video(
+                        source, find, recognise, complain, write, annotated, arguments
+                    )
+                    None if quiet or summary is None else print(summary)
+                continue
+            for sighting in footage.judge_pictures(
+                group, find, recognise, complain, keep=annotated is not None
+            ):
+                for record in records.of(sighting):
+                    write(record)
+                    None if quiet else print(records.line(record))
+                if annotated:
+                    annotated.picture(sighting)
+    return len(unreadable)
 
 
-def write_csv(file, found):
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["source", "emotion", *EMOTIONS])
-    for face in found:
-        writer.writerow([face["source"], face["emotion"], *face["probabilities"].values()])
+def judge_video(source, find, recognise, complain, write, annotated, arguments):
+    """Writes the records of one video; returns its summary, or None where it cannot be opened."""
+    with contextlib.ExitStack() as stack:
+        try:
+            clip = stack.enter_context(video.opened(source))
+        except (UserError, OSError) as error:
+            complain(source, error)
+            return None
+        show = stack.enter_context(annotated.video(source, clip)) if annotated else None
+        sightings = footage.judge_video(
+            source, clip, find, recognise, arguments.smooth, arguments.seconds
+        )
+        progress = Progress(source, clip.declared)
+        counts: collections.Counter = collections.Counter()
+        frames, seconds = 0, 0.0
+        try:
+            for sighting in sightings:
+                frames, seconds = frames + 1, sighting.seconds
+                if len(sighting.found):
+                    counts[EMOTIONS[sighting.probabilities[0].argmax()]] += 1
+                for record in records.of(sighting):
+                    write(record)
+                if show:
+                    show(sighting)
+                progress(frames, seconds)
+        except UserError as error:  # cut off: what was there has been judged
+            complain(source, error)
+        except KeyboardInterrupt:
+            if not source.startswith(video.WEBCAM):
+                raise
+        finally:
+            progress.end()
+        shares = ", ".join(
+            f"{name} {count / counts.total():.0%}" for name, count in counts.most_common()
+        )
+        said = f"of the time {shares}" if counts else "no face found"
+        return (
+            f"{source}: {frames:,} frames, {seconds:.1f} s, a face in {counts.total():,} of them; "
+            f"{said}"
+        )
 
 
-def line(face):
-    """Returns one face as text: the two likeliest emotions."""
-    ranked = sorted(face["probabilities"].items(), key=lambda item: -item[1])
-    (first, share), (second, other) = ranked[:2]
-    return f"{face['source']}: {first} {share:.1%} ({second} {other:.1%})"
+class Progress:
+    """A bar on the terminal's second line of output, if it is one; nothing anywhere else."""
+
+    WIDTH = 30
+
+    def __init__(self, source, count):
+        self._name, self._count = pathlib.Path(source).name, count
+        self._shown = sys.stderr.isatty()
+
+    def __call__(self, frames, seconds):
+        if self._shown and frames % 8 == 0:
+            done = min(1.0, frames / self._count) if self._count else 0.0
+            bar = "█" * round(self.WIDTH * done) + "░" * (self.WIDTH - round(self.WIDTH * done))
+            print(
+                f"\r{self._name} {bar} {frames:,} frames, {seconds:.1f} s", end="", file=sys.stderr
+            )
+
+    def end(self):
+        if self._shown:
+            print("\r\033[K", end="", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -21,14 +21,23 @@ def predict_emotions(faces, model=packaged.DEFAULT, engine="auto", calibrated=Tr
     by the temperature that fits PublicTest (Guo et al. 2017, section 4.2); others are left as they
     are. Raises `UserError`.
     """
-    pixels = images.to_faces(faces)
+    recognise = load_recogniser(model, engine, calibrated, batch_size)
+    return recognise(images.to_faces(faces))
+
+
+def load_recogniser(model=packaged.DEFAULT, engine="auto", calibrated=True, batch_size=256):
+    """Returns the function uint8 `[n, 48, 48]` → float32 `[n, 7]` of `predict_emotions`, to call often."""
     predict, temperature = load_predictor(model, engine)
-    parts = [
-        predict(images.to_model_input(pixels[start : start + batch_size]))
-        for start in range(0, len(pixels), batch_size)
-    ]
-    probabilities = np.concatenate(parts) if parts else np.zeros((0, len(EMOTIONS)), np.float32)
-    return tempered(probabilities, temperature) if calibrated else probabilities
+
+    def recognise(pixels):
+        parts = [
+            predict(images.to_model_input(pixels[start : start + batch_size]))
+            for start in range(0, len(pixels), batch_size)
+        ]
+        found = np.concatenate(parts) if parts else np.zeros((0, len(EMOTIONS)), np.float32)
+        return tempered(found, temperature) if calibrated else found
+
+    return recognise
 
 
 def tempered(probabilities, temperature):

@@ -15,7 +15,7 @@ from conftest import ROOT, run_python, run_verb
 from PIL import Image
 
 import insideout_tf
-from insideout_tf import metrics, packaged, predict, recognition
+from insideout_tf import drawn, metrics, packaged, predict, recognition
 from insideout_tf.emotions import EMOTIONS
 from insideout_tf.errors import UserError
 
@@ -126,7 +126,7 @@ def test_verb_prints_lines_json_and_csv(small_drawn, tmp_path, capsys):
     status, text, _ = run_verb(predict.main, capsys, paths[0], "--json", "-")
     assert status == 0 and len(json.loads(text)) == 1
     status, text, _ = run_verb(predict.main, capsys, paths[0], "--csv", "-", "--uncalibrated")
-    assert status == 0 and text.startswith("source,emotion,angry,")
+    assert status == 0 and text.startswith("source,faces,frame,seconds,face,left,")
     status, _, err = run_verb(predict.main, capsys, paths[0], "--csv", "-", "--json", "-")
     assert status == 2 and "expected one of them on standard output" in err
 
@@ -135,11 +135,51 @@ def test_unreadable_faces_are_named_and_the_others_told(small_drawn, tmp_path, c
     with np.load(small_drawn) as data:
         Image.fromarray(data["pixels"][0]).save(tmp_path / "face.png")
     (tmp_path / "broken.png").write_bytes(b"x")
-    files = (tmp_path / "none.png", tmp_path / "broken.png", tmp_path / "face.png", tmp_path)
-    status, text, err = run_verb(predict.main, capsys, *files)
+    (tmp_path / "notes.txt").write_text("no picture, and not taken for one")
+    out = tmp_path / "faces.csv"
+    status, text, err = run_verb(
+        predict.main, capsys, tmp_path / "none.png", tmp_path, "--csv", out
+    )
     assert status == 2 and text.startswith(str(tmp_path / "face.png")) and text.count("\n") == 1
-    assert len(err.splitlines()) == 4 and "none.png: No such file" in err
-    assert "broken.png: expected a readable" in err and "Received: 3 that are not" in err
+    assert len(err.splitlines()) == 3 and "none.png: No such file" in err
+    assert "broken.png: expected a readable" in err and "Received: 2 that are not" in err
+    assert [row["source"] for row in csv.DictReader(out.open())] == [str(tmp_path / "face.png")]
+
+
+def test_a_folder_its_photos_and_drawn_on_copies(tmp_path, capsys):
+    """Two photos of one name in two folders, one without a face: lines, records, pictures."""
+    for folder in ("a", "b c"):
+        (tmp_path / "photos" / folder).mkdir(parents=True)
+    Image.new("RGB", (320, 200), (80, 120, 90)).save(tmp_path / "photos/a/one.jpg")
+    face = drawn.draw_all(7, 7, 7)[0][0]
+    Image.fromarray(face).save(tmp_path / "photos/b c/one.png")
+    folder, records = tmp_path / "annotated", tmp_path / "o.json"
+    status, text, err = run_verb(
+        predict.main, capsys, tmp_path / "photos", "--annotate", folder, "--json", records
+    )
+    assert status == 0 and err == ""
+    first, second = text.splitlines()
+    assert first == f"{tmp_path / 'photos/a/one.jpg'}: no face found"
+    assert second.endswith(", taken as a crop")
+    nothing, crop = json.loads(records.read_text())
+    assert nothing["faces"] == "detected" and nothing["emotion"] is nothing["box"] is None
+    assert crop["faces"] == "crop" and crop["emotion"] in EMOTIONS
+    assert {path.name for path in folder.iterdir()} == {"one.png", "one-2.png"}
+    panel = np.asarray(Image.open(folder / "one-2.png"))[:, 384:]  # 48 pixels enlarged 8 times
+    assert panel.shape[1] > 100 and (panel > 200).any()  # letters and bars beside the face
+
+
+def test_nothing_to_do_and_wrong_values(tmp_path, capsys):
+    for words, message in (
+        ((tmp_path,), "expected pictures (.png"),
+        (("x.png", "--margin", "7"), "--margin: expected -0.4 to 2"),
+        (("x.png", "--smooth", "nan"), "--smooth: expected seconds"),
+        (("x.png", "--json", "-", "--jsonl", "-"), "expected one of them on standard output"),
+        (("x.png", "--json", tmp_path), "Is a directory"),
+    ):
+        status, text, err = run_verb(predict.main, capsys, *words)
+        assert status == 2 and message in err and err.splitlines()[-1].startswith("insideout_tf")
+        assert text == "" and list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

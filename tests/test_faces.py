@@ -1,0 +1,151 @@
+"""Faces are found where they were pasted, and cut out in the framing of FER2013."""
+
+import numpy as np
+import pytest
+from conftest import run_python
+from PIL import Image
+
+from insideout_tf import drawn, faces, images, recognition
+from insideout_tf.errors import UserError
+
+
+def scene_of(pixels, places, size=(900, 500)):
+    """Returns a colour picture with `[48, 48]` faces pasted at (left, top, side)."""
+    random = np.random.default_rng(1)
+    patches = Image.fromarray(random.integers(90, 160, (4, 7, 3), np.uint8))
+    scene = patches.resize(size, Image.Resampling.BICUBIC)
+    for face, (left, top, side) in zip(pixels, places):
+        enlarged = Image.fromarray(face).resize((side, side), Image.Resampling.BICUBIC)
+        scene.paste(enlarged.convert("RGB"), (left, top))
+    return scene
+
+
+@pytest.fixture(scope="module")
+def detect():
+    return faces.create_detector()
+
+
+def overlap(box, place):
+    from insideout_tf import video
+
+    left, top, side = place
+    return video.overlap(box, (left, top, side, side))
+
+
+def detectable(detect, pixels, count):
+    """Returns the first faces that are found alone in a scene (a cascade does not find every one)."""
+    place = (300, 100, 200)
+    return [face for face in pixels if len(detect(scene_of([face], [place]))) == 1][:count]
+
+
+def test_drawn_faces_in_a_scene(detect):
+    chosen = detectable(detect, drawn.draw_all(28, 7, 7)[0], 2)
+    places = [(80, 60, 300), (560, 200, 200)]
+    found = faces.find(scene_of(chosen, places), detect)
+    assert len(found) == 2
+    for face, place in zip(found, places):  # the largest first
+        assert overlap(face.box, place) > 0.4 and face.pixels.shape == (48, 48)
+        assert face.pixels.dtype == np.uint8
+
+
+@pytest.mark.fer2013
+def test_real_faces_keep_their_emotion(detect, real):
+    """Cut out of a scene, a face is judged as it is in FER2013; a wide margin would not do."""
+    rows = np.flatnonzero(real.usage == 1)[:120]
+    place = (250, 120, 192)
+    kept, cut, wide = [], [], []
+    for row in rows:
+        scene = scene_of([real.pixels[row]], [place])
+        found = faces.find(scene, detect)
+        if len(found) == 1 and overlap(found[0].box, place) > 0.5:
+            kept.append(row)
+            cut.append(found[0].pixels)
+            wide.append(faces.cut(scene, found[0].box, 0.3))
+    assert len(kept) > 60
+    recognise = recognition.load_recogniser()
+    as_they_are = recognise(real.pixels[kept]).argmax(1)
+    assert (recognise(np.stack(cut)).argmax(1) == as_they_are).mean() > 0.7
+    agreement = [(recognise(np.stack(p)).argmax(1) == as_they_are).mean() for p in (cut, wide)]
+    assert agreement[0] > agreement[1]
+
+
+def test_auto_takes_small_square_pictures_as_faces():
+    def detect(_):
+        raise AssertionError("not asked for")
+
+    for side in (48, 96):
+        (face,) = faces.find(Image.new("L", (side, side), 80), detect)
+        assert face.box is None and face.score is None and (face.pixels == 80).all()
+    (face,) = faces.find(Image.new("RGB", (500, 300), (9, 9, 9)), detect, mode="crop")
+    assert face.box is None
+    assert faces.find(Image.new("L", (97, 97)), lambda _: []) == []
+    assert faces.find(Image.new("L", (48, 60)), lambda _: []) == []
+    assert faces.find(Image.new("L", (48, 48)), lambda _: [], mode="detect") == []
+
+
+def test_nothing_is_found_where_nothing_is(detect):
+    for picture in (
+        Image.new("RGB", (640, 480), (120, 90, 60)),
+        Image.new("L", (3000, 2)),
+        Image.new("L", (1, 1)),
+    ):
+        assert faces.find(picture, detect, mode="detect") == []
+
+
+def test_boxes_of_large_pictures_are_in_their_own_pixels(detect):
+    chosen = detectable(detect, drawn.draw_all(28, 7, 7)[0], 1)
+    (found,) = faces.find(scene_of(chosen, [(1200, 500, 900)], (3600, 2000)), detect)
+    assert overlap(found.box, (1200, 500, 900)) > 0.4
+
+
+def test_cut_by_hand():
+    """The square about the box; beyond the edge the last pixels go on; a margin widens each side."""
+    picture = Image.fromarray(np.arange(100, dtype=np.uint8)[None].repeat(100, 0))
+    middle = faces.cut(picture, (26, 26, 48, 48))
+    assert np.array_equal(middle, np.arange(26, 74, dtype=np.uint8)[None].repeat(48, 0))
+    corner = faces.cut(picture, (-24, -24, 48, 48))
+    assert np.array_equal(corner[0], np.concatenate([np.zeros(24), np.arange(24)]))
+    wide = faces.cut(picture, (38, 38, 24, 24), margin=0.5)  # 24 pixels widened to 48
+    assert np.array_equal(wide, middle)
+    assert np.array_equal(faces.cut(picture, (38, 26, 24, 48)), middle)  # squared about its middle
+    colour = faces.cut(picture.convert("RGB"), (90, 90, 48, 48))
+    assert np.array_equal(colour, faces.cut(picture, (90, 90, 48, 48)))
+
+
+def test_wrong_detector_files(tmp_path):
+    path = tmp_path / "yunet.onnx"
+    for content in (None, b"", b"no network"):
+        if content is not None:
+            path.write_bytes(content)
+        with pytest.raises(UserError, match="expected a face_detection_yunet"):
+            faces.create_detector(str(path))
+
+
+def test_crops_need_no_opencv(tmp_path):
+    Image.new("L", (48, 48), 90).save(tmp_path / "face.png")
+    Image.new("L", (300, 200), 90).save(tmp_path / "photo.png")
+    code = """
+import sys
+class Refuse:
+    def find_spec(self, name, *rest):
+        if name.partition(".")[0] == "cv2":
+            raise ImportError(name)
+sys.meta_path.insert(0, Refuse())
+from insideout_tf import predict
+predict.main(sys.argv[1:])
+"""
+    done = run_python(code, tmp_path / "face.png")
+    assert "taken as a crop" in done.stdout
+    done = run_python(code, tmp_path / "photo.png", check=False)
+    assert done.returncode == 2 and "opencv-python-headless" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_exif_turns_the_picture_before_faces_are_sought(tmp_path):
+    picture = Image.fromarray(np.arange(60, dtype=np.uint8)[None].repeat(30, 0))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored lying on its left side
+    picture.rotate(90, expand=True).save(tmp_path / "turned.png", exif=exif)
+    upright = images.read_image(tmp_path / "turned.png")
+    assert upright.size == (60, 30)
+    assert np.array_equal(np.asarray(upright), np.asarray(picture))
