@@ -1,7 +1,8 @@
 """Lists the verbs: `python -m insideout_tf`."""
 
 VERBS = {
-    "predict": "the emotion of cropped faces, by a model that comes with the package",
+    "predict": "the emotions of faces in photos, video and crops, by a model that comes along",
+    "explain": "what a model looked at: Grad-CAM heat maps",
     "inspect": "what is in a FER2013 file or folder: counts, duplicates, blank images",
     "train": "train an experiment; without arguments the quickstart, on drawn faces",
     "evaluate": "judge a run or a saved model on a named split",

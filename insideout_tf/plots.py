@@ -184,6 +184,33 @@ def sheet(pixels, captions, title, columns=6):
     return figure
 
 
+def heat(pixels, shown, probabilities, title):
+    """Returns a figure of faces, a row each: the face, then each class's heat map laid over it.
+
+    pixels: `[n, 48, 48]`. shown: list of (maps `[n, 48, 48]` in 0..1, labels `[n]`), one a column.
+    """
+    columns = 1 + len(shown)
+    figure, grid = create_figure(
+        2.6 * columns + 0.8, 2.75 * len(pixels) + 0.6, len(pixels), columns
+    )
+    grid = np.asarray(grid).reshape(len(pixels), columns)
+    for row, face in enumerate(pixels):
+        for column, axes in enumerate(grid[row]):
+            axes.axis("off")
+            axes.imshow(face, cmap="gray", vmin=0, vmax=255)
+            if not column:
+                axes.set_title("face", fontsize=10)
+                continue
+            maps, labels = shown[column - 1]
+            label = labels[row]
+            drawn = axes.imshow(maps[row], cmap="inferno", vmin=0, vmax=1, alpha=0.55)
+            axes.set_title(f"{EMOTIONS[label]} {probabilities[row, label]:.0%}", fontsize=10)
+    bar = figure.colorbar(drawn, ax=grid.ravel().tolist(), fraction=0.03)
+    bar.set_label("evidence for the class (of its largest)", fontsize=9)
+    figure.suptitle(title, fontsize=11)
+    return figure
+
+
 def save(figure, path):
     """Writes one figure as PNG, whole or not at all."""
     with runs.replacing(path) as temporary:

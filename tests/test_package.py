@@ -45,9 +45,10 @@ LAYERS = (
         "judgement",
         "recognition",
         "conversion",
+        "grad_cam",
         "footage",
     },
-    {"predict", "inspect", "train", "evaluate", "export"},
+    {"predict", "explain", "inspect", "train", "evaluate", "export"},
     {"__main__", "__init__"},
 )
 
@@ -75,7 +76,7 @@ def test_importing_the_package_loads_no_framework():
     run_python("""
 import sys
 import insideout_tf, insideout_tf.train, insideout_tf.evaluate, insideout_tf.inspect
-import insideout_tf.predict, insideout_tf.export
+import insideout_tf.predict, insideout_tf.export, insideout_tf.explain
 heavy = {"tensorflow", "keras", "jax", "torch", "matplotlib", "sklearn", "pandas", "scipy"}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
 """)
