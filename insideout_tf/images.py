@@ -13,6 +13,8 @@ from insideout_tf.errors import UserError
 FACE_SIDE = 48  # pixels; FER2013 (Goodfellow et al. 2013, section 4)
 MAX_FILE_BYTES = 50_000_000  # a face needs a few kilobytes
 MAX_PIXELS = 100_000_000
+# The formats whose decoders may run, whatever a file is named (Pillow knows some that start programs).
+FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "TIFF")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 
 
@@ -149,7 +151,7 @@ def _opened(data, where):
         with warnings.catch_warnings():
             # A header that claims a huge image is refused by its size.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            opened = Image.open(io.BytesIO(data))
+            opened = Image.open(io.BytesIO(data), formats=FORMATS)
         with opened as image:
             yield image
     except UserError:

@@ -1,6 +1,7 @@
 """The run directory: what is written where, always whole, and how a run is found again."""
 
 import contextlib
+import errno
 import importlib.metadata
 import json
 import os
@@ -21,6 +22,7 @@ CONFIG, HISTORY, MODEL = "config.json", "history.csv", "model.keras"
 METRICS, PREDICTIONS, ENVIRONMENT = "metrics.json", "predictions.npz", "environment.json"
 BAD_ROWS, LEAKS = "bad_rows.txt", "leaks.csv"
 CHECKPOINT, PLOTS, TENSORBOARD = "checkpoint.npz", "plots", "tensorboard"
+MAX_MODEL_BYTES = 2 << 30  # expanded; VGG16 has 0.06 GB
 TEMPORARY = ".unfinished-"  # begins the name of a file that is being written
 PACKAGES = (
     "insideout_tf",
@@ -47,12 +49,24 @@ def replacing(path):
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{TEMPORARY}{os.getpid()}.{path.name}")  # Keras reads the suffix
     try:
-        yield temporary
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        with _named(path, temporary):
+            yield temporary
+            with open(temporary, "rb") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _named(path, temporary):
+    """Lets errors name the file that the user gave instead of its temporary one."""
+    try:
+        yield
+    except OSError as error:
+        if str(error.filename) == str(temporary):
+            error.filename, error.filename2 = str(path), None
+        raise
 
 
 def check_folder(path, overwrite):
@@ -75,12 +89,13 @@ def replacing_folder(path):
     temporary, old = (
         path.with_name(f"{TEMPORARY}{os.getpid()}{kind}.{path.name}") for kind in ("", "-old")
     )
-    temporary.mkdir()
     try:
-        yield temporary
-        if path.exists():
-            path.rename(old)
-        temporary.rename(path)
+        with _named(path, temporary):
+            temporary.mkdir()
+            yield temporary
+            if path.exists():
+                path.rename(old)
+            temporary.rename(path)
     finally:
         for folder in (temporary, old):
             shutil.rmtree(folder, ignore_errors=True)
@@ -293,13 +308,17 @@ def load_model(path):
         )
     try:
         with zipfile.ZipFile(path) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+            if size > MAX_MODEL_BYTES:
+                raise zipfile.BadZipFile(f"{size:,} bytes, expanded; at most {MAX_MODEL_BYTES:,}")
             damaged = archive.testzip()
         if damaged:
             raise zipfile.BadZipFile(f"wrong checksum of {damaged}")
         model = keras.models.load_model(path, compile=False, safe_mode=True)
-    except OSError:
-        raise
     except Exception as error:  # zipfile, h5py and Keras raise many kinds for damaged files
+        # Damage is an OSError too, without a number (h5py) or of a place outside the file (zipfile).
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise
         reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
         raise UserError(
             f"{path}: expected a whole Keras model. Train or download it again. Received: {reason}"

@@ -1,6 +1,7 @@
 """Video as frames, and faces followed from frame to frame."""
 
 import contextlib
+import errno
 import math
 import pathlib
 import typing
@@ -154,7 +155,22 @@ def writer(path, fps, size):
             f"{path}: expected a place to write a video of {size[0]}×{size[1]} to. Check the folder, "
             "or leave --annotate out. Received: OpenCV cannot open it"
         )
+    count = 0
+
+    def append(frame):
+        nonlocal count
+        out.write(np.ascontiguousarray(frame[..., ::-1]))
+        count += 1
+
     try:
-        yield lambda frame: out.write(np.ascontiguousarray(frame[..., ::-1]))
+        yield append
     finally:
-        out.release()
+        with devices.native_stderr_closed():
+            out.release()
+    # OpenCV says nothing of a full disk.
+    with devices.native_stderr_closed():
+        capture = cv2.VideoCapture(str(path))
+        written = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if capture.isOpened() else 0
+        capture.release()
+    if written != count:
+        raise OSError(errno.ENOSPC, f"{written} of {count} frames were written", str(path))
