@@ -1,6 +1,7 @@
 """Facial emotion recognition on FER2013 with Keras 3: predict, inspect, train, judge.
 
-`predict_emotions(faces)` tells the probabilities of `EMOTIONS` by a model that comes with the package;
+`predict_emotions(faces)` tells the probabilities of `EMOTIONS` of cropped faces by a model that comes with
+the package; `detect_emotions(photo)` finds the faces first;
 `load("small")`, or of a run or .keras file, a plain Keras model from float32 `[n, 48, 48, 1]` grey
 levels 0..255 to `[n, 7]`; `read_faces(path)` FER2013 as `fer2013.Faces`.
 """
@@ -9,7 +10,15 @@ from insideout_tf.emotions import EMOTIONS
 from insideout_tf.errors import UserError
 
 __version__ = "0.1.0"
-__all__ = ["EMOTIONS", "UserError", "__version__", "load", "predict_emotions", "read_faces"]
+__all__ = [
+    "EMOTIONS",
+    "UserError",
+    "__version__",
+    "detect_emotions",
+    "load",
+    "predict_emotions",
+    "read_faces",
+]
 
 
 def read_faces(path, bad_rows="stop", use_cache=True):
@@ -29,6 +38,13 @@ def load(model="small"):
     path, _ = runs.model_path(model)
     devices.prepare_backend()
     return runs.load_model(path)
+
+
+def detect_emotions(picture, model="small", **options):
+    """Returns one dict a face of a photo; see `insideout_tf.footage.detect_emotions`."""
+    from insideout_tf import footage
+
+    return footage.detect_emotions(picture, model, **options)
 
 
 def predict_emotions(images, model="small", **options):

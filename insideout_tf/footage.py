@@ -6,7 +6,7 @@ import typing
 
 import numpy as np
 
-from insideout_tf import faces, images, video
+from insideout_tf import faces, images, packaged, recognition, records, video
 from insideout_tf.errors import UserError
 
 TOGETHER = 16  # pictures or frames whose faces are recognised in one call
@@ -46,6 +46,28 @@ class Finder:
 
     def __call__(self, image):
         return faces.find(image, lambda picture: self._detect(picture), self._mode, self._margin)
+
+
+def detect_emotions(
+    picture, model=packaged.DEFAULT, mode="auto", margin=faces.MARGIN, yunet=None, **options
+):
+    """Returns the faces of one picture, the largest first, as dicts: box, emotion, probabilities.
+
+    picture: a path, a PIL image, or an array uint8 `[h, w]` or `[h, w, 3]`, red first (OpenCV's
+    blue-first frames as `frame[..., ::-1]`). mode: as in `faces.find`; where the picture is taken as
+    one face, its box is None. model, options: as in `recognition.load_recogniser`. Raises `UserError`.
+    """
+    if mode not in faces.MODES:
+        raise UserError(f"mode: expected one of {', '.join(faces.MODES)}. Received: {mode!r}")
+    image = images.to_picture(picture)
+    find = Finder(mode, margin, yunet)
+    found = find(image)
+    recognise = recognition.load_recogniser(model, **options)
+    (rows,) = _recognise(recognise, [found])
+    told = records.of(Sighting("", None, found, find.is_crop(image), rows))
+    return [
+        {key: face[key] for key in ("box", "emotion", "probabilities")} for face in told if found
+    ]
 
 
 def judge_pictures(paths, find, recognise, complain, keep=False):

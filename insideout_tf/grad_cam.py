@@ -45,7 +45,7 @@ def layers_of(model):
 
 
 def _is_spatial(layer):
-    shape = getattr(layer.output, "shape", ())
+    shape = tuple(getattr(layer.output, "shape", ()))
     return len(shape) == 4 and shape[1] is not None and shape[1] > 1 and shape[2] > 1
 
 

@@ -66,6 +66,29 @@ def read_image(path):
         return upright
 
 
+def to_picture(picture):
+    """Returns a path's picture, a PIL image, or a uint8 array `[h, w]` or `[h, w, 3]` as PIL image, upright."""
+    from PIL import Image, ImageOps
+
+    if isinstance(picture, (str, os.PathLike)):
+        return read_image(picture)
+    if hasattr(picture, "convert"):
+        return ImageOps.exif_transpose(picture)
+    array = np.asarray(picture)
+    if array.dtype != np.uint8 or array.ndim not in (2, 3) or 0 in array.shape:
+        raise UserError(
+            "picture: expected a path, a PIL image or an array uint8 [h, w] or [h, w, 3]. Received: "
+            f"{type(picture).__name__} of {array.dtype} {list(array.shape)}"
+        )
+    if array.ndim == 3 and array.shape[2] not in (1, 3, 4):
+        raise UserError(
+            f"picture: expected 1, 3 or 4 channels, last. Received: shape {list(array.shape)}"
+        )
+    return Image.fromarray(
+        array[..., 0] if array.shape[2:] == (1,) else np.ascontiguousarray(array)
+    )
+
+
 def shrink(image):
     """Turns a PIL image of a face into uint8 `[48, 48]`, the one way every image goes.
 

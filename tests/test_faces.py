@@ -5,6 +5,7 @@ import pytest
 from conftest import run_python
 from PIL import Image
 
+import insideout_tf
 from insideout_tf import drawn, faces, images, recognition
 from insideout_tf.errors import UserError
 
@@ -90,6 +91,36 @@ def test_nothing_is_found_where_nothing_is(detect):
         Image.new("L", (1, 1)),
     ):
         assert faces.find(picture, detect, mode="detect") == []
+
+
+def test_photos_in_every_form(detect, tmp_path):
+    """A path, a PIL image, an array in colour or grey: one answer; a crop without a box."""
+    chosen = detectable(detect, drawn.draw_all(28, 7, 7)[0], 1)
+    scene = scene_of(chosen, [(300, 100, 200)])
+    scene.save(tmp_path / "a photo.png")
+    expected = insideout_tf.detect_emotions(scene)
+    assert len(expected) == 1 and overlap(expected[0]["box"], (300, 100, 200)) > 0.4
+    assert set(expected[0]) == {"box", "emotion", "probabilities"}
+    for given in (tmp_path / "a photo.png", str(tmp_path / "a photo.png"), np.asarray(scene)):
+        assert insideout_tf.detect_emotions(given) == expected
+    grey = np.asarray(scene.convert("L"))
+    for given in (grey, grey[..., None]):
+        assert insideout_tf.detect_emotions(given)[0]["box"] == expected[0]["box"]
+    (crop,) = insideout_tf.detect_emotions(chosen[0])
+    assert crop["box"] is None
+    shares = insideout_tf.predict_emotions(chosen[0])[0]
+    assert np.allclose(list(crop["probabilities"].values()), shares, atol=1e-6)
+    assert insideout_tf.detect_emotions(np.zeros((200, 300), np.uint8)) == []
+
+
+@pytest.mark.parametrize(
+    "picture", [np.zeros((9, 9)), np.zeros((9, 9, 2), np.uint8), np.zeros((0, 9), np.uint8), None]
+)
+def test_what_is_no_photo(picture):
+    with pytest.raises(UserError, match="picture: expected"):
+        insideout_tf.detect_emotions(picture)
+    with pytest.raises(UserError, match="mode: expected one of auto, crop, detect"):
+        insideout_tf.detect_emotions(np.zeros((48, 48), np.uint8), mode="x")
 
 
 def test_boxes_of_large_pictures_are_in_their_own_pixels(detect):
