@@ -119,9 +119,9 @@ def judge_video(source, clip, find, recognise, smoothing, longest=None):
                 str(source), image, each, crop, smoothed, index, round(seconds, 3), numbers
             )
             index += 1
-    if not stopped and index < WHOLE * clip.declared:
+    if not stopped and (index < WHOLE * clip.declared or not index):
         raise UserError(
-            f"{source}: expected the {clip.declared:,} frames that it declares. It may have been cut "
+            f"{source}: expected the {max(1, clip.declared):,} frames that it declares. It may have been cut "
             f"off; copy it again. Received: {index:,}, which were judged"
         )
 

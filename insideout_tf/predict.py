@@ -143,7 +143,7 @@ def predict(sources, recognise, arguments):
     find = footage.Finder(arguments.faces, arguments.margin, arguments.yunet)
     annotated = annotate.Folder(arguments.annotate) if arguments.annotate else None
     outs = {kind: getattr(arguments, kind) for kind in records.KINDS}
-    quiet = "-" in outs.values()
+    say = (lambda text: None) if "-" in outs.values() else print
     unreadable: list = []
 
     def complain(source, error):
@@ -159,14 +159,15 @@ def predict(sources, recognise, arguments):
                     summary = judge_video(
                         source, find, recognise, complain, write, annotated, arguments
                     )
-                    None if quiet or summary is None else print(summary)
+                    if summary:
+                        say(summary)
                 continue
             for sighting in footage.judge_pictures(
                 group, find, recognise, complain, keep=annotated is not None
             ):
                 for record in records.of(sighting):
                     write(record)
-                    None if quiet else print(records.line(record))
+                    say(records.line(record))
                 if annotated:
                     annotated.picture(sighting)
     return len(unreadable)
@@ -186,17 +187,18 @@ def judge_video(source, find, recognise, complain, write, annotated, arguments):
         )
         progress = Progress(source, clip.declared)
         counts: collections.Counter = collections.Counter()
-        frames, seconds = 0, 0.0
+        frames, seconds, emotion = 0, 0.0, ""
         try:
             for sighting in sightings:
                 frames, seconds = frames + 1, sighting.seconds
-                if len(sighting.found):
-                    counts[EMOTIONS[sighting.probabilities[0].argmax()]] += 1
+                if sighting.found:
+                    emotion = EMOTIONS[sighting.probabilities[0].argmax()]
+                    counts[emotion] += 1
                 for record in records.of(sighting):
                     write(record)
                 if show:
                     show(sighting)
-                progress(frames, seconds)
+                progress(frames, f"{seconds:.1f} s {emotion}")
         except UserError as error:  # cut off: what was there has been judged
             complain(source, error)
         except KeyboardInterrupt:
@@ -215,7 +217,7 @@ def judge_video(source, find, recognise, complain, write, annotated, arguments):
 
 
 class Progress:
-    """A bar on the terminal's second line of output, if it is one; nothing anywhere else."""
+    """A bar on standard error where that is a terminal; nothing anywhere else."""
 
     WIDTH = 30
 
@@ -223,13 +225,11 @@ class Progress:
         self._name, self._count = pathlib.Path(source).name, count
         self._shown = sys.stderr.isatty()
 
-    def __call__(self, frames, seconds):
+    def __call__(self, frames, state):
         if self._shown and frames % 8 == 0:
-            done = min(1.0, frames / self._count) if self._count else 0.0
-            bar = "█" * round(self.WIDTH * done) + "░" * (self.WIDTH - round(self.WIDTH * done))
-            print(
-                f"\r{self._name} {bar} {frames:,} frames, {seconds:.1f} s", end="", file=sys.stderr
-            )
+            done = round(self.WIDTH * min(1.0, frames / self._count)) if self._count else 0
+            bar = "█" * done + "░" * (self.WIDTH - done) if self._count else ""
+            print(f"\r{self._name} {bar} {frames:,} frames, {state}\033[K", end="", file=sys.stderr)
 
     def end(self):
         if self._shown:
