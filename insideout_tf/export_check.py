@@ -42,9 +42,10 @@ def main(kind, file, folder):
     predict, checks = {"savedmodel": saved_model, "litert": litert, "onnx": onnx}[kind](file)
     for count in BATCHES:
         part = predict(faces[:count])
-        assert part.shape == (count, expected.shape[1]) and part.dtype == np.float32, part.shape
-        # A face's answer does not depend on the others in its batch.
-        assert np.abs(part - predict(faces)[:count]).max() < 1e-2
+        demand(part.shape == (count, expected.shape[1]), f"answers of shape {part.shape}")
+        demand(part.dtype == np.float32, f"answers of {part.dtype}")
+        alone = np.abs(part - predict(faces)[:count]).max()
+        demand(alone < 1e-2, f"a face's answer depends on its batch: {alone:.2g}")
     found, again = predict(faces), predict(faces)
     for check in checks:
         check(faces, found, folder)
@@ -61,6 +62,11 @@ def main(kind, file, folder):
     }
 
 
+def demand(holds, otherwise):
+    if not holds:
+        raise RuntimeError(otherwise)
+
+
 def saved_model(folder):
     """Returns the default signature as a function, the checks of the other three, and of the loader."""
     import numpy as np
@@ -73,20 +79,23 @@ def saved_model(folder):
 
     def takes_uint8(faces, found, _):
         grey = tf.constant(np.rint(faces).astype(np.uint8))
-        assert np.abs(signatures["uint8"](pixels=grey)["probabilities"] - found).max() < 1e-5
+        answer = signatures["uint8"](pixels=grey)["probabilities"]
+        demand(np.abs(answer - found).max() < 1e-5, "signature uint8 gives other answers")
 
     def takes_files(_, found, folder):
         files = sorted(folder.glob("*.png"))
         content = tf.constant([file.read_bytes() for file in files])
         read = signatures["image_bytes"](image_bytes=content)["probabilities"]
-        assert np.abs(read - found[: len(files)]).max() < 1e-5
+        near = np.abs(read - found[: len(files)]).max() < 1e-5
+        demand(near, "signature image_bytes gives other answers")
 
     def classifies(faces, found, _):
         names = pathlib.Path(folder, "assets/classes.txt").read_text("utf-8").split()
         answer = signatures["classify"](pixels=tf.constant(faces))
-        assert np.abs(-np.sort(-found, 1) - answer["scores"].numpy()).max() < 1e-5
+        near = np.abs(-np.sort(-found, 1) - answer["scores"].numpy()).max() < 1e-5
         first = [label.decode() for label in answer["labels"].numpy()[:, 0]]
-        assert first == [names[index] for index in found.argmax(1)]
+        same = first == [names[index] for index in found.argmax(1)]
+        demand(near and same, "signature classify gives other answers")
 
     def loads_in_a_session(faces, found, _):
         # TF Serving restores variables by operations of the graph, which `tf.saved_model.load` skips.
@@ -95,7 +104,9 @@ def saved_model(folder):
             signature = loaded.signature_def["serving_default"]
             given = {signature.inputs["pixels"].name: faces}
             answer = session.run(signature.outputs["probabilities"].name, given)
-        assert np.abs(answer - found).max() < 1e-5
+        demand(
+            np.abs(answer - found).max() < 1e-5, "a session, as of TF Serving, answers otherwise"
+        )
 
     return predict, (takes_uint8, takes_files, classifies, loads_in_a_session)
 
@@ -128,8 +139,10 @@ def onnx(file):
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
 
     def named(*_):
-        assert [each.name for each in session.get_inputs()] == ["pixels"]
-        assert len(json.loads(session.get_modelmeta().custom_metadata_map["classes"])) == 7
+        names = [each.name for each in session.get_inputs()]
+        demand(names == ["pixels"], f"inputs named {names}")
+        classes = json.loads(session.get_modelmeta().custom_metadata_map["classes"])
+        demand(len(classes) == 7, f"classes {classes}")
 
     return lambda faces: session.run(["probabilities"], {"pixels": faces})[0], (named,)
 
