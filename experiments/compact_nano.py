@@ -8,7 +8,7 @@ From random weights. Seven tenths of each label are what the teacher says of the
 its classes. So small a network does not overfit: less dropout, erasing and weight decay than its
 teacher. SGD with Nesterov momentum on a cosine, averaged weights, the best epoch by PublicTest.
 
-Not trained to its end yet: 22 epochs gave 64.36 % of PublicTest. PrivateTest was not looked at.
+Measured (seed 0, 2 busy CPU cores, 113 minutes): PrivateTest 66.76 %, macro-F1 0.628; experiments/README.md.
 """
 
 from insideout_tf.config import Augmentation, Experiment, Stage

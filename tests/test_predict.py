@@ -19,8 +19,8 @@ from insideout_tf import drawn, metrics, packaged, predict, recognition
 from insideout_tf.emotions import EMOTIONS
 from insideout_tf.errors import UserError
 
-NAMES = ("small",)
-LIMITS = {"small": 1_200_000}  # parameters
+NAMES = ("nano", "small")
+LIMITS = {"nano": 100_000, "small": 1_200_000}  # parameters
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +185,7 @@ def test_nothing_to_do_and_wrong_values(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"model": "large"}, "expected one of small, or the path.*'large'"),
+        ({"model": "large"}, "expected one of nano, small, or the path.*'large'"),
         ({"engine": "torch"}, "expected one of auto, keras, litert"),
         ({"model": __file__, "engine": "litert"}, "expects a packaged model or a .tflite"),
         ({"model": __file__}, "expected a saved Keras model"),
