@@ -17,9 +17,7 @@ import numpy as np
 
 NETWORKS = ("EfficientNetV2B0", "EfficientNetB2", "EfficientNetV2S")
 SIZE = 96
-SPREAD = (
-    0.2  # of the logits over the faces; random layers amplify rounding, and more would show that
-)
+SPREAD = 0.2  # standard deviation of each logit over the faces
 
 
 def main():
@@ -67,7 +65,7 @@ def create(name, faces):
     norms = [each for each in model.layers if isinstance(each, keras.layers.BatchNormalization)]
     usual = [layer.momentum for layer in norms]
     for layer in norms:
-        layer.momentum = 0.5  # so that the averages arrive; far off, random layers amplify rounding
+        layer.momentum = 0.5  # so that the averages arrive within these batches
     for start in range(0, len(pixels), 32):
         model(pixels[start : start + 32], training=True)
     for layer, momentum in zip(norms, usual):

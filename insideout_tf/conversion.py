@@ -22,7 +22,6 @@ QUANTIZE = ("none", "float16", "dynamic")
 PARITY = {"none": 1e-4, "float16": 5e-3, "dynamic": 0.1}
 SIGNATURES = ("serving_default", "uint8", "image_bytes", "classify")
 WARMUP = "assets.extra/tf_serving_warmup_requests"
-MAX_PIXELS_OF_GRAPH = 1 << 27  # what TensorFlow's decoders allow is four times that
 
 _FACES = (None, images.FACE_SIDE, images.FACE_SIDE, 1)
 
