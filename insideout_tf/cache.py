@@ -5,7 +5,6 @@ import hashlib
 import os
 import pathlib
 import sys
-import time
 
 import numpy as np
 
@@ -59,11 +58,7 @@ def save(path, digest, arrays):
             with open(temporary, "wb") as file:
                 np.savez(file, **arrays)
         entries = sorted(folder().glob("[0-9]*.npz"), key=lambda file: file.stat().st_mtime)
-        abandoned = [
-            file
-            for file in folder().glob(f"{runs.TEMPORARY}*")
-            if file.stat().st_mtime < time.time() - 24 * 3600  # of a process that was killed
-        ]
+        abandoned = filter(runs.is_abandoned, folder().glob(f"{runs.TEMPORARY}*"))
         for file in (*entries[:-ENTRIES], *abandoned):
             file.unlink(missing_ok=True)
 

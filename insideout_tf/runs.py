@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import glob
 import importlib.metadata
 import json
 import os
@@ -10,6 +11,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import time
 import zipfile
 
 import numpy as np
@@ -83,22 +85,41 @@ def check_folder(path, overwrite):
 
 @contextlib.contextmanager
 def replacing_folder(path):
-    """Yields a temporary folder beside `path`, moved to it (and over it) only if the block succeeds."""
+    """Yields a temporary folder beside `path`, moved to it (and over it) only if the block succeeds.
+
+    What earlier writers of `path` left beside it when they were killed is removed after a day.
+    """
     path = pathlib.Path(path).absolute()
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary, old = (
         path.with_name(f"{TEMPORARY}{os.getpid()}{kind}.{path.name}") for kind in ("", "-old")
     )
+    for folder in path.parent.glob(f"{TEMPORARY}*[0-9].{glob.escape(path.name)}"):
+        if is_abandoned(folder):
+            shutil.rmtree(folder, ignore_errors=True)
     try:
         with _named(path, temporary):
             temporary.mkdir()
             yield temporary
             if path.exists():
                 path.rename(old)
-            temporary.rename(path)
+            try:
+                temporary.rename(path)
+            except OSError:
+                if old.exists():
+                    old.rename(path)
+                raise
     finally:
         for folder in (temporary, old):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def is_abandoned(path):
+    """Says whether a temporary file or folder is a day old, so that its writer was killed."""
+    try:
+        return path.stat().st_mtime < time.time() - 24 * 3600
+    except FileNotFoundError:
+        return False
 
 
 def write_json(path, value):

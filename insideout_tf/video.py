@@ -39,7 +39,10 @@ def opened(source):
         ) from None
     is_camera = str(source).startswith(WEBCAM)
     if is_camera and not str(source).removeprefix(WEBCAM).isdecimal():
-        raise UserError(f"{source}: expected webcam: and a number, such as webcam:0")
+        raise UserError(
+            "expected webcam: and the number of a camera, such as webcam:0. Give that. Received: "
+            f"{str(source)!r}"
+        )
     if not is_camera:
         with open(source, "rb"):  # its OSError says why, OpenCV does not
             pass
