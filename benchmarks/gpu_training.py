@@ -171,7 +171,7 @@ def measure_ours(side, network, size, batch, arguments):
 
             self.train_function = timed
 
-    step_model = Timed(model, experiment, 0, arrays)
+    step_model = Timed(model, experiment, experiment.stages[0], 0, arrays)
     optimizer = optimizers.create(
         experiment.stages[0],
         1000,

@@ -11,7 +11,7 @@ from keras import ops
 
 from insideout_tf.errors import UserError
 
-_COLUMNS = 18  # uniform numbers drawn for an image, one draw a batch
+_COLUMNS = 18  # uniform numbers drawn for an image, one draw a batch (and one more for noise)
 
 # KerasCV layers an experiment can name, with their arguments for 0..255 images.
 KERAS_CV_LAYERS: dict[str, dict] = {
@@ -41,9 +41,11 @@ def augment(pixels, labels, weights, settings, size, seed):
     """
     count = pixels.shape[0]
     pixels = ops.cast(pixels, "float32")
-    draws = keras.random.uniform((_COLUMNS, count), seed=seed)
+    columns = _COLUMNS + 1 if settings.noise else _COLUMNS
+    draws = keras.random.uniform((columns, count), seed=seed)
     # Brightness and contrast commute with interpolation, so they run on the 48×48 pixels.
     images = photometric(pixels, settings, draws[0], draws[1])
+    images = add_noise(images, settings, draws[-1], seed)
     images = warp(images, affine_matrices(settings, draws[2:9]), size)
     images = erase(images, settings, draws[9:14])
     images, labels, weights = mix(images, labels, weights, settings, draws[14:18])
@@ -58,6 +60,15 @@ def photometric(images, settings, brightness, contrast):
     factor = 1.0 + settings.contrast * (2.0 * contrast[:, None, None] - 1.0)
     offset = 255.0 * settings.brightness * (2.0 * brightness[:, None, None] - 1.0)
     return ops.clip((images - mean) * factor + mean + offset, 0.0, 255.0)
+
+
+def add_noise(images, settings, strength, seed):
+    """Adds normal noise to `[b, h, w]`, as a camera does before any resize; strength `[b]` in 0..1."""
+    if not settings.noise:
+        return images
+    deviation = 255.0 * settings.noise * strength[:, None, None]
+    normal = keras.random.normal(images.shape, seed=seed)
+    return ops.clip(images + deviation * normal, 0.0, 255.0)
 
 
 def affine_matrices(settings, draws):

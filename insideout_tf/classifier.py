@@ -148,10 +148,10 @@ class TrainingModel(keras.Model):
     `weight` float32 `[b]`; or, where the data set lives in device memory, of `index` int32 `[b]`.
     """
 
-    def __init__(self, model, experiment, seed, resident=None, teachers=()):
+    def __init__(self, model, experiment, stage, seed, resident=None, teachers=()):
         super().__init__(name="training", dtype="float32")
         self.core = keras.Model(model.get_layer("resize").output, model.get_layer("logits").output)
-        self.augmentation = experiment.augmentation
+        self.augmentation = experiment.augmentation_of(stage)
         self.image_size = model.get_layer("resize").height
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.accuracy = keras.metrics.Mean(name="accuracy")

@@ -44,6 +44,7 @@ class Augmentation:
     shear_degrees: float = 0.0  # uniform in ±value, each axis
     brightness: float = 0.0  # added, uniform in ±value of the full range 255
     contrast: float = 0.0  # factor uniform in 1±value about the image mean
+    noise: float = 0.0  # normal, its deviation uniform in 0..value, of the full range 255
     erasing_probability: float = 0.0
     erasing_area: tuple[float, float] = (0.02, 0.2)  # fraction of the image
     mixup_alpha: float = 0.0  # Beta(alpha, alpha); 0 turns it off (Zhang et al. 2018, section 2)
@@ -58,6 +59,7 @@ class Augmentation:
         _in_range("augmentation.shear_degrees", self.shear_degrees, 0, 45)
         _in_range("augmentation.brightness", self.brightness, 0, 1)
         _in_range("augmentation.contrast", self.contrast, 0, 1)
+        _in_range("augmentation.noise", self.noise, 0, 1)
         _in_range("augmentation.erasing_probability", self.erasing_probability, 0, 1)
         _in_range("augmentation.mix_probability", self.mix_probability, 0, 1)
         _in_range("augmentation.mixup_alpha", self.mixup_alpha, 0, 100)
@@ -96,6 +98,7 @@ class Stage:
     plateau_factor: float = 0.5
     plateau_patience: int = 3  # epochs without a better monitored value before the factor
     patience: int | None = None  # epochs without a better monitored value before the stage ends
+    augmentation: Augmentation | None = None  # None: the experiment's; Augmentation() turns it off
 
     def __post_init__(self):
         _settle_types(self, f"stage {self.name!r}: ")
@@ -205,6 +208,13 @@ class Experiment:
         _in_range("seed", self.seed, 0, 2**31 - 1)
         if self.ema_decay is not None:
             _in_range("ema_decay", self.ema_decay, 0, 0.999999)
+        for stage in self.stages:
+            _require(
+                stage.augmentation is None or not stage.augmentation.keras_cv,
+                f"stage {stage.name!r}: augmentation.keras_cv",
+                "nothing (KerasCV layers are the whole experiment's)",
+                stage.augmentation and stage.augmentation.keras_cv,
+            )
         _require(
             not (self.augmentation.keras_cv and self.feed == "device"),
             "feed",
@@ -222,6 +232,10 @@ class Experiment:
     def size_of(self, stage):
         """Returns the pixels a side that the network sees in one of the stages."""
         return stage.image_size or self.image_size
+
+    def augmentation_of(self, stage):
+        """Returns the `Augmentation` of one of the stages."""
+        return stage.augmentation or self.augmentation
 
 
 def class_weight_rule(text):

@@ -95,7 +95,7 @@ def run_one(job, index, model, progress, saved, best_weights):
     seed = experiment.seed + 1000 * (index + 1)
     with job.scope():
         step_model = classifier.TrainingModel(
-            model, experiment, seed, job.arrays if resident else None, job.teachers
+            model, experiment, stage, seed, job.arrays if resident else None, job.teachers
         )
         optimizer = optimizers.create(
             stage,

@@ -102,6 +102,26 @@ def test_matrices_stay_within_the_settings():
     assert 19 < np.abs(angle).max() <= 20.001
 
 
+def test_noise_has_a_deviation_of_its_own_in_each_image():
+    import keras
+
+    from insideout_tf import augment
+
+    settings, count = Augmentation(noise=0.1), 400
+    grey = np.full((count, 48, 48), 128.0, np.float32)
+    strength = np.random.default_rng(0).uniform(0, 1, count).astype(np.float32)
+    generator = keras.random.SeedGenerator(0)
+    noisy = np.asarray(augment.add_noise(grey, settings, strength, generator))
+    assert np.allclose(noisy.std((1, 2)), 25.5 * strength, rtol=0.1, atol=0.01)
+    assert np.abs(noisy.mean((1, 2)) - 128).max() < 3
+    assert np.abs(np.corrcoef(noisy[:8].reshape(8, -1))[~np.eye(8, dtype=bool)]).max() < 0.1
+    images, labels, weights = run(settings, 48)
+    pixels, given, given_weights = batch()
+    assert np.array_equal(labels, given) and np.array_equal(weights, given_weights)
+    assert 1 < np.abs(images[..., 0] - pixels).mean() < 15
+    assert images.min() >= 0 and images.max() <= 255
+
+
 def test_ranges_shapes_and_seeds():
     images, labels, weights = run(FULL)
     assert images.shape == (8, 64, 64, 1) and images.dtype == np.float32
@@ -208,7 +228,8 @@ def test_whole_augmentation_with_its_random_numbers_compiles_under_xla():
 
     @tf.function(jit_compile=True)
     def call(pixels, labels, weights):
-        return augment.augment(pixels, labels, weights, FULL, 64, generator)
+        settings = dataclasses.replace(FULL, noise=0.1)
+        return augment.augment(pixels, labels, weights, settings, 64, generator)
 
     first, second = call(*batch())[0], call(*batch())[0]
     assert np.isfinite(first).all() and not np.array_equal(first, second)

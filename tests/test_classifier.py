@@ -126,7 +126,7 @@ def make_step(experiment, resident=None, seed=3):
     keras.utils.set_random_seed(0)
     model = classifier.clone_for_training(classifier.create_delivered(experiment), "float32")
     classifier.freeze(model, experiment.stages[0], experiment.backbone)
-    step = classifier.TrainingModel(model, experiment, seed, resident)
+    step = classifier.TrainingModel(model, experiment, experiment.stages[0], seed, resident)
     stage = dataclasses.replace(experiment.stages[0], optimizer="sgd", momentum=0.0)
     optimizer = optimizers.create(
         stage, 5, step.trainable_variables, False, ema_decay=experiment.ema_decay
@@ -339,8 +339,8 @@ def test_teachers_label_the_view_that_the_student_sees():
         teacher.set_weights([4 * weight for weight in teacher.get_weights()])
     experiment = dataclasses.replace(TINY, teacher=("a", "b"), teacher_share=0.75)
     model = classifier.create_training(experiment, 40, "float32")
-    plain = classifier.TrainingModel(model, experiment, 0)
-    step = classifier.TrainingModel(model, experiment, 0, None, teachers)
+    plain = classifier.TrainingModel(model, experiment, experiment.stages[0], 0)
+    step = classifier.TrainingModel(model, experiment, experiment.stages[0], 0, None, teachers)
     assert len(step.variables) == len(plain.variables)
     batch = {name: array[:8] for name, array in arrays().items()}
     found = np.asarray(step(batch, training=True)["label"])
@@ -353,3 +353,18 @@ def test_teachers_label_the_view_that_the_student_sees():
     assert np.abs(said - batch["label"]).max() > 0.3
     assert np.abs(found - (0.25 * batch["label"] + 0.75 * said)).max() < 1e-5
     assert np.array_equal(np.asarray(step(batch, training=False)["label"]), batch["label"])
+
+
+def test_a_stage_without_augmentation_sees_the_faces_as_they_are():
+    plain = dataclasses.replace(STAGE, name="plain", augmentation=Augmentation())
+    experiment = dataclasses.replace(
+        TINY, augmentation=Augmentation(noise=0.5, zoom=(0.5, 0.6)), stages=(STAGE, plain)
+    )
+    model = classifier.create_training(experiment, 48, "float32")
+    batch = {name: array[:8] for name, array in arrays().items()}
+    logits = keras.Model(model.input, model.get_layer("logits").output)
+    expected = np.asarray(logits(batch["image"][..., None].astype("float32"), training=False))
+    for stage, same in ((STAGE, False), (plain, True)):
+        step = classifier.TrainingModel(model, experiment, stage, 0)
+        found = np.asarray(step(batch, training=False)["logits"])
+        assert np.allclose(found, expected, atol=1e-4) == same

@@ -80,6 +80,12 @@ def test_override():
     )
     assert changed.stages[0].epochs == 7 and changed.stages[0].patience == 3
     assert changed.augmentation.flip is True and changed.augmentation.zoom == (0.8, 1.0)
+    assert changed.augmentation_of(changed.stages[0]) == changed.augmentation
+    last = config.override(changed, ['stages.only.augmentation={"noise": 0.1}'])
+    assert last.augmentation_of(last.stages[0]) == config.Augmentation(noise=0.1)
+    assert config.from_dict(config.to_dict(last)) == last
+    with pytest.raises(UserError, match="augmentation.keras_cv: expected nothing"):
+        config.override(changed, ['stages.only.augmentation={"keras_cv": ["AugMix"]}'])
     assert changed.weights == "none" and changed.ema_decay == 0.99 and changed.name == "y"
 
 
