@@ -77,13 +77,15 @@ def _plain_cnn(weights, input_tensor):
     return model
 
 
-def _compact_fer(stem, widths, depths, top):
-    """A residual network for grey faces of 48 px, downsampled early so that a CPU trains it.
+def _compact_fer(stem, widths, depths, top, early=True):
+    """A residual network for grey faces of 48 px.
 
     Blocks of two 3×3 convolutions (He et al. 2016, arXiv 1512.03385) with averaged shortcuts (He et
     al. 2019, arXiv 1812.01187, figure 2c), squeeze and excitation (Hu et al. 2018) where the maps
     are smallest, swish. stem: channels of the first convolution. widths, depths: channels and blocks
-    at 1/2, 1/4 and 1/8 of the input's side. top: channels that are averaged for the head.
+    of each level, which is half as high and wide as the one before. top: channels that are averaged
+    for the head. early: the first level has half the input's side, so that a CPU trains it, not all
+    of it.
     """
 
     def convolve(x, filters, size, name, activation="swish", strides=1):
@@ -105,7 +107,8 @@ def _compact_fer(stem, widths, depths, top):
     def build(weights, input_tensor):
         x = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="rescaling")(input_tensor)
         x = convolve(x, stem, 3, "stem_conv")
-        x = keras.layers.MaxPooling2D(name="stem_pool")(x)
+        if early:
+            x = keras.layers.MaxPooling2D(name="stem_pool")(x)
         for level, (filters, depth) in enumerate(zip(widths, depths), start=1):
             for position in range(1, depth + 1):
                 name = f"block{level}_{position}"
@@ -144,6 +147,7 @@ _VGG = "Simonyan & Zisserman 2015, Very Deep Convolutional Networks (arXiv 1409.
 _V1_BLOCKS = ("stem", "block1", "block2", "block3", "block4", "block5", "block6", "block7", "top")
 _V2_BLOCKS = ("stem", "block1", "block2", "block3", "block4", "block5", "block6", "top")
 _COMPACT_BLOCKS = ("stem", "block1", "block2", "block3", "top")
+_LARGE_BLOCKS = ("stem", "block1", "block2", "block3", "block4", "top")
 _COMPACT = "this package: the networks that it ships trained"
 
 BACKBONES = {
@@ -177,6 +181,14 @@ BACKBONES = {
         _COMPACT_BLOCKS,
         1_033_664,
         _COMPACT,
+        False,
+    ),
+    "CompactFERLarge": Backbone(
+        _compact_fer(64, (64, 128, 256, 352), (2, 2, 2, 2), 352, early=False),
+        48,
+        _LARGE_BLOCKS,
+        7_283_248,
+        "this package: all 48 px and an accelerator",
         False,
     ),
     "tiny": Backbone(

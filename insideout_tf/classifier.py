@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from insideout_tf import augment, backbones, images
+from insideout_tf import augment, backbones, images, losses
 from insideout_tf.emotions import EMOTIONS
 from insideout_tf.errors import UserError
 
@@ -155,6 +155,7 @@ class TrainingModel(keras.Model):
         self.image_size = model.get_layer("resize").height
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.accuracy = keras.metrics.Mean(name="accuracy")
+        self.loss_of_faces = losses.create(experiment.loss)
         self.teach = _teaching(teachers, experiment.teacher_share)
         self.resident = None
         if resident is not None:
@@ -213,7 +214,7 @@ class TrainingModel(keras.Model):
         return jax.lax.fori_loop(0, rows["count"][0], run, (logs, state))
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        each = ops.categorical_crossentropy(y_pred["label"], y_pred["logits"], from_logits=True)
+        each = self.loss_of_faces(y_pred["label"], y_pred["logits"])
         loss = ops.mean(each * y_pred["weight"])
         if keras.backend.backend() == "tensorflow":
             import tensorflow as tf

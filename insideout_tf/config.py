@@ -171,6 +171,7 @@ class Experiment:
     drop_leaks: bool = False
     batch_size: int = 64
     class_weight: str = "none"  # "none", "balanced", "clipped(0.5,2)", "effective_number(0.999)"
+    loss: str = "cross_entropy"  # or against noisy labels: "symmetric(0.1,1)", "generalised(0.7)"
     label_smoothing: float = 0.0  # Szegedy et al. 2016, section 7
     ferplus: str | None = None  # the file of FER+ votes, fer2013new.csv; --ferplus overrides it
     vote_share: float = 0.0  # of the label, taken from the FER+ votes instead of FER2013
@@ -228,6 +229,7 @@ class Experiment:
             self.feed,
         )
         class_weight_rule(self.class_weight)
+        loss_rule(self.loss)
 
     def size_of(self, stage):
         """Returns the pixels a side that the network sees in one of the stages."""
@@ -241,19 +243,8 @@ class Experiment:
 def class_weight_rule(text):
     """Parses a class-weight rule into (name, arguments); raises `UserError` for any other text."""
     choices = "'none', 'balanced', 'clipped(min,max)' or 'effective_number(beta)'"
-    name, _, rest = text.replace(" ", "").partition("(")
     arity = {"none": 0, "balanced": 0, "clipped": 2, "effective_number": 1}
-    _require(name in arity and (rest == "" or rest.endswith(")")), "class_weight", choices, text)
-    try:
-        arguments = tuple(float(part) for part in rest[:-1].split(",")) if rest else ()
-    except ValueError:
-        arguments = (math.nan,)
-    _require(
-        len(arguments) == arity[name] and all(map(math.isfinite, arguments)),
-        "class_weight",
-        choices,
-        text,
-    )
+    name, arguments = _rule("class_weight", text, arity, choices)
     if name == "clipped":
         _require(
             0 < arguments[0] <= arguments[1],
@@ -265,6 +256,37 @@ def class_weight_rule(text):
         _require(
             0 <= arguments[0] < 1, "class_weight", "effective_number(beta) with 0 <= beta < 1", text
         )
+    return name, arguments
+
+
+def loss_rule(text):
+    """Parses a loss into (name, arguments); raises `UserError` for any other text."""
+    choices = "'cross_entropy', 'symmetric(alpha,beta)' or 'generalised(q)'"
+    arity = {"cross_entropy": 0, "symmetric": 2, "generalised": 1}
+    name, arguments = _rule("loss", text, arity, choices)
+    if name == "symmetric":
+        _require(
+            min(arguments) >= 0 and max(arguments) > 0,
+            "loss",
+            "symmetric(alpha,beta) of numbers from 0, not both 0",
+            text,
+        )
+    if name == "generalised":
+        _require(0 < arguments[0] <= 1, "loss", "generalised(q) with 0 < q <= 1", text)
+    return name, arguments
+
+
+def _rule(field, text, arity, choices):
+    """Parses "name" or "name(number,number)"; arity: how many numbers each name takes."""
+    name, _, rest = text.replace(" ", "").partition("(")
+    _require(name in arity and (rest == "" or rest.endswith(")")), field, choices, text)
+    try:
+        arguments = tuple(float(part) for part in rest[:-1].split(",")) if rest else ()
+    except ValueError:
+        arguments = (math.nan,)
+    _require(
+        len(arguments) == arity[name] and all(map(math.isfinite, arguments)), field, choices, text
+    )
     return name, arguments
 
 

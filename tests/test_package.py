@@ -23,6 +23,7 @@ LAYERS = (
         "packaged",
         "images",
         "augment",
+        "losses",
         "backbones",
         "metrics",
         "plots",
