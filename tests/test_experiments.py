@@ -126,6 +126,38 @@ def test_tables_tell_every_result():
         assert f"`{folder.parent.name}`" in printed or folder.parent.name.startswith("ablation_")
 
 
+def test_rows_of_an_exploration_are_kept_and_never_see_the_test_split(small_drawn, tmp_path):
+    words = [
+        ROOT / "experiments/best_single.py",
+        "--data",
+        small_drawn,
+        "--kept",
+        tmp_path / "kept",
+    ]
+    words += ["--runs", tmp_path / "runs", "--rows", "base,no_noise"]
+    for setting in (
+        "backbone=tiny",
+        "batch_size=70",
+        "vote_share=0",
+        "stages.train.epochs=2",
+        "stages.settle.epochs=1",
+    ):
+        words += ["--set", setting]
+    printed = run_tool("explore.py", *words).stdout
+    kept = tmp_path / "kept/best_single"
+    assert {path.name for path in kept.iterdir()} == {"base.json", "no_noise.json"}
+    row = json.loads((kept / "base.json").read_text())
+    assert row["selected_on"] == "PublicTest" and row["epochs"] == 3 and row["n"] == 70
+    assert config.from_dict(row["config"]).backbone == "tiny"
+    assert str(tmp_path) not in (kept / "base.json").read_text()
+    assert not list((tmp_path / "runs").rglob("private*"))
+    assert "| nothing |" in printed and "| `augmentation.noise=0` |" in printed
+    again = run_tool("explore.py", *words, "--table").stdout
+    assert again.splitlines() == printed.splitlines()[-len(again.splitlines()) :]
+    done = run_tool("explore.py", *words, "--rows", "nothing", check=False)
+    assert done.returncode == 2 and "expected some of base" in done.stderr
+
+
 def run_tool(name, *arguments, check=True):
     done = subprocess.run(
         [sys.executable, ROOT / "experiments/tools" / name, *map(str, arguments)],

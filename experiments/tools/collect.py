@@ -57,13 +57,7 @@ def collect(run, destination):
         ):
             evaluate.evaluate(run, split=split, tta=tta)
     destination.mkdir(parents=True, exist_ok=True)
-    values = config.to_dict(experiment)
-    for name in PATHS:
-        if isinstance(values[name], str):
-            values[name] = pathlib.PurePath(values[name]).name
-        elif values[name]:
-            values[name] = [pathlib.PurePath(path).name for path in values[name]]
-    runs.write_json(destination / runs.CONFIG, values)
+    runs.write_json(destination / runs.CONFIG, without_folders(experiment))
     facts = runs.read_json(run / runs.ENVIRONMENT)
     facts["command"] = [pathlib.PurePath(word).name for word in facts["command"]]
     facts["data_source"] = pathlib.PurePath(facts["data_source"]).name
@@ -80,6 +74,17 @@ def collect(run, destination):
     shutil.copyfile(run / runs.HISTORY, destination / runs.HISTORY)
     curves = "learning_curves.png"
     shutil.copyfile(run / runs.PLOTS / curves, destination / curves)
+
+
+def without_folders(experiment):
+    """Returns the experiment as plain values, with the last part of every path alone."""
+    values = config.to_dict(experiment)
+    for name in PATHS:
+        if isinstance(values[name], str):
+            values[name] = pathlib.PurePath(values[name]).name
+        elif values[name]:
+            values[name] = [pathlib.PurePath(path).name for path in values[name]]
+    return values
 
 
 def save_weights(run, path):
