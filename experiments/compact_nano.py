@@ -20,7 +20,7 @@ def get_config():
         backbone="CompactFERNano",
         weights="none",
         image_size=48,
-        dropout=0.0,
+        dropout=0.1,
         split="official",
         batch_size=64,
         vote_share=0.5,
@@ -38,7 +38,7 @@ def get_config():
         stages=(
             Stage(
                 "train",
-                epochs=70,
+                epochs=90,
                 learning_rate=0.05,
                 optimizer="sgd",
                 weight_decay=5e-4,

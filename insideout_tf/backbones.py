@@ -173,7 +173,7 @@ BACKBONES = {
         imagenet=False,
     ),
     "CompactFERNano": Backbone(
-        _compact_fer(24, (24, 32, 48), (2, 2, 1), 64), 48, _COMPACT_BLOCKS, 99_044, _COMPACT, False
+        _compact_fer(16, (16, 32, 56), (1, 2, 1), 128), 48, _COMPACT_BLOCKS, 94_774, _COMPACT, False
     ),
     "CompactFERSmall": Backbone(
         _compact_fer(32, (32, 64, 128), (1, 2, 3), 256),

@@ -1,13 +1,12 @@
 """Puts a finished run into the package: NAME.keras, NAME.tflite and NAME.json, gated on parity.
 
     python experiments/tools/package_model.py runs/compact_small small --data fer2013.csv
-    python experiments/tools/package_model.py runs/compact_nano nano --data fer2013.csv --quantize dynamic
 
 Weights are rounded to float16 in both files (stored as float32 in the .keras file, whose ZIP is
-compressed, so that plain Keras opens it), or to 8 bits in the .tflite file, which then computes in
-8 bits. Refused unless each agrees with the run's model in probability on 512 faces of PublicTest and in its
-accuracy there to the `LIMITS` of its kind. The temperature is the one that fits PublicTest best.
-PrivateTest's figures are those of the very files, judged once here.
+compressed, so that plain Keras opens it); with --quantize dynamic those of the .tflite file are rounded
+to 8 bits, and it computes in 8 bits. Refused unless each agrees with the run's model in probability on
+512 faces of PublicTest and in its accuracy there to the `LIMITS` of its kind. The temperature is the one
+that fits PublicTest best. PrivateTest's figures are those of the very files, judged once here.
 """
 
 import argparse
