@@ -249,6 +249,7 @@ def test_renders_a_sheet_of_augmented_faces(real, tmp_path):
     for name, settings in (
         ("geometry", Augmentation(flip=True, rotation_degrees=20.0, zoom=(0.8, 1.2), shift=0.1)),
         ("light", Augmentation(brightness=0.2, contrast=0.5)),
+        ("noise", Augmentation(noise=0.1)),
         ("erasing", Augmentation(erasing_probability=1.0)),
         ("mixup", Augmentation(mixup_alpha=1.0)),
         ("cutmix", Augmentation(cutmix_alpha=1.0)),
