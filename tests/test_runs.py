@@ -1,5 +1,7 @@
 """Files of a run are whole or absent; checkpoints keep every bit."""
 
+import pathlib
+
 import numpy as np
 import pytest
 
@@ -49,3 +51,20 @@ def test_a_folder_that_is_no_run_is_left_alone(tmp_path):
     with pytest.raises(UserError, match="a run directory or an empty one"):
         runs.check(tmp_path, None, resume=False, overwrite=True)
     assert (tmp_path / "thesis.txt").exists()
+
+
+def test_a_folder_that_cannot_take_its_place_leaves_the_old_one(tmp_path, monkeypatch):
+    out, rename = tmp_path / "out", pathlib.Path.rename
+    out.mkdir()
+    (out / "old").touch()
+
+    def fail(path, target):
+        if path.name.startswith(runs.TEMPORARY) and "-old" not in path.name:
+            raise PermissionError(13, "no", str(path))
+        return rename(path, target)
+
+    monkeypatch.setattr(pathlib.Path, "rename", fail)
+    with pytest.raises(PermissionError) as caught, runs.replacing_folder(out) as folder:
+        (folder / "new").touch()
+    assert caught.value.filename == str(out)
+    assert sorted(tmp_path.rglob("*")) == [out, out / "old"]
