@@ -103,6 +103,13 @@ class Stage:
     def __post_init__(self):
         _settle_types(self, f"stage {self.name!r}: ")
         where = f"stage {self.name!r}: "
+        own = self.augmentation.keras_cv if self.augmentation else ()
+        _require(
+            not own,
+            where + "augmentation.keras_cv",
+            "nothing (KerasCV layers are the whole experiment's)",
+            own,
+        )
         _require(self.name and "/" not in self.name, "stage name", "a short word", self.name)
         _require(self.epochs >= 1, where + "epochs", "at least 1", self.epochs)
         _require(
@@ -209,13 +216,6 @@ class Experiment:
         _in_range("seed", self.seed, 0, 2**31 - 1)
         if self.ema_decay is not None:
             _in_range("ema_decay", self.ema_decay, 0, 0.999999)
-        for stage in self.stages:
-            _require(
-                stage.augmentation is None or not stage.augmentation.keras_cv,
-                f"stage {stage.name!r}: augmentation.keras_cv",
-                "nothing (KerasCV layers are the whole experiment's)",
-                stage.augmentation and stage.augmentation.keras_cv,
-            )
         _require(
             not (self.augmentation.keras_cv and self.feed == "device"),
             "feed",

@@ -18,9 +18,8 @@ REFUSED = {
     "litert": ("insideout_tf", "tensorflow", "keras", "jax", "torch"),
     "onnx": ("insideout_tf", "tensorflow", "keras", "jax", "torch"),
 }
-NEAR = (
-    1e-4  # of the signatures and loaders of one SavedModel: TensorFlow joins operations differently
-)
+# Of the signatures and loaders of one SavedModel: TensorFlow joins operations differently.
+NEAR = 1e-4
 BATCHES = (1, 3, 64)  # a dynamic batch takes each; then all faces
 
 

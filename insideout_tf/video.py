@@ -40,8 +40,7 @@ def opened(source):
     is_camera = str(source).startswith(WEBCAM)
     if is_camera and not str(source).removeprefix(WEBCAM).isdecimal():
         raise UserError(
-            "expected webcam: and the number of a camera, such as webcam:0. Give that. Received: "
-            f"{str(source)!r}"
+            f"{source}: expected webcam: and a number, such as webcam:0. Received: {str(source)!r}"
         )
     if not is_camera:
         with open(source, "rb"):  # its OSError says why, OpenCV does not

@@ -171,7 +171,7 @@ def test_cut_off_and_unreadable_videos(clip, tmp_path, capsys):
         ("empty.mp4", "expected a readable video"),
         ("text.mkv", "expected a readable video"),
         ("none.mp4", "No such file"),
-        ("webcam:x", "Received: 'webcam:x'"),
+        ("webcam:x", "expected webcam: and a number"),
     ):
         assert sum(name in line and words in line for line in said) == 1, error
     assert "Received: 5 that are not" in said[-1] and len(said) == 6

@@ -3,10 +3,9 @@
     python experiments/tools/package_model.py runs/compact_small small --data fer2013.csv
 
 Weights are rounded to float16 in both files (stored as float32 in the .keras file, whose ZIP is
-compressed, so that plain Keras opens it); with --quantize dynamic those of the .tflite file are rounded
-to 8 bits, and it computes in 8 bits. Refused unless each agrees with the run's model in probability on
-512 faces of PublicTest and in its accuracy there to the `LIMITS` of its kind. The temperature is the one
-that fits PublicTest best. PrivateTest's figures are those of the very files, judged once here.
+compressed, so that plain Keras opens it). Refused unless both agree with the run's model to 5e-3 in
+probability on 512 faces of PublicTest and keep its accuracy there to 0.1 points. The temperature is
+the one that fits PublicTest best. PrivateTest's figures are those of the very files, judged once here.
 """
 
 import argparse
@@ -23,11 +22,7 @@ from insideout_tf.emotions import EMOTIONS
 from insideout_tf.errors import UserError
 from insideout_tf.usages import PRIVATE_TEST, PUBLIC_TEST
 
-PARITY_FACES = 512
-LIMITS = {  # furthest probability, accuracy gained or lost
-    stored: (furthest, 5e-3 if stored == "dynamic" else 1e-3)
-    for stored, furthest in conversion.PARITY.items()
-}
+PARITY, PARITY_FACES, ACCURACY = conversion.PARITY["float16"], 512, 1e-3
 
 
 def main(argv=None):
@@ -35,15 +30,12 @@ def main(argv=None):
     parser.add_argument("run", type=pathlib.Path)
     parser.add_argument("name", choices=("nano", "small"))
     parser.add_argument("--data", required=True)
-    parser.add_argument(
-        "--quantize", choices=conversion.QUANTIZE, default="float16", help="of the .tflite file"
-    )
     arguments = parser.parse_args(argv)
     with errors.reported("package_model.py"):
-        print(json.dumps(package(**vars(arguments)), indent=2))
+        print(json.dumps(package(arguments.run, arguments.name, arguments.data), indent=2))
 
 
-def package(run, name, data, quantize):
+def package(run, name, data):
     """Writes the three files; returns what NAME.json holds."""
     devices.prepare_backend()
     model = runs.load_model(run / runs.MODEL)
@@ -61,19 +53,12 @@ def package(run, name, data, quantize):
         }
         model.save(files[".keras"])
         compress(files[".keras"])
-        files[".tflite"].write_bytes(conversion.to_litert(model, quantize))
+        files[".tflite"].write_bytes(conversion.to_litert(model, "float16"))
         said = {}
         for suffix, path in files.items():
             engine = "litert" if suffix == ".tflite" else "keras"
             said[suffix] = {s: predict(path, engine, faces.pixels[r]) for s, r in split.items()}
-            stored = quantize if suffix == ".tflite" else "float16"
-            check(
-                suffix,
-                LIMITS[stored],
-                said[suffix]["PublicTest"],
-                original,
-                faces.labels[split["PublicTest"]],
-            )
+            check(suffix, said[suffix]["PublicTest"], original, faces.labels[split["PublicTest"]])
         public = faces.labels[split["PublicTest"]]
         temperature = fit_temperature(said[".keras"]["PublicTest"], public)
         facts = {
@@ -83,7 +68,6 @@ def package(run, name, data, quantize):
             "parameters": model.count_params(),
             "temperature": temperature,
             "calibrated_on": "PublicTest",
-            "tflite_weights": quantize,
             "experiment": runs.experiment_of(run).name,
             "git_commit": runs.read_json(run / runs.ENVIRONMENT)["git_commit"],
             "data_identified": faces.identified,
@@ -119,12 +103,12 @@ def figures(probabilities, labels, temperature):
     }
 
 
-def check(what, limits, found, expected, labels):
+def check(what, found, expected, labels):
     """Raises `UserError` where a converted file does not say what the run's model says."""
     furthest, lost = differences(found, expected, labels)
-    if furthest > limits[0] or lost > limits[1]:
+    if furthest > PARITY or lost > ACCURACY:
         raise UserError(
-            f"{what}: expected the run's probabilities to {limits[0]:g} and its accuracy to {limits[1]:g}. "
+            f"{what}: expected the run's probabilities to {PARITY:g} and its accuracy to {ACCURACY:g}. "
             f"Received: {furthest:.2g} and {lost:.2g} away"
         )
 
