@@ -120,6 +120,35 @@ def test_b4_weights_that_lack_a_block_begin_with_it_as_the_identity(tmp_path):
     assert not list(tmp_path.glob("*none*"))
 
 
+@pytest.mark.skipif(not WEIGHTS.exists(), reason=f"no {WEIGHTS}")
+def test_v2s_grown_from_b0_begins_as_b0(small_real, tmp_path):
+    """From the first shared maps on exactly, whatever the new channels hold; before, as fitted."""
+    target = tmp_path / "grown.weights.h5"
+    printed = run_tool("grow_v2s.py", WEIGHTS, target, "--data", small_real).stdout
+    assert "explained of B0's features:" in printed
+    import keras
+
+    layer, end = "block2a_expand_bn", "top_activation"
+    small, large = (
+        backbones.build(name, str(path), keras.Input((64, 64, 3)))
+        for name, path in (("EfficientNetV2B0", WEIGHTS), ("EfficientNetV2S", target))
+    )
+    maps = np.random.default_rng(0).normal(size=(2, 16, 16, 96)).astype("float32")
+    features = [
+        keras.Model(model.get_layer(layer).output, model.get_layer(end).output).predict(
+            maps[..., :width], verbose=0
+        )
+        for model, width in ((small, 64), (large, 96))
+    ]
+    assert features[0].std() > 0.05
+    np.testing.assert_allclose(features[1], features[0], atol=1e-3)
+    # New channels and blocks carry signals, so that training reaches them.
+    added = keras.Model(large.input, large.get_layer("block6o_bn").output).predict(
+        np.full((1, 64, 64, 3), 99.0, "float32"), verbose=0
+    )
+    assert added.std() > 0
+
+
 def test_tables_tell_every_result():
     printed = run_tool("tables.py").stdout
     for folder in RESULTS:
