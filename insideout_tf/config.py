@@ -175,6 +175,7 @@ class Experiment:
     bad_rows: str = "stop"  # at the first bad row or image of the data, or "skip" and list them
     split: str = "official"  # "official" or "stratified"
     validation_fraction: float = 0.125  # of Training, for "stratified"
+    training_fraction: float = 1.0  # of what the split leaves to train on, each class in proportion
     drop_leaks: bool = False
     batch_size: int = 64
     class_weight: str = "none"  # "none", "balanced", "clipped(0.5,2)", "effective_number(0.999)"
@@ -209,6 +210,7 @@ class Experiment:
         _in_range("dropout", self.dropout, 0, 0.99)
         _in_range("hidden_units", self.hidden_units, 0, 65536)
         _in_range("validation_fraction", self.validation_fraction, 0.001, 0.9)
+        _in_range("training_fraction", self.training_fraction, 0.001, 1)
         _in_range("batch_size", self.batch_size, 1, 65536)
         _in_range("label_smoothing", self.label_smoothing, 0, 0.99)
         _in_range("vote_share", self.vote_share, 0, 1)

@@ -33,13 +33,14 @@ class Split:
     leaks: np.ndarray
 
 
-def make(faces, split, validation_fraction, seed, drop_leaks):
+def make(faces, split, validation_fraction, seed, drop_leaks, training_fraction=1.0):
     """Divides `faces` into training and validation rows.
 
     `official` trains on Training and selects on PublicTest. `stratified` selects on
     `validation_fraction` of Training, drawn by `seed` with every class in proportion (at least
     one face of each class on either side), and leaves PublicTest and PrivateTest untouched.
-    With `drop_leaks`, training rows pixel-identical to a test face are removed.
+    With `drop_leaks`, training rows pixel-identical to a test face are removed. Of what is left,
+    `training_fraction` trains, drawn in the same manner.
     Raises `UserError` when a part would be empty or a class cannot be divided.
     """
     if faces.labels is None:
@@ -64,7 +65,9 @@ def make(faces, split, validation_fraction, seed, drop_leaks):
                 "Training. Received: none with usage PublicTest"
             )
     else:
-        validation = _stratified_part(faces, training, validation_fraction, seed)
+        validation = _stratified_part(
+            faces, training, "validation_fraction", validation_fraction, seed
+        )
         training = np.setdiff1d(training, validation)
         name = "stratified validation"
     leaks = training[:0]
@@ -72,6 +75,8 @@ def make(faces, split, validation_fraction, seed, drop_leaks):
         keys = content_keys(faces.pixels)
         leaked = np.isin(keys[training], keys[faces.usage != TRAINING])
         leaks, training = training[leaked], training[~leaked]
+    if training_fraction < 1:
+        training = _stratified_part(faces, training, "training_fraction", training_fraction, seed)
     present = np.bincount(faces.labels[training], minlength=len(EMOTIONS))
     if not len(training) or not present.all():
         missing = [name for name, count in zip(EMOTIONS, present) if not count]
@@ -122,6 +127,7 @@ def judged_rows(faces, split_name, experiment):
             experiment.validation_fraction,
             experiment.seed,
             experiment.drop_leaks,
+            experiment.training_fraction,
         )
         return division.validation if split_name == "validation" else division.training
     wanted = {
@@ -139,7 +145,8 @@ def judged_rows(faces, split_name, experiment):
     return np.flatnonzero(np.isin(faces.usage, wanted))
 
 
-def _stratified_part(faces, training, fraction, seed):
+def _stratified_part(faces, training, name, fraction, seed):
+    """Returns a part of the rows `training` with every class in it and in the rest; name: its field."""
     from sklearn.model_selection import train_test_split
 
     labels = faces.labels[training]
@@ -147,18 +154,18 @@ def _stratified_part(faces, training, fraction, seed):
     few = [f"{EMOTIONS[label]}: {count}" for label, count in enumerate(counts) if count < 2]
     if few:
         raise UserError(
-            f"{faces.source}: the split 'stratified' expects at least 2 Training faces "
+            f"{faces.source}: {name} expects at least 2 Training faces "
             f"of each class. Add some, or choose another file. Received: {', '.join(few)}"
         )
     size, classes = round(len(training) * fraction), len(EMOTIONS)
-    held_out = np.zeros(0, np.int64)
+    part = np.zeros(0, np.int64)
     if classes <= size <= len(training) - classes:
-        _, held_out = train_test_split(training, test_size=size, stratify=labels, random_state=seed)
-    present = np.bincount(faces.labels[held_out], minlength=classes)
+        _, part = train_test_split(training, test_size=size, stratify=labels, random_state=seed)
+    present = np.bincount(faces.labels[part], minlength=classes)
     if not ((0 < present) & (present < counts)).all():
         raise UserError(
-            f"{faces.source}: validation_fraction {fraction:g} expects at least one "
+            f"{faces.source}: {name} {fraction:g} expects at least one "
             f"face of each class on either side. Change it with --set. Received: "
             f"{size} of {len(training)} Training faces"
         )
-    return np.sort(held_out)
+    return np.sort(part)

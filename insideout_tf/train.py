@@ -141,6 +141,7 @@ def train(
         experiment.validation_fraction,
         experiment.seed,
         experiment.drop_leaks,
+        experiment.training_fraction,
     )
     devices.prepare_backend()
     from insideout_tf import batches, stages

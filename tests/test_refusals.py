@@ -47,7 +47,7 @@ def test_class_without_a_training_face(refused, tmp_path):
         "file. Received: none of angry, disgust, fear, sad, surprise, neutral"
     )
     assert refused("--data", one, "--set", "split=stratified") == (
-        f"{one}: the split 'stratified' expects at least 2 Training faces of each class. Add some, "
+        f"{one}: validation_fraction expects at least 2 Training faces of each class. Add some, "
         "or choose another file. Received: angry: 0, disgust: 0, fear: 0, sad: 0, surprise: 0, "
         "neutral: 0"
     )

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from insideout_tf import fer2013, splits
+from insideout_tf import config, fer2013, splits
 from insideout_tf.errors import UserError
 from insideout_tf.fer2013 import Faces
 
@@ -30,6 +30,29 @@ def test_official_and_stratified_on_the_real_data(real):
     other = splits.make(real, "stratified", 0.125, 1, False)
     assert np.array_equal(paper.validation, again.validation)
     assert not np.array_equal(paper.validation, other.validation)
+
+
+@pytest.mark.fer2013
+@pytest.mark.parametrize("split", ["official", "stratified"])
+def test_a_part_trains_with_every_class_in_proportion(real, split):
+    whole = splits.make(real, split, 0.125, 0, True)
+    quarter = splits.make(real, split, 0.125, 0, True, 0.25)
+    assert len(quarter.training) == round(len(whole.training) / 4)
+    assert np.isin(quarter.training, whole.training).all()
+    assert np.array_equal(quarter.validation, whole.validation)
+    shares = [
+        np.bincount(real.labels[made.training]) / len(made.training) for made in (whole, quarter)
+    ]
+    assert np.abs(shares[0] - shares[1]).max() < 5e-4
+    recalled = config.Experiment(
+        "quarter",
+        stages=(config.Stage("train", 1, 1e-3),),
+        split=split,
+        training_fraction=0.25,
+        drop_leaks=True,
+    )
+    rows = splits.judged_rows(real, "training", recalled)
+    assert np.array_equal(rows, quarter.training)
 
 
 @pytest.mark.fer2013
