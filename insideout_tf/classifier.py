@@ -239,13 +239,13 @@ def _teaching(teachers, share):
     distillation: A good teacher is patient and consistent, arXiv 2106.05237, section 3). A function,
     so that Keras does not count the teachers among the variables of the training model.
     """
-    heads = [
-        (
-            model.get_layer("resize").height,
-            keras.Model(model.get_layer("resize").output, model.output),
-        )
-        for model in teachers
-    ]
+    heads = []
+    for model in teachers:
+        if any(layer.name == "resize" for layer in model.layers):
+            resize = model.get_layer("resize")
+            heads.append((resize.height, keras.Model(resize.output, model.output)))
+        else:  # an ensemble, or a model from elsewhere: the view goes through its own input
+            heads.append((images.FACE_SIDE, model))
 
     def teach(pixels, labels):
         if not heads:

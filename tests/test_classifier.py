@@ -330,11 +330,19 @@ def test_fused_batch_norm_equals_keras_own(monkeypatch):
 
 
 def test_teachers_label_the_view_that_the_student_sees():
-    """Their mean is the named share of the label, at the student's size or another; they stay out."""
+    """Their mean is the named share of the label, at the student's size or another; they stay out.
+
+    A model from elsewhere teaches as well, through its own input of 48 px.
+    """
     keras.utils.set_random_seed(1)
-    teachers = tuple(
+    own = [
         classifier.create_delivered(dataclasses.replace(TINY, image_size=size)) for size in (40, 48)
+    ]
+    foreign = keras.Sequential(
+        [keras.Input((48, 48, 1)), keras.layers.Rescaling(1 / 255), keras.layers.Flatten()]
+        + [keras.layers.Dense(7, activation="softmax")]
     )
+    teachers = (*own, foreign)
     for teacher in teachers:  # far from even, so that a mistake shows
         teacher.set_weights([4 * weight for weight in teacher.get_weights()])
     experiment = dataclasses.replace(TINY, teacher=("a", "b"), teacher_share=0.75)
@@ -347,9 +355,8 @@ def test_teachers_label_the_view_that_the_student_sees():
     seen = keras.layers.Resizing(40, 40)(batch["image"][..., None].astype("float32"))
     first = keras.Model(teachers[0].get_layer("resize").output, teachers[0].output)
     second = keras.Model(teachers[1].get_layer("resize").output, teachers[1].output)
-    said = (
-        np.asarray(first(seen)) + np.asarray(second(keras.ops.image.resize(seen, (48, 48))))
-    ) / 2
+    larger = keras.ops.image.resize(seen, (48, 48))
+    said = sum(np.asarray(each) for each in (first(seen), second(larger), foreign(larger))) / 3
     assert np.abs(said - batch["label"]).max() > 0.3
     assert np.abs(found - (0.25 * batch["label"] + 0.75 * said)).max() < 1e-5
     assert np.array_equal(np.asarray(step(batch, training=False)["label"]), batch["label"])

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from conftest import ROOT, WEIGHTS
 
-from insideout_tf import backbones, config, metrics
+import insideout_tf
+from insideout_tf import backbones, classifier, config, metrics, runs
 
 PROMISED = {
     "quickstart",
@@ -147,6 +148,19 @@ def test_v2s_grown_from_b0_begins_as_b0(small_real, tmp_path):
         np.full((1, 64, 64, 3), 99.0, "float32"), verbose=0
     )
     assert added.std() > 0
+
+
+def test_an_ensemble_says_the_mean_of_what_its_members_say(tmp_path):
+    path = tmp_path / "ensemble.keras"
+    run_tool("ensemble.py", path, "nano", "small")
+    faces = np.random.default_rng(0).integers(0, 256, (9, 48, 48), np.uint8)
+    models = [insideout_tf.load("nano"), insideout_tf.load("small"), runs.load_model(path)]
+    said = [classifier.predict_probabilities(model, faces) for model in models]
+    np.testing.assert_allclose(said[2], (said[0] + said[1]) / 2, atol=1e-5)
+    assert np.abs(said[0] - said[1]).max() > 0.01
+    done = run_tool("ensemble.py", tmp_path / "one.keras", "nano", check=False)
+    assert done.returncode == 2 and "at least two members" in done.stderr
+    assert {file.name for file in tmp_path.iterdir()} == {"ensemble.keras"}
 
 
 def test_tables_tell_every_result():
