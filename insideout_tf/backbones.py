@@ -77,7 +77,7 @@ def _plain_cnn(weights, input_tensor):
     return model
 
 
-def _compact_fer(stem, widths, depths, top, early=True):
+def _compact_fer(stem, widths, depths, top, early=True, heads=0):
     """A residual network for grey faces of 48 px.
 
     Blocks of two 3×3 convolutions (He et al. 2016, arXiv 1512.03385) with averaged shortcuts (He et
@@ -85,7 +85,10 @@ def _compact_fer(stem, widths, depths, top, early=True):
     are smallest, swish. stem: channels of the first convolution. widths, depths: channels and blocks
     of each level, which is half as high and wide as the one before. top: channels that are averaged
     for the head. early: the first level has half the input's side, so that a CPU trains it, not all
-    of it.
+    of it. heads: of self-attention between all places of the last level, whose blocks after the
+    first are then transformer blocks (as Dai et al. 2021, CoAtNet, arXiv 2106.04803, order them:
+    convolutions first), which learn where they are from a depthwise convolution (Chu et al. 2021,
+    arXiv 2102.10882, section 3.2); 0 for none.
     """
 
     def convolve(x, filters, size, name, activation="swish", strides=1):
@@ -104,6 +107,22 @@ def _compact_fer(stem, widths, depths, top, early=True):
         share = keras.layers.Conv2D(filters, 1, activation="sigmoid", name=f"{name}_expand")(share)
         return keras.layers.Multiply(name=f"{name}_excite")([x, share])
 
+    def attend(x, name):
+        height, width, filters = x.shape[1:]
+        place = keras.layers.DepthwiseConv2D(3, padding="same", name=f"{name}_place")(x)
+        x = keras.layers.Add(name=f"{name}_place_add")([x, place])
+        x = keras.layers.Reshape((height * width, filters), name=f"{name}_tokens")(x)
+        seen = keras.layers.LayerNormalization(epsilon=1e-5, name=f"{name}_norm1")(x)
+        seen = keras.layers.MultiHeadAttention(
+            heads, filters // heads, use_bias=False, name=f"{name}_attention"
+        )(seen, seen)
+        x = keras.layers.Add(name=f"{name}_attention_add")([x, seen])
+        thought = keras.layers.LayerNormalization(epsilon=1e-5, name=f"{name}_norm2")(x)
+        thought = keras.layers.Dense(4 * filters, activation="swish", name=f"{name}_mlp1")(thought)
+        thought = keras.layers.Dense(filters, name=f"{name}_mlp2")(thought)
+        x = keras.layers.Add(name=f"{name}_mlp_add")([x, thought])
+        return keras.layers.Reshape((height, width, filters), name=f"{name}_places")(x)
+
     def build(weights, input_tensor):
         x = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="rescaling")(input_tensor)
         x = convolve(x, stem, 3, "stem_conv")
@@ -112,6 +131,9 @@ def _compact_fer(stem, widths, depths, top, early=True):
         for level, (filters, depth) in enumerate(zip(widths, depths), start=1):
             for position in range(1, depth + 1):
                 name = f"block{level}_{position}"
+                if heads and level == len(widths) and position > 1:
+                    x = attend(x, name)
+                    continue
                 shortcut, strides = x, 2 if level > 1 and position == 1 else 1
                 if strides == 2:
                     shortcut = keras.layers.AveragePooling2D(2, name=f"{name}_pool")(shortcut)
@@ -181,6 +203,14 @@ BACKBONES = {
         _COMPACT_BLOCKS,
         1_033_664,
         _COMPACT,
+        False,
+    ),
+    "CompactFERHybrid": Backbone(
+        _compact_fer(32, (32, 64, 160), (1, 2, 4), 256, heads=5),
+        48,
+        _COMPACT_BLOCKS,
+        1_472_456,
+        "this package: convolutions, then self-attention",
         False,
     ),
     "CompactFERLarge": Backbone(

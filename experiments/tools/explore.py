@@ -46,6 +46,9 @@ ROWS = {
     "dropout": ("dropout=0.5",),
     "64_px": ("image_size=64",),
     "96_px": ("image_size=96",),
+    "smaller_network": ("backbone=CompactFERSmall",),
+    "hybrid": ("backbone=CompactFERHybrid",),  # beside the one before, of about its size
+    "efficientnet_v2s": ("backbone=EfficientNetV2S",),
 }
 
 
