@@ -11,7 +11,8 @@ twelve times less work a face, all layers from the second epoch on, and light au
 few epochs do not overfit; class weights are clipped, since balanced ones multiply 436 disgusted faces
 by ten.
 
-Not measured yet.
+Measured, seed 0: PrivateTest 66.68 %, macro-F1 0.640, the epoch chosen on a part of Training; 85 minutes
+on 2 busy cores. README.md beside this file says more.
 """
 
 from insideout_tf.config import Augmentation, Experiment, Stage

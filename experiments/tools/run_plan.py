@@ -1,6 +1,6 @@
 """Trains and judges the planned GPU runs in the order of their worth, and collects their evidence.
 
-    python experiments/tools/run_plan.py --data fer2013.csv --v2b0 efficientnetv2-b0_notop.weights.h5 --b4 efficientnetb4_notop.weights.h5
+    python experiments/tools/run_plan.py --data fer2013.csv --v2b0 efficientnetv2-b0_notop.weights.h5 --b4 efficientnetb4_notop.weights.h5 --v2s v2s_grown.weights.h5
 
 Each run is trained in runs/NAME/seedN, judged on PrivateTest, PublicTest and both, and collected
 into experiments/results/NAME/seedN; with --weights FOLDER its float16 weights go there. The same
@@ -56,6 +56,8 @@ PLAN = (
     Run("effnet_b2_scratch", 1),
     Run("insideout_v2s_scratch", 2),
     Run("effnet_b2_scratch", 2),
+    Run("insideout_v2s_grown", 1, needs="v2s"),
+    Run("insideout_v2s_grown", 2, needs="v2s"),
     # What transfer is worth: the papers' recipes on the ImageNet weights at hand, and without.
     Run("effnet_b2_on_v2b0", 0, "effnet_b2", "v2b0", ON_V2B0),
     Run("effnet_b2_on_v2b0_random", 0, "effnet_b2", "none", ON_V2B0),
@@ -84,6 +86,7 @@ def main(argv=None):
     parser.add_argument("--data", required=True)
     parser.add_argument("--v2b0", help="ImageNet weights of EfficientNetV2-B0 (without: skipped)")
     parser.add_argument("--b4", help="ImageNet weights of EfficientNet-B4 (without: skipped)")
+    parser.add_argument("--v2s", help="V2-S' weights as grow_v2s.py writes them (without: skipped)")
     parser.add_argument("--imagenet", action="store_true", help="Keras can download the others")
     parser.add_argument("--only", help="NAME,... of the plan")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
@@ -106,6 +109,7 @@ def main(argv=None):
         weights = {
             "v2b0": arguments.v2b0,
             "b4": arguments.b4,
+            "v2s": arguments.v2s,
             "imagenet": "imagenet" if arguments.imagenet else None,
             "none": "none",
         }.get(run.needs, "")
