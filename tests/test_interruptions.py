@@ -24,6 +24,7 @@ from insideout_tf import devices, train
 devices.prepare_backend()
 from insideout_tf import averaging, classifier, judgement, optimizers, runs, stages
 import pandas, matplotlib.pyplot, sklearn.model_selection, tensorflow
+stages.CHECKPOINT_INTERVAL = 0  # one after each epoch, however slow the disk is
 watched = {module.__file__ for module in (averaging, judgement, runs, stages, train)}
 arguments, directory = sys.argv[1:], sys.argv[sys.argv.index("--run-dir") + 1]
 
