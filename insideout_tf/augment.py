@@ -9,9 +9,13 @@ import keras
 import numpy as np
 from keras import ops
 
+from insideout_tf.config import Augmentation
 from insideout_tf.errors import UserError
 
 _COLUMNS = 18  # uniform numbers drawn for an image, one draw a batch (and one more for noise)
+
+# The view that pseudo-labels come from (Sohn et al. 2020, arXiv 2001.07685, section 2.3).
+WEAK = Augmentation(flip=True, shift=0.125)
 
 # KerasCV layers an experiment can name, with their arguments for 0..255 images.
 KERAS_CV_LAYERS: dict[str, dict] = {

@@ -35,8 +35,12 @@ def soft_labels(labels, smoothing):
     return one_hot * np.float32(1 - smoothing) + np.float32(smoothing / len(EMOTIONS))
 
 
-def training_arrays(faces, rows, experiment):
-    """Returns the training set as the dict of arrays that batches are taken from."""
+def training_arrays(faces, rows, experiment, unlabelled=()):
+    """Returns the training set as the dict of arrays that batches are taken from.
+
+    unlabelled: rows that come after the others, with even labels of weight 0; the other weights are
+    then so much larger that all faces average 1.
+    """
     labels = faces.labels[rows]
     soft = soft_labels(labels, experiment.label_smoothing)
     if experiment.vote_share:
@@ -48,11 +52,14 @@ def training_arrays(faces, rows, experiment):
             )
         voted = ferplus.translate(ferplus.read(experiment.ferplus, faces)[rows], labels)
         soft += np.float32(experiment.vote_share) * (voted - soft)
-    return {
-        "image": faces.pixels[rows],
-        "label": soft,
-        "weight": class_weights(labels, experiment.class_weight)[labels],
-    }
+    weights = class_weights(labels, experiment.class_weight)[labels]
+    if count := len(unlabelled):
+        even = np.full((count, len(EMOTIONS)), 1 / len(EMOTIONS), np.float32)
+        soft = np.concatenate([soft, even])
+        scale = np.float32((len(rows) + count) / len(rows))
+        weights = np.concatenate([weights * scale, np.zeros(count, np.float32)])
+        rows = np.concatenate([rows, unlabelled])
+    return {"image": faces.pixels[rows], "label": soft, "weight": weights}
 
 
 def steps_per_epoch(count, batch_size):

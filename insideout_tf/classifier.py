@@ -27,7 +27,8 @@ def create_delivered(experiment, size=None):
     resize = layers.Resizing(size, size, interpolation="bilinear", name="resize")
     x = resize(pixels, training=False)
     x = layers.Concatenate(name="replicate")([x, x, x])
-    x = backbones.build(experiment.backbone, experiment.weights, x).output
+    weights = experiment.weights if experiment.start_from is None else "none"
+    x = backbones.build(experiment.backbone, weights, x).output
     x = layers.GlobalAveragePooling2D(name="pooling")(x)
     x = layers.Dropout(experiment.dropout, name="head_dropout")(x)
     if experiment.hidden_units:
@@ -155,8 +156,10 @@ class TrainingModel(keras.Model):
         self.image_size = model.get_layer("resize").height
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.accuracy = keras.metrics.Mean(name="accuracy")
+        self.sharpness_radius = stage.sharpness_radius
         self.loss_of_faces = losses.create(experiment.loss)
         self.teach = _teaching(teachers, experiment.teacher_share)
+        self.consistency = (experiment.consistency_weight, experiment.consistency_threshold)
         self.resident = None
         if resident is not None:
             self.resident = {
@@ -179,6 +182,9 @@ class TrainingModel(keras.Model):
                 name: ops.take(variable.value, inputs["index"], axis=0)
                 for name, variable in self.resident.items()
             }
+        guessed = {}
+        if training and self.consistency[0]:
+            guessed["pseudo_label"] = self._pseudo_labels(inputs)
         pixels, labels, weights = augment.augment(
             inputs["image"],
             inputs["label"],
@@ -190,7 +196,24 @@ class TrainingModel(keras.Model):
         if training:
             labels = self.teach(pixels, labels)
         logits = self.core(pixels, training=training)
-        return {"logits": ops.cast(logits, "float32"), "label": labels, "weight": weights}
+        logits = ops.cast(logits, "float32")
+        return {"logits": logits, "label": labels, "weight": weights, **guessed}
+
+    def _pseudo_labels(self, inputs):
+        """Returns `[b, 7]`: one-hot where the model is sure of a hardly changed view, elsewhere 0."""
+        pixels, _, _ = augment.augment(
+            inputs["image"],
+            inputs["label"],
+            inputs["weight"],
+            augment.WEAK,
+            self.image_size,
+            self.seed_generator,
+        )
+        logits = self.core(pixels, training=False)
+        sure = ops.softmax(ops.stop_gradient(ops.cast(logits, "float32")))
+        top = ops.max(sure, axis=-1, keepdims=True)
+        kept = ops.logical_and(sure >= top, top >= self.consistency[1])
+        return ops.cast(kept, "float32")
 
     def train_step(self, *given):
         """One step, as Keras does it; or, of a batch with a `count` (JAX), so many in one call.
@@ -198,11 +221,11 @@ class TrainingModel(keras.Model):
         A call then costs the host the same for many steps as for one.
         """
         if len(given) == 1 or "count" not in given[1]:
-            return super().train_step(*given)
+            return self._step(*given)
         import jax
 
         state, rows = given
-        step = super().train_step
+        step = self._step
         structure = jax.tree.structure(state)
 
         def run(position, carried):
@@ -213,9 +236,49 @@ class TrainingModel(keras.Model):
         logs = jax.tree.map(lambda shape: jax.numpy.zeros(shape.shape, shape.dtype), shapes)
         return jax.lax.fori_loop(0, rows["count"][0], run, (logs, state))
 
+    def _step(self, *given):
+        """Keras' step of one batch; with a sharpness radius it runs twice.
+
+        The first time the weights move uphill, by that radius; the gradient found there, on the same
+        views, then updates the weights as they were (sharpness-aware minimisation, Foret et al. 2021,
+        arXiv 2010.01412, algorithm 1). The averages of BatchNorm and the metrics are the first's.
+        """
+        step = super().train_step
+        if not self.sharpness_radius:
+            return step(*given)
+        if keras.backend.backend() == "jax":
+            (weights, others, optimizer, metrics), batch = given
+            with self.optimizer.climbing(self.sharpness_radius):
+                logs, (uphill, others_after, optimizer, metrics) = step(
+                    (weights, others, optimizer, metrics), batch
+                )
+            _, (weights, _, optimizer, _) = step((uphill, others, optimizer, metrics), batch)
+            return logs, (weights, others_after, optimizer, metrics)
+        import tensorflow as tf
+
+        data = {id(variable) for variable in (self.resident or {}).values()}
+        others = [v for v in self.non_trainable_variables if id(v) not in data]
+        before = [tf.identity(tf.convert_to_tensor(variable)) for variable in others]
+        with self.optimizer.climbing(self.sharpness_radius):
+            logs = step(*given)
+        others_and_metrics = [*others, *self.metrics_variables]
+        after = [tf.identity(tf.convert_to_tensor(variable)) for variable in others_and_metrics]
+        for variable, value in zip(others, before):
+            variable.assign(value)
+        step(*given)
+        for variable, value in zip(others_and_metrics, after):
+            variable.assign(value)
+        return logs
+
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         each = self.loss_of_faces(y_pred["label"], y_pred["logits"])
         loss = ops.mean(each * y_pred["weight"])
+        if "pseudo_label" in y_pred:
+            # Sohn et al. 2020, FixMatch (arXiv 2001.07685), equation 4.
+            differs = ops.categorical_crossentropy(
+                y_pred["pseudo_label"], y_pred["logits"], from_logits=True
+            )
+            loss += self.consistency[0] * ops.mean(differs)
         if keras.backend.backend() == "tensorflow":
             import tensorflow as tf
 
@@ -225,7 +288,8 @@ class TrainingModel(keras.Model):
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         right = ops.equal(ops.argmax(y_pred["logits"], -1), ops.argmax(y_pred["label"], -1))
-        self.accuracy.update_state(ops.cast(right, "float32"))
+        labelled = ops.cast(y_pred["weight"] > 0, "float32")
+        self.accuracy.update_state(ops.cast(right, "float32"), sample_weight=labelled)
         return self.get_metrics_result()
 
     def get_config(self):

@@ -92,6 +92,7 @@ class Stage:
     weight_decay: float = 0.0  # decoupled; skips biases and normalisation
     momentum: float = 0.9  # of "sgd"
     clip_norm: float | None = None  # global norm of the gradient
+    sharpness_radius: float = 0.0  # of sharpness-aware minimisation; steps then cost twice; 0: off
     schedule: str = "constant"  # "constant", "cosine" (Loshchilov & Hutter 2017) or "plateau"
     warmup_epochs: float = 0.0  # linear, from zero
     final_fraction: float = 0.0  # where the cosine ends, as a fraction of learning_rate
@@ -125,6 +126,7 @@ class Stage:
             _in_range(where + "image_size", self.image_size, 32, 1024)
         _in_range(where + "weight_decay", self.weight_decay, 0, 1)
         _in_range(where + "momentum", self.momentum, 0, 1)
+        _in_range(where + "sharpness_radius", self.sharpness_radius, 0, 10)
         _in_range(where + "final_fraction", self.final_fraction, 0, 1)
         _in_range(where + "warmup_epochs", self.warmup_epochs, 0, self.epochs)
         _require(
@@ -168,6 +170,7 @@ class Experiment:
     stages: tuple[Stage, ...]
     backbone: str = "EfficientNetV2B0"
     weights: str = "imagenet"  # "imagenet", "none", or the path of a .weights.h5 or .h5 file
+    start_from: str | None = None  # a trained run or model, head and all; --start-from overrides it
     image_size: int = 224  # pixels; the resize from 48 is inside the model
     dropout: float = 0.5
     hidden_units: int = 0  # width of an optional hidden layer of the head
@@ -185,6 +188,8 @@ class Experiment:
     vote_share: float = 0.0  # of the label, taken from the FER+ votes instead of FER2013
     teacher: tuple[str, ...] = ()  # runs, .keras files, packaged models; --teacher overrides it
     teacher_share: float = 0.0  # of the label, taken from what the teacher says of the same view
+    consistency_weight: float = 0.0  # of the loss on pseudo-labels, for all Training faces; 0: off
+    consistency_threshold: float = 0.95  # the least probability that makes a pseudo-label
     augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
     precision: str = "auto"  # "auto", "float32", "mixed_float16", "mixed_bfloat16"
     ema_decay: float | None = None  # per step; None keeps the raw weights
@@ -215,6 +220,8 @@ class Experiment:
         _in_range("label_smoothing", self.label_smoothing, 0, 0.99)
         _in_range("vote_share", self.vote_share, 0, 1)
         _in_range("teacher_share", self.teacher_share, 0, 1)
+        _in_range("consistency_weight", self.consistency_weight, 0, 1000)
+        _in_range("consistency_threshold", self.consistency_threshold, 0, 1)
         _in_range("seed", self.seed, 0, 2**31 - 1)
         if self.ema_decay is not None:
             _in_range("ema_decay", self.ema_decay, 0, 0.999999)
@@ -230,8 +237,34 @@ class Experiment:
             "'host' with distribution 'mirrored', whose batches are shared out on the way",
             self.feed,
         )
+        _require(
+            not (self.sharpness_aware and self.distribution == "mirrored"),
+            "distribution",
+            "'none' with a stage's sharpness_radius",
+            self.distribution,
+        )
+        _require(
+            not (self.sharpness_aware and self.precision == "mixed_float16"),
+            "precision",
+            "'float32' or 'mixed_bfloat16' with a stage's sharpness_radius",
+            self.precision,
+        )
+        mixing = [
+            a for a in map(self.augmentation_of, self.stages) if a.mixup_alpha or a.cutmix_alpha
+        ]
+        _require(
+            not (self.consistency_weight and mixing),
+            "consistency_weight",
+            "0 with mixup_alpha or cutmix_alpha, since a mixed face has no pseudo-label",
+            self.consistency_weight,
+        )
         class_weight_rule(self.class_weight)
         loss_rule(self.loss)
+
+    @property
+    def sharpness_aware(self):
+        """Whether a stage has a `sharpness_radius`."""
+        return any(stage.sharpness_radius for stage in self.stages)
 
     def size_of(self, stage):
         """Returns the pixels a side that the network sees in one of the stages."""

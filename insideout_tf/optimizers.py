@@ -1,5 +1,6 @@
 """A stage's optimizer and learning-rate schedule, from Keras' own, and the average of its weights."""
 
+import contextlib
 import math
 
 import keras
@@ -26,6 +27,7 @@ class FlatOptimizer(keras.optimizers.Optimizer):
         super().__init__(learning_rate=0.0, name="flat")
         self.inner_optimizer = inner_optimizer
         self.ema_decay = ema_decay
+        self._climb = None
 
     def build(self, variables):
         super().build(variables)
@@ -71,17 +73,39 @@ class FlatOptimizer(keras.optimizers.Optimizer):
             ops.concatenate([ops.cast(ops.reshape(grads[i], (-1,)), "float32") for i in group])
             for group in self.groups
         ]
+        if self._climb is not None:
+            squares = sum(ops.sum(ops.square(gradient)) for gradient in joined)
+            share = self._climb / (ops.sqrt(squares) + 1e-12)
+            uphill = [v.value + share * gradient for v, gradient in zip(self.vectors, joined)]
+            self._hand_out(uphill, targets)
+            return
         self.inner_optimizer.apply(joined, self.vectors)
         if self.ema_decay is not None:
             step = ops.cast(self.inner_optimizer.iterations, "float32")
             share = 1.0 - ops.minimum(self.ema_decay, step / (9.0 + step))
             for average, vector in zip(self.average_vectors, self.vectors):
                 average.assign(average.value + share * (vector.value - average.value))
-        for vector, group in zip(self.vectors, self.groups):
+        self._hand_out([vector.value for vector in self.vectors], targets)
+
+    def _hand_out(self, joined, targets):
+        for values, group in zip(joined, self.groups):
             ends = np.cumsum([self.sizes[i] for i in group])[:-1].tolist()
-            parts = ops.split(vector.value, ends) if ends else [vector.value]
+            parts = ops.split(values, ends) if ends else [values]
             for i, part in zip(group, parts):
                 targets[i].assign(ops.reshape(part, targets[i].shape))
+
+    @contextlib.contextmanager
+    def climbing(self, radius):
+        """Inside it, `apply` lends the variables values `radius` from the weights, up the gradient.
+
+        Nothing else changes, so that the next `apply` outside updates the weights as they were.
+        (Foret et al. 2021, arXiv 2010.01412, equation 2 with p = 2.)
+        """
+        self._climb = radius
+        try:
+            yield
+        finally:
+            self._climb = None
 
     def averages(self):
         """Returns the averaged weights as arrays in the order of the variables, or None."""

@@ -357,6 +357,8 @@ def describe(experiment, model):
     init = experiment.weights
     if init not in ("imagenet", "none"):
         init = f"file {pathlib.Path(init).name}"
+    if experiment.start_from is not None:
+        init = f"model {pathlib.Path(experiment.start_from).name}"
     return {
         "experiment": experiment.name,
         "backbone": experiment.backbone,

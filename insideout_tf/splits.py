@@ -24,13 +24,15 @@ class Split:
     """Row numbers (int64, ascending) of the faces that train and of those that select the epoch.
 
     `validation_name` says what selected: "PublicTest" or "stratified validation". `leaks` are the
-    rows left out of `training` because a test face has the same pixels.
+    rows left out of `training` because a test face has the same pixels, `unlabelled` those that
+    `training_fraction` left out.
     """
 
     training: np.ndarray
     validation: np.ndarray
     validation_name: str
     leaks: np.ndarray
+    unlabelled: np.ndarray
 
 
 def make(faces, split, validation_fraction, seed, drop_leaks, training_fraction=1.0):
@@ -75,8 +77,9 @@ def make(faces, split, validation_fraction, seed, drop_leaks, training_fraction=
         keys = content_keys(faces.pixels)
         leaked = np.isin(keys[training], keys[faces.usage != TRAINING])
         leaks, training = training[leaked], training[~leaked]
+    rows = training
     if training_fraction < 1:
-        training = _stratified_part(faces, training, "training_fraction", training_fraction, seed)
+        training = _stratified_part(faces, rows, "training_fraction", training_fraction, seed)
     present = np.bincount(faces.labels[training], minlength=len(EMOTIONS))
     if not len(training) or not present.all():
         missing = [name for name, count in zip(EMOTIONS, present) if not count]
@@ -84,7 +87,19 @@ def make(faces, split, validation_fraction, seed, drop_leaks, training_fraction=
             f"{faces.source}: expected training faces of all seven classes. Add some, "
             f"or choose another file. Received: none of {', '.join(missing)}"
         )
-    return Split(training, validation, name, leaks)
+    return Split(training, validation, name, leaks, np.setdiff1d(rows, training))
+
+
+def of_experiment(faces, experiment):
+    """Returns the `Split` that an experiment's fields ask for, the same each time."""
+    return make(
+        faces,
+        experiment.split,
+        experiment.validation_fraction,
+        experiment.seed,
+        experiment.drop_leaks,
+        experiment.training_fraction,
+    )
 
 
 def also_in_training(faces, rows):
@@ -121,14 +136,7 @@ def judged_rows(faces, split_name, experiment):
                 f"--split {split_name}: expected a run directory, which records how "
                 "Training was divided. Received: a model file alone"
             )
-        division = make(
-            faces,
-            experiment.split,
-            experiment.validation_fraction,
-            experiment.seed,
-            experiment.drop_leaks,
-            experiment.training_fraction,
-        )
+        division = of_experiment(faces, experiment)
         return division.validation if split_name == "validation" else division.training
     wanted = {
         "private": (PRIVATE_TEST,),

@@ -54,14 +54,15 @@ def begin():
     return {"stage": 0, "epoch": 0, "history": [], "best": None}
 
 
-def run_all(job, model, progress, saved):
+def run_all(job, model, progress, saved, start=None):
     """Runs every stage that `progress` and the `saved` arrays of a checkpoint leave to do.
 
     model: what `create_model` gave for the stage in `progress`, or None where none is left.
+    start: weights to begin with instead of the model's own, where no checkpoint is.
     Returns (progress, the delivered model with the best epoch's weights). `progress["history"]`
     has one row an epoch. Each stage starts from the best weights so far.
     """
-    best_weights = None
+    best_weights = start
     if saved:
         best_weights = [saved[f"best_{i}"] for i in range(len(saved)) if f"best_{i}" in saved]
     stages = job.experiment.stages
@@ -89,7 +90,7 @@ def run_one(job, index, model, progress, saved, best_weights):
         and not experiment.augmentation.keras_cv
         and experiment.distribution == "none"
     )
-    steps = batches.steps_per_epoch(len(job.split.training), experiment.batch_size)
+    steps = batches.steps_per_epoch(len(job.arrays["image"]), experiment.batch_size)
     on_jax = keras.backend.backend() == "jax"
     jit = {"on": True, "off": False, "auto": on_jax or not on_cpu}[experiment.jit_compile]
     seed = experiment.seed + 1000 * (index + 1)

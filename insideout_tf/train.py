@@ -39,6 +39,11 @@ def parse(argv):
         help="a trained run, a .keras file or a packaged model, for an experiment with a teacher_share; several are "
         "averaged",
     )
+    parser.add_argument(
+        "--start-from",
+        metavar="RUN_OR_MODEL",
+        help="train a run, a .keras file or a packaged model further, such as on data of your own",
+    )
     parser.add_argument("--run-dir", type=pathlib.Path, help="default: runs/<experiment name>")
     parser.add_argument(
         "--set",
@@ -91,6 +96,8 @@ def main(argv=None):
             overrides.append(f"ferplus={json.dumps(os.path.expanduser(arguments.ferplus))}")
         if arguments.teacher:
             overrides.append(f"teacher={json.dumps(arguments.teacher)}")
+        if arguments.start_from:
+            overrides.append(f"start_from={json.dumps(arguments.start_from)}")
         experiment = config.override(experiment, overrides)
         directory = arguments.run_dir or pathlib.Path("runs") / experiment.name
         train(
@@ -135,19 +142,15 @@ def train(
         return metrics
 
     faces = fer2013.read(experiment.data, experiment.bad_rows, use_cache)
-    split = splits.make(
-        faces,
-        experiment.split,
-        experiment.validation_fraction,
-        experiment.seed,
-        experiment.drop_leaks,
-        experiment.training_fraction,
-    )
+    split = splits.of_experiment(faces, experiment)
     devices.prepare_backend()
     from insideout_tf import batches, stages
 
-    arrays = batches.training_arrays(faces, split.training, experiment)
+    unlabelled = split.unlabelled if experiment.consistency_weight else ()
+    arrays = batches.training_arrays(faces, split.training, experiment, unlabelled)
     precision = devices.resolve_precision(experiment.precision)
+    if experiment.sharpness_aware and precision == "mixed_float16":
+        precision = "float32"  # a step skipped for its scaled gradients would end uphill
     scope = devices.distribution_scope(experiment)
     teachers, told = load_teachers(experiment, scope)
     job = stages.Job(
@@ -157,6 +160,10 @@ def train(
     progress = progress or stages.begin()
     left = experiment.stages[progress["stage"] :]
     model = stages.create_model(job, (left or experiment.stages)[0])
+    start = None
+    if experiment.start_from is not None and not saved:
+        start, start_told = load_start(experiment, model)
+        told = {**told, **start_told}
     print(plan(job, model), flush=True)
     if dry_run:
         return None
@@ -181,7 +188,7 @@ def train(
         runs.write_lines(directory / runs.BAD_ROWS, faces.skipped)
     if len(split.leaks):
         runs.write_lines(directory / runs.LEAKS, splits.list_leaks(faces, split.leaks))
-    progress, model = stages.run_all(job, model if left else None, progress, saved)
+    progress, model = stages.run_all(job, model if left else None, progress, saved, start)
 
     runs.save_model(model, directory / runs.MODEL)
     metrics = judge(job, model, progress)
@@ -206,6 +213,20 @@ def load_teachers(experiment, scope):
     with scope():
         teachers = tuple(classifier.hasten(runs.load_model(path)) for path in paths)
     return teachers, {"teacher_sha256": sums}
+
+
+def load_start(experiment, model):
+    """Returns the weights to start from, in the order of `model`'s, and environment.json's word on them."""
+    path = runs.model_path(experiment.start_from)[0]
+    weights = runs.load_model(path).get_weights()
+    if [w.shape for w in weights] != [w.shape for w in model.get_weights()]:
+        raise UserError(
+            f"--start-from: expected a model of the experiment's own network, {experiment.backbone} "
+            f"with hidden_units {experiment.hidden_units} ({model.count_params():,} parameters). "
+            "Take the experiment that trained it, or change backbone and hidden_units with --set. "
+            f"Received: {path}, of {sum(w.size for w in weights):,} parameters in other places"
+        )
+    return weights, {"start_sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
 
 
 def judge(job, model, progress):
@@ -237,10 +258,13 @@ def plan(job, model):
     from insideout_tf import batches, classifier
 
     experiment, faces, split = job.experiment, job.faces, job.split
-    steps = batches.steps_per_epoch(len(split.training), experiment.batch_size)
+    seen = len(job.arrays["image"])
+    steps = batches.steps_per_epoch(seen, experiment.batch_size)
+    unlabelled = seen - len(split.training)
     lines = [
         f"  data      {faces.source}" + (f" ({faces.identified})" if faces.identified else ""),
         f"  training  {len(split.training):,} faces"
+        + (f" and {unlabelled:,} without labels" if unlabelled else "")
         + (f" ({len(split.leaks):,} leaks dropped)" if experiment.drop_leaks else "")
         + f", {steps} steps of {experiment.batch_size} an epoch",
         *([f"  skipped   {len(faces.skipped):,} bad rows or images"] if faces.skipped else []),
@@ -272,7 +296,7 @@ def plan(job, model):
     return "\n".join(
         [
             f"{experiment.name}: {experiment.backbone}, {model.count_params():,} parameters, weights "
-            f"{experiment.weights}, {job.precision}",
+            f"{experiment.start_from or experiment.weights}, {job.precision}",
             *lines,
         ]
     )

@@ -132,3 +132,16 @@ def test_every_named_keras_cv_layer_runs_in_tf_data():
         experiment = dataclasses.replace(EXPERIMENT, augmentation=augmentation)
         image = next(iter(batches.epoch_batches(data, experiment, 0, 0)))["image"].numpy()
         assert image.dtype == np.uint8 and image.shape == (10, 48, 48) and image.std() > 5, name
+
+
+def test_faces_without_labels_come_after_the_others():
+    experiment = dataclasses.replace(EXPERIMENT, class_weight="none")
+    labels = (np.arange(70) % 7).astype(np.uint8)
+    pixels = np.arange(70, dtype=np.uint8)[:, None, None] * np.ones((1, 48, 48), np.uint8)
+    faces = Faces(pixels, labels, np.zeros(70, np.uint8), "fake")
+    rows, others = np.arange(0, 70, 5), np.arange(1, 70, 5)
+    found = batches.training_arrays(faces, rows, experiment, others)
+    assert np.array_equal(found["image"][:, 0, 0], [*rows, *others])
+    assert np.array_equal(found["label"].argmax(1)[:14], labels[rows])
+    assert np.allclose(found["label"][14:], 1 / 7) and found["label"].dtype == np.float32
+    assert np.allclose(found["weight"], [2] * 14 + [0] * 14)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from conftest import WEIGHTS, run_python
 
-from insideout_tf import averaging, backbones, batches, classifier, optimizers
+from insideout_tf import augment, averaging, backbones, batches, classifier, optimizers
 from insideout_tf.config import Augmentation, Experiment, Stage
 from insideout_tf.errors import UserError
 
@@ -375,3 +375,80 @@ def test_a_stage_without_augmentation_sees_the_faces_as_they_are():
         step = classifier.TrainingModel(model, experiment, stage, 0)
         found = np.asarray(step(batch, training=False)["logits"])
         assert np.allclose(found, expected, atol=1e-4) == same
+
+
+def test_a_sharpness_aware_step_takes_the_gradient_from_uphill():
+    """The update is that of Foret et al.'s algorithm 1, put together here from two plain steps."""
+    radius = 0.5
+    batch = {name: array[:16] for name, array in arrays().items()}
+    plain = dataclasses.replace(STAGE, optimizer="sgd", momentum=0.0, learning_rate=1.0)
+    sharp = dataclasses.replace(plain, sharpness_radius=radius)
+
+    def one_step(stage, climb=None):
+        """Returns the weights before, the gradient, what else the step left, and what it logged."""
+        keras.utils.set_random_seed(3)
+        experiment = dataclasses.replace(TINY, augmentation=Augmentation(flip=True, noise=0.1))
+        model = classifier.create_training(experiment, 40, "float32")
+        for position, variable in enumerate(model.trainable_variables if climb else ()):
+            variable.assign(variable + climb[position])
+        step = classifier.TrainingModel(model, experiment, stage, 5)
+        step.compile(optimizer=optimizers.create(stage, 1, step.trainable_variables, False))
+        before = [np.array(variable) for variable in step.trainable_variables]
+        logs = step.train_on_batch(batch, return_dict=True)
+        gradient = [w - np.asarray(v) for w, v in zip(before, step.trainable_variables)]
+        return gradient, [np.asarray(v) for v in step.non_trainable_variables], logs
+
+    slope, others, logs = one_step(plain)
+    length = np.sqrt(sum(np.square(part).sum() for part in slope))
+    uphill, _, _ = one_step(plain, [radius / length * part for part in slope])
+    found, found_others, found_logs = one_step(sharp)
+    assert max(np.abs(one - other).max() for one, other in zip(uphill, slope)) > 0.01
+    assert max(np.abs(one - other).max() for one, other in zip(uphill, found)) < 1e-5
+    assert all(np.allclose(one, other, atol=1e-6) for one, other in zip(others, found_others))
+    assert found_logs == pytest.approx(logs, abs=1e-6)
+
+
+def test_pseudo_labels_where_the_model_is_sure():
+    """Faces of weight 0 teach by consistency alone: the loss is that of FixMatch's equation 4."""
+    batch = {name: array[:16] for name, array in arrays().items()}
+    batch["weight"] = np.zeros(16, np.float32)
+
+    def step_of(weight, threshold):
+        keras.utils.set_random_seed(4)
+        experiment = dataclasses.replace(
+            TINY, dropout=0.0, consistency_weight=weight, consistency_threshold=threshold
+        )
+        model = classifier.create_training(experiment, 48, "float32")
+        logits = model.get_layer("logits")
+        logits.set_weights(
+            [2000 * array for array in logits.get_weights()]
+        )  # so that some are sure
+        return classifier.TrainingModel(model, experiment, STAGE, 0)
+
+    def of(outputs):
+        return float(step_of(2.0, 0.5).compute_loss(y_pred=outputs))
+
+    assert (
+        float(step_of(0.0, 0.0).compute_loss(y_pred=step_of(0.0, 0.0)(batch, training=True))) == 0
+    )
+    assert "pseudo_label" not in step_of(2.0, 0.5)(batch, training=False)
+    outputs = step_of(2.0, 0.5)(batch, training=True)
+    pseudo = np.asarray(outputs["pseudo_label"])
+    sure = pseudo.sum(axis=1)
+    assert set(np.unique(pseudo)) == {0, 1} and set(sure) == {0, 1}
+    log = np.asarray(keras.ops.log_softmax(outputs["logits"]))
+    assert of(outputs) == pytest.approx(2.0 * -(pseudo * log).sum() / 16, rel=1e-4)
+    assert not np.asarray(step_of(2.0, 1.0)(batch, training=True)["pseudo_label"]).any()
+    # Without a change of the view they are what the model itself says, as it judges.
+    step = step_of(2.0, 0.0)
+    plain = np.asarray(step.core(batch["image"][..., None].astype("float32"), training=False))
+    unchanged = pytest.MonkeyPatch()
+    with unchanged.context() as patch:
+        patch.setattr(augment, "WEAK", Augmentation())
+        pseudo = np.asarray(step(batch, training=True)["pseudo_label"])
+    assert np.array_equal(pseudo.argmax(1), plain.argmax(1)) and (pseudo.sum(1) == 1).all()
+    # The accuracy of training counts faces with labels alone.
+    outputs["label"] = np.eye(7, dtype=np.float32)[np.asarray(outputs["logits"]).argmax(1)]
+    outputs["label"][4:] = 1 / 7
+    outputs["weight"] = np.array([1] * 4 + [0] * 12, np.float32)
+    assert float(step.compute_metrics(None, None, outputs)["accuracy"]) == 1

@@ -104,3 +104,27 @@ def test_override_errors(text, expected):
     with pytest.raises(UserError) as caught:
         config.override(experiment(), [text])
     assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "changes,expected",
+    [
+        (
+            ["stages.0.sharpness_radius=0.05", "distribution=mirrored"],
+            "distribution: expected 'none' with a stage's sharpness_radius",
+        ),
+        (
+            ["stages.0.sharpness_radius=0.05", "precision=mixed_float16"],
+            "precision: expected 'float32' or 'mixed_bfloat16'",
+        ),
+        (
+            ["consistency_weight=1", 'stages.0.augmentation={"mixup_alpha": 0.2}'],
+            "consistency_weight: expected 0 with mixup_alpha",
+        ),
+    ],
+)
+def test_fields_that_exclude_each_other(changes, expected):
+    for order in (changes, changes[::-1]):
+        with pytest.raises(UserError) as caught:
+            config.override(experiment(), order)
+        assert expected in str(caught.value)

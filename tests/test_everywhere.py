@@ -31,7 +31,10 @@ def run_jax(*arguments, status=0):
 
 @ALONE
 def test_many_steps_in_one_call_train_as_one_by_one(tiny_experiment, small_drawn, tmp_path):
-    """JAX, the data set on the device: 8 steps an epoch in one call of 25, or in calls of 3."""
+    """JAX, the data set on the device: 8 steps an epoch in one call of 25, or in calls of 3.
+
+    The second stage is sharpness-aware, so that both kinds of step are among them.
+    """
     code = """
 import sys
 from insideout_tf import devices, train
@@ -44,7 +47,8 @@ train.main(sys.argv[2:])
     for feed, together in (("host", 25), ("device", 25), ("device", 3)):
         directory = tmp_path / f"{feed}-{together}"
         arguments = (tiny_experiment, "--data", small_drawn, "--run-dir", directory)
-        run_jax("-c", code, together, *arguments, "--set", f"feed={feed}", "--verbose", "0")
+        settings = ("--set", f"feed={feed}", "--set", "stages.finetune.sharpness_radius=0.05")
+        run_jax("-c", code, together, *arguments, *settings, "--verbose", "0")
         weights[feed, together] = runs.load_model(directory / "model.keras").get_weights()
     one_by_one = weights.pop(("host", 25))
     for found in weights.values():

@@ -38,7 +38,8 @@ def test_a_part_trains_with_every_class_in_proportion(real, split):
     whole = splits.make(real, split, 0.125, 0, True)
     quarter = splits.make(real, split, 0.125, 0, True, 0.25)
     assert len(quarter.training) == round(len(whole.training) / 4)
-    assert np.isin(quarter.training, whole.training).all()
+    together = np.sort(np.concatenate([quarter.training, quarter.unlabelled]))
+    assert np.array_equal(together, whole.training) and not len(whole.unlabelled)
     assert np.array_equal(quarter.validation, whole.validation)
     shares = [
         np.bincount(real.labels[made.training]) / len(made.training) for made in (whole, quarter)

@@ -476,6 +476,41 @@ def test_bad_rows_and_leaks_are_left_out_and_reported(
     assert f"without them accuracy {right[5:].mean():.4f}" in out
 
 
+def test_training_goes_on_from_a_trained_model(tiny_experiment, small_drawn, tmp_path, capsys):
+    first, second = tmp_path / "first", tmp_path / "second"
+    base = (tiny_experiment, "--data", small_drawn, "--verbose", "0")
+    assert run_verb(train.main, capsys, *base, "--run-dir", first)[0] == 0
+    further = (*base, "--run-dir", second, "--start-from", first)
+    status, _, err = run_verb(train.main, capsys, *further, "--set", "hidden_units=5")
+    assert status == 2 and "expected a model of the experiment's own network" in err
+    assert not second.exists()
+    fields = ["weights=/nowhere.weights.h5", "ema_decay=null"]
+    for stage in (0, 1):
+        fields += [f"stages.{stage}.learning_rate=1e-12", f"stages.{stage}.batch_norm=frozen"]
+    still = [word for field in fields for word in ("--set", field)]
+    status, _, err = run_verb(train.main, capsys, *further, *still)
+    assert status == 0, err
+    before, after = (runs.load_model(run / "model.keras") for run in (first, second))
+    for one, other in zip(before.get_weights(), after.get_weights()):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-6)
+    assert json.loads((second / "metrics.json").read_text())["init"] == "model first"
+    environment = json.loads((second / "environment.json").read_text())
+    content = (first / "model.keras").read_bytes()
+    assert environment["start_sha256"] == hashlib.sha256(content).hexdigest()
+
+
+def test_faces_without_labels_train_by_consistency(tiny_experiment, small_drawn, tmp_path, capsys):
+    run = (tiny_experiment, "--data", small_drawn, "--run-dir", tmp_path, "--overwrite")
+    fields = ("training_fraction=0.5", "consistency_weight=1", "consistency_threshold=0.3")
+    fields += ("augmentation.mixup_alpha=0", "augmentation.cutmix_alpha=0")
+    words = [word for field in fields for word in ("--set", field)]
+    status, out, err = run_verb(train.main, capsys, *run, "--verbose", "0", *words)
+    assert status == 0, err
+    assert "training  140 faces and 140 without labels, 8 steps of 35 an epoch" in out
+    history = np.genfromtxt(tmp_path / "history.csv", delimiter=",", names=True, dtype=None)
+    assert np.isfinite(history["loss"]).all()
+
+
 def test_a_student_of_a_trained_run(tiny_experiment, small_drawn, tmp_path, capsys):
     teacher, student = tmp_path / "teacher", tmp_path / "student"
     base = (tiny_experiment, "--data", small_drawn, "--verbose", "0")

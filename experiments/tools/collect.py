@@ -25,7 +25,13 @@ JUDGED = {
     "public": ("public", "none"),
     "merged": ("merged", "none"),
 }
-PATHS = ("data", "weights", "ferplus", "teacher")  # fields of the config that hold one
+PATHS = (
+    "data",
+    "weights",
+    "ferplus",
+    "teacher",
+    "start_from",
+)  # fields of the config that hold one
 
 
 def main(argv=None):
