@@ -42,6 +42,13 @@ ROWS = {
     "symmetric_loss": ("loss=symmetric(0.1,1)",),
     "generalised_loss": ("loss=generalised(0.7)",),
     "class_weights": ("class_weight=clipped(0.5,2)",),
+    "sharpness_aware": ("stages.train.sharpness_radius=0.05",),
+    "consistency": (  # beside no_mixing, which it needs
+        "augmentation.mixup_alpha=0",
+        "augmentation.cutmix_alpha=0",
+        "consistency_weight=1",
+        "consistency_threshold=0.8",
+    ),
     "no_leaks": ("drop_leaks=true",),
     "dropout": ("dropout=0.5",),
     "64_px": ("image_size=64",),
