@@ -32,7 +32,7 @@ KERAS_CV_LAYERS: dict[str, dict] = {
 
 
 def augment(pixels, labels, weights, settings, size, seed):
-    """Augments one batch and resizes it, interpolating each pixel once.
+    """Augments one batch and resizes it, interpolating each pixel once (or twice: `resize_first`).
 
     pixels: `[b, 48, 48]`, 0..255, any number type. labels: float32 `[b, classes]`, each row
     summing to 1. weights: float32 `[b]`. settings: a `config.Augmentation`. size: side in pixels of
@@ -45,6 +45,8 @@ def augment(pixels, labels, weights, settings, size, seed):
     """
     count = pixels.shape[0]
     pixels = ops.cast(pixels, "float32")
+    if settings.resize_first:
+        pixels = warp(pixels, identity_matrices(count), size)
     columns = _COLUMNS + 1 if settings.noise else _COLUMNS
     draws = keras.random.uniform((columns, count), seed=seed)
     # Brightness and contrast commute with interpolation, so they run on the 48×48 pixels.

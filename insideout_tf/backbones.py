@@ -8,16 +8,19 @@ import keras
 
 from insideout_tf.errors import UserError
 
+KERAS_STOCHASTIC_DEPTH = 0.2  # of the last block of every EfficientNet in keras.applications
+
 # Layers that prepare pixels: they stay float32 under mixed precision.
 PREPROCESSING = ("Resizing", "Rescaling", "Normalization", "Concatenate")
 
 
 @dataclasses.dataclass(frozen=True)
 class Backbone:
-    """build(weights, input_tensor) -> Keras model without top, taking 0..255, three channels.
+    """build(weights, input_tensor, stochastic_depth) -> Keras model without top, taking 0..255, RGB.
 
     native_size: pixels of its ImageNet training. blocks: prefixes of layer names from input to
-    output, the points from which a stage can unfreeze. parameters: without top.
+    output, the points from which a stage can unfreeze. parameters: without top. residual: whether
+    it has branches that stochastic depth can drop.
     """
 
     build: collections.abc.Callable
@@ -26,18 +29,24 @@ class Backbone:
     parameters: int
     reference: str
     imagenet: bool = True
+    residual: bool = True
 
 
 def _application(name):
-    def build(weights, input_tensor):
-        return getattr(keras.applications, name)(
+    def build(weights, input_tensor, stochastic_depth):
+        model = getattr(keras.applications, name)(
             include_top=False, weights=weights, input_tensor=input_tensor
         )
+        if stochastic_depth is not None:
+            for layer in model.layers:
+                if layer.name.endswith("_drop"):
+                    layer.rate *= stochastic_depth / KERAS_STOCHASTIC_DEPTH
+        return model
 
     return build
 
 
-def _tiny(weights, input_tensor):
+def _tiny(weights, input_tensor, stochastic_depth):
     """A five-layer convolutional network for the quickstart and for tests; trains in seconds."""
     x = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="rescaling")(input_tensor)
     for block, filters in enumerate((16, 32, 48, 64), start=1):
@@ -60,7 +69,7 @@ def _tiny(weights, input_tensor):
     return model
 
 
-def _plain_cnn(weights, input_tensor):
+def _plain_cnn(weights, input_tensor, stochastic_depth):
     """Convolutions, BatchNorm, ReLU and pooling, nothing else: the baseline of most FER papers."""
     x = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="rescaling")(input_tensor)
     for block, (filters, depth) in enumerate(((32, 1), (64, 1), (128, 2), (256, 2)), start=1):
@@ -107,7 +116,14 @@ def _compact_fer(stem, widths, depths, top, early=True, heads=0):
         share = keras.layers.Conv2D(filters, 1, activation="sigmoid", name=f"{name}_expand")(share)
         return keras.layers.Multiply(name=f"{name}_excite")([x, share])
 
-    def attend(x, name):
+    def drop(x, rate, name):
+        """Stochastic depth (Huang et al. 2016, arXiv 1603.09382): at times the branch is left out."""
+        if not rate:
+            return x
+        shape = (None,) + (1,) * (len(x.shape) - 1)
+        return keras.layers.Dropout(rate, noise_shape=shape, name=f"{name}_drop")(x)
+
+    def attend(x, name, rate):
         height, width, filters = x.shape[1:]
         place = keras.layers.DepthwiseConv2D(3, padding="same", name=f"{name}_place")(x)
         x = keras.layers.Add(name=f"{name}_place_add")([x, place])
@@ -116,14 +132,16 @@ def _compact_fer(stem, widths, depths, top, early=True, heads=0):
         seen = keras.layers.MultiHeadAttention(
             heads, filters // heads, use_bias=False, name=f"{name}_attention"
         )(seen, seen)
+        seen = drop(seen, rate, f"{name}_attention")
         x = keras.layers.Add(name=f"{name}_attention_add")([x, seen])
         thought = keras.layers.LayerNormalization(epsilon=1e-5, name=f"{name}_norm2")(x)
         thought = keras.layers.Dense(4 * filters, activation="swish", name=f"{name}_mlp1")(thought)
         thought = keras.layers.Dense(filters, name=f"{name}_mlp2")(thought)
+        thought = drop(thought, rate, f"{name}_mlp")
         x = keras.layers.Add(name=f"{name}_mlp_add")([x, thought])
         return keras.layers.Reshape((height, width, filters), name=f"{name}_places")(x)
 
-    def build(weights, input_tensor):
+    def build(weights, input_tensor, stochastic_depth):
         x = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="rescaling")(input_tensor)
         x = convolve(x, stem, 3, "stem_conv")
         if early:
@@ -131,8 +149,10 @@ def _compact_fer(stem, widths, depths, top, early=True, heads=0):
         for level, (filters, depth) in enumerate(zip(widths, depths), start=1):
             for position in range(1, depth + 1):
                 name = f"block{level}_{position}"
+                block = sum(depths[: level - 1]) + position
+                rate = (stochastic_depth or 0.0) * block / sum(depths)
                 if heads and level == len(widths) and position > 1:
-                    x = attend(x, name)
+                    x = attend(x, name, rate)
                     continue
                 shortcut, strides = x, 2 if level > 1 and position == 1 else 1
                 if strides == 2:
@@ -143,6 +163,7 @@ def _compact_fer(stem, widths, depths, top, early=True, heads=0):
                 x = convolve(x, filters, 3, f"{name}_conv2", "linear")
                 if level == len(widths):
                     x = excite(x, name)
+                x = drop(x, rate, name)
                 x = keras.layers.Add(name=f"{name}_add")([shortcut, x])
                 x = keras.layers.Activation("swish", name=f"{name}_swish")(x)
         x = convolve(x, top, 1, "top_conv")
@@ -154,7 +175,7 @@ def _compact_fer(stem, widths, depths, top, early=True, heads=0):
     return build
 
 
-def _vgg16(weights, input_tensor):
+def _vgg16(weights, input_tensor, stochastic_depth):
     # Keras' VGG16 was trained on blue, green, red less their ImageNet means, not divided; the three
     # channels of a grey image are equal, so their order needs no change.
     x = keras.layers.Normalization(
@@ -184,7 +205,12 @@ BACKBONES = {
     "EfficientNetB2": Backbone(_application("EfficientNetB2"), 260, _V1_BLOCKS, 7_768_569, _V1),
     "EfficientNetB4": Backbone(_application("EfficientNetB4"), 380, _V1_BLOCKS, 17_673_823, _V1),
     "VGG16": Backbone(
-        _vgg16, 224, ("block1", "block2", "block3", "block4", "block5"), 14_714_688, _VGG
+        _vgg16,
+        224,
+        ("block1", "block2", "block3", "block4", "block5"),
+        14_714_688,
+        _VGG,
+        residual=False,
     ),
     "plain_cnn": Backbone(
         _plain_cnn,
@@ -193,6 +219,7 @@ BACKBONES = {
         1_128_672,
         "this package: the plain baseline that papers compare with",
         imagenet=False,
+        residual=False,
     ),
     "CompactFERNano": Backbone(
         _compact_fer(16, (16, 32, 56), (1, 2, 1), 128), 48, _COMPACT_BLOCKS, 94_774, _COMPACT, False
@@ -228,6 +255,7 @@ BACKBONES = {
         53_680,
         "this package: for the quickstart and for tests",
         imagenet=False,
+        residual=False,
     ),
 }
 
@@ -242,15 +270,22 @@ def get(name):
     return BACKBONES[name]
 
 
-def build(name, weights, input_tensor):
+def build(name, weights, input_tensor, stochastic_depth=None):
     """Builds a backbone on `input_tensor` (`[b, s, s, 3]`, 0..255), its layers in the same graph.
 
     weights: "imagenet" (downloaded by Keras on first use), "none", or a file of Keras weights
-    (.weights.h5 or .h5). Raises `UserError` when they cannot be had or do not fit.
+    (.weights.h5 or .h5). stochastic_depth: the rate at which training drops the branch of the last
+    block, falling linearly towards the first; None: as the backbone's authors have it (EfficientNet
+    0.2, those of this package 0). Raises `UserError` when weights cannot be had or do not fit.
     """
     backbone = get(name)
+    if stochastic_depth is not None and not backbone.residual:
+        raise UserError(
+            f"stochastic_depth: expected none with {name!r}, which has no residual branches to drop. "
+            f"Received: {stochastic_depth}"
+        )
     if weights == "none":
-        return backbone.build(None, input_tensor)
+        return backbone.build(None, input_tensor, stochastic_depth)
     if weights == "imagenet":
         if not backbone.imagenet:
             raise UserError(
@@ -258,7 +293,7 @@ def build(name, weights, input_tensor):
                 "weights=none. Received: 'imagenet'"
             )
         try:
-            return backbone.build("imagenet", input_tensor)
+            return backbone.build("imagenet", input_tensor, stochastic_depth)
         except Exception as error:  # Keras wraps each network failure in its own kind
             raise UserError(
                 f"weights: expected to download the ImageNet weights of {name} (or to find them in "
@@ -279,7 +314,7 @@ def build(name, weights, input_tensor):
             f"Received: {weights!r}"
         )
     try:
-        return backbone.build(path, input_tensor)
+        return backbone.build(path, input_tensor, stochastic_depth)
     except Exception as error:  # h5py and Keras raise many kinds for files that do not fit
         raise UserError(
             f"weights: expected Keras weights of {name} without top. Check that the "

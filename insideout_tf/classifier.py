@@ -28,7 +28,7 @@ def create_delivered(experiment, size=None):
     x = resize(pixels, training=False)
     x = layers.Concatenate(name="replicate")([x, x, x])
     weights = experiment.weights if experiment.start_from is None else "none"
-    x = backbones.build(experiment.backbone, weights, x).output
+    x = backbones.build(experiment.backbone, weights, x, experiment.stochastic_depth).output
     x = layers.GlobalAveragePooling2D(name="pooling")(x)
     x = layers.Dropout(experiment.dropout, name="head_dropout")(x)
     if experiment.hidden_units:

@@ -37,6 +37,7 @@ class Augmentation:
     Geometry composes into one affine map with the resize, so each pixel is interpolated once.
     """
 
+    resize_first: bool = False  # interpolate once more, before the rest, as most pipelines do
     flip: bool = False
     rotation_degrees: float = 0.0  # uniform in ±value
     zoom: tuple[float, float] = (1.0, 1.0)  # uniform magnification; above 1 the face grows
@@ -173,6 +174,7 @@ class Experiment:
     start_from: str | None = None  # a trained run or model, head and all; --start-from overrides it
     image_size: int = 224  # pixels; the resize from 48 is inside the model
     dropout: float = 0.5
+    stochastic_depth: float | None = None  # rate of the last residual branch; None: the backbone's
     hidden_units: int = 0  # width of an optional hidden layer of the head
     data: str | None = None  # a path, "drawn", or "kaggle:OWNER/DATASET"; --data overrides it
     bad_rows: str = "stop"  # at the first bad row or image of the data, or "skip" and list them
@@ -213,6 +215,8 @@ class Experiment:
         _one_of("jit_compile", self.jit_compile, ("auto", "on", "off"))
         _in_range("image_size", self.image_size, 32, 1024)
         _in_range("dropout", self.dropout, 0, 0.99)
+        if self.stochastic_depth is not None:
+            _in_range("stochastic_depth", self.stochastic_depth, 0, 0.99)
         _in_range("hidden_units", self.hidden_units, 0, 65536)
         _in_range("validation_fraction", self.validation_fraction, 0.001, 0.9)
         _in_range("training_fraction", self.training_fraction, 0.001, 1)

@@ -216,17 +216,30 @@ def load_teachers(experiment, scope):
 
 
 def load_start(experiment, model):
-    """Returns the weights to start from, in the order of `model`'s, and environment.json's word on them."""
+    """Returns the weights to start from, in `model`'s order, and what environment.json says of them.
+
+    Layers are matched by name, since dropped branches change their order, or in the order they
+    have where Keras numbered them differently.
+    """
     path = runs.model_path(experiment.start_from)[0]
-    weights = runs.load_model(path).get_weights()
-    if [w.shape for w in weights] != [w.shape for w in model.get_weights()]:
+    given = [layer for layer in runs.load_model(path).layers if layer.weights]
+    own = [layer for layer in model.layers if layer.weights]
+    by_name = {layer.name: layer for layer in given}
+    if set(by_name) == {layer.name for layer in own}:
+        given = [by_name[layer.name] for layer in own]
+    shapes = [[weight.shape for layer in each for weight in layer.weights] for each in (given, own)]
+    if shapes[0] != shapes[1]:
+        count = sum(layer.count_params() for layer in given)
         raise UserError(
             f"--start-from: expected a model of the experiment's own network, {experiment.backbone} "
             f"with hidden_units {experiment.hidden_units} ({model.count_params():,} parameters). "
             "Take the experiment that trained it, or change backbone and hidden_units with --set. "
-            f"Received: {path}, of {sum(w.size for w in weights):,} parameters in other places"
+            f"Received: {path}, another network, of {count:,} parameters"
         )
-    return weights, {"start_sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    for layer, trained in zip(own, given):
+        layer.set_weights(trained.get_weights())
+    told = {"start_sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    return model.get_weights(), told
 
 
 def judge(job, model, progress):

@@ -53,6 +53,23 @@ def test_identity_equals_resizing(size):
     assert np.array_equal(labels, batch()[1]) and np.array_equal(weights, batch()[2])
 
 
+def test_resizing_first_augments_the_resized_faces():
+    """What most pipelines do, to compare with; one interpolation differs from the two visibly."""
+    import keras
+
+    from insideout_tf import augment
+
+    settings = Augmentation(flip=True, rotation_degrees=20.0, contrast=0.3, resize_first=True)
+    pixels, labels, weights = batch()
+    resized = augment.warp(pixels.astype(np.float32), augment.identity_matrices(8), 96)
+    once = dataclasses.replace(settings, resize_first=False)
+    generator = keras.random.SeedGenerator(1)
+    expected, _, _ = augment.augment(resized, labels, weights, once, 96, generator)
+    found = run(settings, 96)[0]
+    assert np.abs(found - np.asarray(expected)).max() < 1e-3
+    assert np.abs(found - run(once, 96)[0]).max() > 1
+
+
 def test_flip_shift_and_quarter_turn_are_exact():
     from insideout_tf import augment
 

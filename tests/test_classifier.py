@@ -79,6 +79,25 @@ def test_backbone_facts_and_unfreeze_points(name):
         classifier.freeze(model, dataclasses.replace(STAGE, unfreeze_from="block9"), name)
 
 
+def test_stochastic_depth_rises_to_the_last_block():
+    def rates(name, wanted):
+        experiment = dataclasses.replace(TINY, backbone=name, stochastic_depth=wanted)
+        model = classifier.create_training(experiment, 48, "float32")
+        dropped = [layer for layer in model.layers if layer.name.endswith("_drop")]
+        return [layer.rate for layer in dropped], [w.shape for w in model.get_weights()]
+
+    plain, shapes = rates("CompactFERHybrid", None)
+    found, same_shapes = rates("CompactFERHybrid", 0.28)
+    assert plain == [] and sorted(same_shapes) == sorted(shapes)
+    # Seven blocks, of which the last three drop attention and the layers after it separately.
+    assert found == pytest.approx([0.04, 0.08, 0.12, 0.16, 0.2, 0.2, 0.24, 0.24, 0.28, 0.28])
+    own, _ = rates("EfficientNetV2B0", None)
+    less, _ = rates("EfficientNetV2B0", 0.05)
+    assert 0.15 < max(own) < 0.2 and less == pytest.approx([rate / 4 for rate in own])
+    with pytest.raises(UserError, match="'tiny', which has no residual branches"):
+        rates("tiny", 0.1)
+
+
 def backbones_output(model):
     return model.get_layer("pooling").output.shape[-1]
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, kill_after, run_python, run_verb
 
-from insideout_tf import evaluate, metrics, runs, train
+from insideout_tf import config, evaluate, metrics, runs, train
 
 call = functools.partial(run_verb, train.main)
 
@@ -497,6 +497,30 @@ def test_training_goes_on_from_a_trained_model(tiny_experiment, small_drawn, tmp
     environment = json.loads((second / "environment.json").read_text())
     content = (first / "model.keras").read_bytes()
     assert environment["start_sha256"] == hashlib.sha256(content).hexdigest()
+
+
+def test_a_network_that_drops_branches_starts_from_one_that_does_not():
+    """Keras orders their layers differently; the weights find their places by name."""
+    from insideout_tf import classifier
+
+    dropping = config.Experiment(
+        "x",
+        stages=(config.Stage("a", 1, 1e-3),),
+        backbone="CompactFERSmall",
+        weights="none",
+        image_size=48,
+        stochastic_depth=0.2,
+        start_from="small",
+    )
+    model = classifier.create_training(dropping, 48, "float32")
+    weights, _ = train.load_start(dropping, model)
+    assert len(weights) == len(model.get_weights())
+    small = runs.load_model(runs.model_path("small")[0])
+    faces = np.random.default_rng(0).integers(0, 256, (4, 48, 48), np.uint8)
+    expected, found = (classifier.predict_probabilities(each, faces) for each in (small, model))
+    assert np.abs(expected - found).max() < 1e-5
+    order = [layer.name for layer in small.layers if layer.weights]
+    assert order != [layer.name for layer in model.layers if layer.weights]
 
 
 def test_faces_without_labels_train_by_consistency(tiny_experiment, small_drawn, tmp_path, capsys):

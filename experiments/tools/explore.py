@@ -51,11 +51,18 @@ ROWS = {
     ),
     "no_leaks": ("drop_leaks=true",),
     "dropout": ("dropout=0.5",),
+    "stochastic_depth": ("stochastic_depth=0.2",),
+    "settle_augmented": ("stages.settle.augmentation=null",),
     "64_px": ("image_size=64",),
     "96_px": ("image_size=96",),
+    "96_px_resized_first": ("image_size=96", "augmentation.resize_first=true"),
+    "128_px": ("image_size=128",),
+    "224_px": ("image_size=224",),
     "smaller_network": ("backbone=CompactFERSmall",),
     "hybrid": ("backbone=CompactFERHybrid",),  # beside the one before, of about its size
     "efficientnet_v2s": ("backbone=EfficientNetV2S",),
+    # By KerasCV, so on TensorFlow alone; the last one, since it stops the others elsewhere.
+    "randaugment": ('augmentation.keras_cv=["RandAugment"]', "feed=host"),
 }
 
 
