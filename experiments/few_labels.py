@@ -37,7 +37,7 @@ def get_config():
         stages=(
             Stage(
                 "train",
-                epochs=200,
+                epochs=120,
                 learning_rate=0.05,
                 optimizer="sgd",
                 weight_decay=5e-3,

@@ -40,7 +40,7 @@ def get_config():
         stages=(
             Stage(
                 "train",
-                epochs=20,
+                epochs=12,
                 learning_rate=0.05,
                 optimizer="sgd",
                 weight_decay=5e-3,

@@ -209,7 +209,8 @@ class TrainingModel(keras.Model):
             self.image_size,
             self.seed_generator,
         )
-        logits = self.core(pixels, training=False)
+        # By the batch's own statistics: early on, the moving ones make it sure of nonsense.
+        logits = self.core(pixels, training=True)
         sure = ops.softmax(ops.stop_gradient(ops.cast(logits, "float32")))
         top = ops.max(sure, axis=-1, keepdims=True)
         kept = ops.logical_and(sure >= top, top >= self.consistency[1])
@@ -275,10 +276,10 @@ class TrainingModel(keras.Model):
         loss = ops.mean(each * y_pred["weight"])
         if "pseudo_label" in y_pred:
             # Sohn et al. 2020, FixMatch (arXiv 2001.07685), equation 4.
-            differs = ops.categorical_crossentropy(
-                y_pred["pseudo_label"], y_pred["logits"], from_logits=True
-            )
-            loss += self.consistency[0] * ops.mean(differs)
+            # Not by categorical_crossentropy: TensorFlow's gradient of it takes every row of labels
+            # to sum to 1, and would push down what the faces without a pseudo-label are taken for.
+            agreed = y_pred["pseudo_label"] * ops.log_softmax(y_pred["logits"])
+            loss -= self.consistency[0] * ops.mean(ops.sum(agreed, axis=-1))
         if keras.backend.backend() == "tensorflow":
             import tensorflow as tf
 

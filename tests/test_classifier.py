@@ -439,9 +439,7 @@ def test_pseudo_labels_where_the_model_is_sure():
         )
         model = classifier.create_training(experiment, 48, "float32")
         logits = model.get_layer("logits")
-        logits.set_weights(
-            [2000 * array for array in logits.get_weights()]
-        )  # so that some are sure
+        logits.set_weights([10 * array for array in logits.get_weights()])  # so that some are sure
         return classifier.TrainingModel(model, experiment, STAGE, 0)
 
     def of(outputs):
@@ -457,10 +455,17 @@ def test_pseudo_labels_where_the_model_is_sure():
     assert set(np.unique(pseudo)) == {0, 1} and set(sure) == {0, 1}
     log = np.asarray(keras.ops.log_softmax(outputs["logits"]))
     assert of(outputs) == pytest.approx(2.0 * -(pseudo * log).sum() / 16, rel=1e-4)
+    import tensorflow as tf
+
+    logits = tf.Variable(outputs["logits"])
+    with tf.GradientTape() as tape:
+        loss = step_of(2.0, 0.5).compute_loss(y_pred={**outputs, "logits": logits})
+    pull = 2.0 / 16 * sure[:, None] * (np.exp(log) - pseudo)  # none where there is no pseudo-label
+    assert np.abs(tape.gradient(loss, logits).numpy() - pull).max() < 1e-6
     assert not np.asarray(step_of(2.0, 1.0)(batch, training=True)["pseudo_label"]).any()
-    # Without a change of the view they are what the model itself says, as it judges.
+    # Without a change of the view they are what the model itself says, in training.
     step = step_of(2.0, 0.0)
-    plain = np.asarray(step.core(batch["image"][..., None].astype("float32"), training=False))
+    plain = np.asarray(step.core(batch["image"][..., None].astype("float32"), training=True))
     unchanged = pytest.MonkeyPatch()
     with unchanged.context() as patch:
         patch.setattr(augment, "WEAK", Augmentation())
