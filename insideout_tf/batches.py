@@ -38,8 +38,9 @@ def soft_labels(labels, smoothing):
 def training_arrays(faces, rows, experiment, unlabelled=()):
     """Returns the training set as the dict of arrays that batches are taken from.
 
-    unlabelled: rows that come after the others, with even labels of weight 0; the other weights are
-    then so much larger that all faces average 1.
+    unlabelled: rows that come after the others, with even labels of weight 0. The others are then
+    repeated until they are about a third, since a step needs some labels, and weigh so much more
+    that all average 1.
     """
     labels = faces.labels[rows]
     soft = soft_labels(labels, experiment.label_smoothing)
@@ -54,6 +55,8 @@ def training_arrays(faces, rows, experiment, unlabelled=()):
         soft += np.float32(experiment.vote_share) * (voted - soft)
     weights = class_weights(labels, experiment.class_weight)[labels]
     if count := len(unlabelled):
+        repeats = max(1, round(count / (2 * len(rows))))
+        rows, soft, weights = (np.repeat(each, repeats, axis=0) for each in (rows, soft, weights))
         even = np.full((count, len(EMOTIONS)), 1 / len(EMOTIONS), np.float32)
         soft = np.concatenate([soft, even])
         scale = np.float32((len(rows) + count) / len(rows))

@@ -271,9 +271,8 @@ def plan(job, model):
     from insideout_tf import batches, classifier
 
     experiment, faces, split = job.experiment, job.faces, job.split
-    seen = len(job.arrays["image"])
-    steps = batches.steps_per_epoch(seen, experiment.batch_size)
-    unlabelled = seen - len(split.training)
+    steps = batches.steps_per_epoch(len(job.arrays["image"]), experiment.batch_size)
+    unlabelled = int((job.arrays["weight"] == 0).sum())
     lines = [
         f"  data      {faces.source}" + (f" ({faces.identified})" if faces.identified else ""),
         f"  training  {len(split.training):,} faces"

@@ -145,3 +145,9 @@ def test_faces_without_labels_come_after_the_others():
     assert np.array_equal(found["label"].argmax(1)[:14], labels[rows])
     assert np.allclose(found["label"][14:], 1 / 7) and found["label"].dtype == np.float32
     assert np.allclose(found["weight"], [2] * 14 + [0] * 14)
+    # Few labels come again until they are a third of what an epoch sees.
+    rows, others = np.arange(7), np.arange(7, 63)
+    found = batches.training_arrays(faces, rows, experiment, others)
+    assert np.array_equal(found["image"][:, 0, 0], [*np.repeat(rows, 4), *others])
+    assert np.array_equal(found["label"].argmax(1)[:28], np.repeat(labels[rows], 4))
+    assert np.allclose(found["weight"], [3] * 28 + [0] * 56)
