@@ -54,15 +54,15 @@ def begin():
     return {"stage": 0, "epoch": 0, "history": [], "best": None}
 
 
-def run_all(job, model, progress, saved, start=None):
+def run_all(job, model, progress, saved):
     """Runs every stage that `progress` and the `saved` arrays of a checkpoint leave to do.
 
-    model: what `create_model` gave for the stage in `progress`, or None where none is left.
-    start: weights to begin with instead of the model's own, where no checkpoint is.
+    model: what `create_model` gave for the stage in `progress`, or None where none is left; without
+    a checkpoint its weights are those to begin with.
     Returns (progress, the delivered model with the best epoch's weights). `progress["history"]`
     has one row an epoch. Each stage starts from the best weights so far.
     """
-    best_weights = start
+    best_weights = None
     if saved:
         best_weights = [saved[f"best_{i}"] for i in range(len(saved)) if f"best_{i}" in saved]
     stages = job.experiment.stages

@@ -160,10 +160,8 @@ def train(
     progress = progress or stages.begin()
     left = experiment.stages[progress["stage"] :]
     model = stages.create_model(job, (left or experiment.stages)[0])
-    start = None
     if experiment.start_from is not None and not saved:
-        start, start_told = load_start(experiment, model)
-        told = {**told, **start_told}
+        told = {**told, **load_start(experiment, model)}
     print(plan(job, model), flush=True)
     if dry_run:
         return None
@@ -188,7 +186,7 @@ def train(
         runs.write_lines(directory / runs.BAD_ROWS, faces.skipped)
     if len(split.leaks):
         runs.write_lines(directory / runs.LEAKS, splits.list_leaks(faces, split.leaks))
-    progress, model = stages.run_all(job, model if left else None, progress, saved, start)
+    progress, model = stages.run_all(job, model if left else None, progress, saved)
 
     runs.save_model(model, directory / runs.MODEL)
     metrics = judge(job, model, progress)
@@ -216,7 +214,7 @@ def load_teachers(experiment, scope):
 
 
 def load_start(experiment, model):
-    """Returns the weights to start from, in `model`'s order, and what environment.json says of them.
+    """Gives `model` the weights to start from; returns what environment.json says of them.
 
     Layers are matched by name, since dropped branches change their order, or in the order they
     have where Keras numbered them differently.
@@ -238,8 +236,7 @@ def load_start(experiment, model):
         )
     for layer, trained in zip(own, given):
         layer.set_weights(trained.get_weights())
-    told = {"start_sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-    return model.get_weights(), told
+    return {"start_sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
 
 
 def judge(job, model, progress):

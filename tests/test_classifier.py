@@ -404,7 +404,7 @@ def test_a_sharpness_aware_step_takes_the_gradient_from_uphill():
     sharp = dataclasses.replace(plain, sharpness_radius=radius)
 
     def one_step(stage, climb=None):
-        """Returns the weights before, the gradient, what else the step left, and what it logged."""
+        """Returns the gradient of one step, what else the step changed, and what it logged."""
         keras.utils.set_random_seed(3)
         experiment = dataclasses.replace(TINY, augmentation=Augmentation(flip=True, noise=0.1))
         model = classifier.create_training(experiment, 40, "float32")
@@ -466,8 +466,7 @@ def test_pseudo_labels_where_the_model_is_sure():
     # Without a change of the view they are what the model itself says, in training.
     step = step_of(2.0, 0.0)
     plain = np.asarray(step.core(batch["image"][..., None].astype("float32"), training=True))
-    unchanged = pytest.MonkeyPatch()
-    with unchanged.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(augment, "WEAK", Augmentation())
         pseudo = np.asarray(step(batch, training=True)["pseudo_label"])
     assert np.array_equal(pseudo.argmax(1), plain.argmax(1)) and (pseudo.sum(1) == 1).all()

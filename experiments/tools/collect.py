@@ -25,13 +25,8 @@ JUDGED = {
     "public": ("public", "none"),
     "merged": ("merged", "none"),
 }
-PATHS = (
-    "data",
-    "weights",
-    "ferplus",
-    "teacher",
-    "start_from",
-)  # fields of the config that hold one
+# Fields of the config that hold one.
+PATHS = ("data", "weights", "ferplus", "teacher", "start_from")
 
 
 def main(argv=None):
