@@ -47,7 +47,10 @@ def delivered_weights(training_model, model, batches):
 
 
 def _training_forward(training_model):
-    """Returns a compiled forward pass in training mode, kept with the model it belongs to."""
+    """Returns a compiled forward pass in training mode, kept with the model it belongs to.
+
+    One pass through each BatchNorm layer, on which the mass of its averages rests.
+    """
     if getattr(training_model, "training_forward", None) is not None:
         return training_model.training_forward
     backend = keras.backend.backend()
@@ -56,14 +59,14 @@ def _training_forward(training_model):
 
         @tensorflow.function(reduce_retracing=True)
         def forward(batch):
-            training_model(batch, training=True)
+            training_model(batch, training=True, pseudo_labels=False)
     elif backend == "jax":
         import jax
 
         @jax.jit
         def compiled(trainable, non_trainable, batch):
             _, updated = training_model.stateless_call(
-                trainable, non_trainable, batch, training=True
+                trainable, non_trainable, batch, training=True, pseudo_labels=False
             )
             return updated
 
@@ -78,7 +81,7 @@ def _training_forward(training_model):
     else:
 
         def forward(batch):
-            training_model(batch, training=True)
+            training_model(batch, training=True, pseudo_labels=False)
 
     training_model.training_forward = forward
     return forward

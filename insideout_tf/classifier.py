@@ -176,14 +176,19 @@ class TrainingModel(keras.Model):
                 self.resident[name].assign(array)
         self.built = True
 
-    def call(self, inputs, training=False):
+    def call(self, inputs, training=False, pseudo_labels=True):
+        """Returns `logits`, `label` and `weight` of one view of each face.
+
+        pseudo_labels: with consistency, those of a second view too, whose pass moves the averages of
+        BatchNorm once more.
+        """
         if self.resident is not None:
             inputs = {
                 name: ops.take(variable.value, inputs["index"], axis=0)
                 for name, variable in self.resident.items()
             }
         guessed = {}
-        if training and self.consistency[0]:
+        if training and pseudo_labels and self.consistency[0]:
             guessed["pseudo_label"] = self._pseudo_labels(inputs)
         pixels, labels, weights = augment.augment(
             inputs["image"],

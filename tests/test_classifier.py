@@ -247,9 +247,15 @@ def test_moving_average_follows_its_definition():
     )
 
 
-def test_delivered_statistics_are_those_of_the_averaged_weights():
-    """A BatchNorm's re-estimated mean equals the mean its inputs have under the averages."""
-    experiment = dataclasses.replace(TINY, ema_decay=0.5, dropout=0.0, batch_size=40)
+@pytest.mark.parametrize("consistency_weight", [0.0, 1.0])
+def test_delivered_statistics_are_those_of_the_averaged_weights(consistency_weight):
+    """A BatchNorm's re-estimated mean equals the mean its inputs have under the averages.
+
+    Also with consistency, whose step passes through the network twice.
+    """
+    experiment = dataclasses.replace(
+        TINY, ema_decay=0.5, dropout=0.0, batch_size=40, consistency_weight=consistency_weight
+    )
     model, step = make_step(experiment)
     for epoch in range(3):
         step.fit(batches.epoch_batches(arrays(), experiment, 0, epoch), verbose=0, shuffle=False)
