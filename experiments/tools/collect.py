@@ -60,8 +60,9 @@ def collect(run, destination):
     destination.mkdir(parents=True, exist_ok=True)
     runs.write_json(destination / runs.CONFIG, without_folders(experiment))
     facts = runs.read_json(run / runs.ENVIRONMENT)
-    facts["command"] = [pathlib.PurePath(word).name for word in facts["command"]]
-    facts["data_source"] = pathlib.PurePath(facts["data_source"]).name
+    for each in (facts, *facts.get("resumed", ())):
+        for name in {"command", "data_source"} & each.keys():
+            each[name] = last_parts(each[name])
     validation = runs.read_json(run / runs.METRICS)
     facts |= {name: validation[name] for name in ("training_seconds", "best_epoch", "selected_on")}
     facts["faces_that_chose_the_epoch"] = validation["n"]
@@ -80,12 +81,15 @@ def collect(run, destination):
 def without_folders(experiment):
     """Returns the experiment as plain values, with the last part of every path alone."""
     values = config.to_dict(experiment)
-    for name in PATHS:
-        if isinstance(values[name], str):
-            values[name] = pathlib.PurePath(values[name]).name
-        elif values[name]:
-            values[name] = [pathlib.PurePath(path).name for path in values[name]]
-    return values
+    return values | {name: last_parts(values[name]) for name in PATHS if values[name]}
+
+
+def last_parts(words):
+    """Returns the last part of a path, of one behind `FIELD=`, or of each in a list of such."""
+    if not isinstance(words, str):
+        return [last_parts(word) for word in words]
+    field, equals, path = words.rpartition("=")
+    return field + equals + pathlib.PurePath(path).name
 
 
 def save_weights(run, path):
