@@ -131,6 +131,8 @@ def check(arguments, sources):
         raise UserError(f"--margin: expected -0.4 to 2. Received: {arguments.margin:g}")
     if not arguments.smooth >= 0:
         raise UserError(f"--smooth: expected seconds, 0 or more. Received: {arguments.smooth:g}")
+    if arguments.seconds is not None and not arguments.seconds > 0:
+        raise UserError(f"--seconds: expected more than 0. Received: {arguments.seconds:g}")
     if not sources:
         raise UserError(
             f"{', '.join(arguments.sources)}: expected pictures ({', '.join(images.SUFFIXES)}) or "
