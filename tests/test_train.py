@@ -522,6 +522,26 @@ def test_a_network_that_drops_branches_starts_from_one_that_does_not():
     assert order != [layer.name for layer in model.layers if layer.weights]
 
 
+def test_a_network_with_a_block_more_begins_as_the_one_without():
+    from insideout_tf import classifier
+
+    grown = config.Experiment(
+        "x",
+        stages=(config.Stage("a", 1, 1e-3),),
+        backbone="CompactFERSmallFine",
+        weights="none",
+        image_size=48,
+        start_from="small",
+    )
+    model = classifier.create_training(grown, 48, "float32")
+    train.load_start(grown, model)
+    small = runs.load_model(runs.model_path("small")[0])
+    assert model.count_params() > small.count_params() + 18_000
+    faces = np.random.default_rng(0).integers(0, 256, (4, 48, 48), np.uint8)
+    expected, found = (classifier.predict_probabilities(each, faces) for each in (small, model))
+    assert np.abs(expected - found).max() < 1e-5
+
+
 def test_faces_without_labels_train_by_consistency(tiny_experiment, small_drawn, tmp_path, capsys):
     run = (tiny_experiment, "--data", small_drawn, "--run-dir", tmp_path, "--overwrite")
     fields = ("training_fraction=0.5", "consistency_weight=1", "consistency_threshold=0.3")
