@@ -45,7 +45,7 @@ def test_files_are_those_their_facts_describe():
 @pytest.mark.fer2013
 @pytest.mark.parametrize("name", NAMES)
 def test_both_engines_are_as_good_as_the_facts_say(name, public):
-    """Parity to 2e-3 on 512 faces; PublicTest's accuracy of each file; calibration helps there."""
+    """Parity on 512 faces; PublicTest's accuracy of each file; calibration helps there."""
     pixels, labels = public
     facts, found = packaged.facts(name), {}
     for engine, suffix in (("keras", ".keras"), ("litert", ".tflite")):
@@ -54,7 +54,8 @@ def test_both_engines_are_as_good_as_the_facts_say(name, public):
         assert raw.dtype == np.float32 and raw.shape == (3589, 7)
         assert (raw.argmax(1) == labels).mean() == pytest.approx(judged["accuracy"], abs=1e-3)
         found[engine] = raw
-    assert np.abs(found["keras"] - found["litert"])[:512].max() < 2e-3
+    furthest = {"float16": 2e-3, "dynamic": 0.05}[facts["litert_weights"]]
+    assert np.abs(found["keras"] - found["litert"])[:512].max() < furthest
     calibrated = insideout_tf.predict_emotions(pixels, name, engine="litert")
     raw = found["litert"]
     assert np.array_equal(calibrated.argmax(1), raw.argmax(1))

@@ -3,8 +3,9 @@
     python experiments/tools/package_model.py runs/compact_small small --data fer2013.csv
 
 Weights are rounded to float16 in both files (stored as float32 in the .keras file, whose ZIP is
-compressed, so that plain Keras opens it). Refused unless both agree with the run's model to 5e-3 in
-probability on 512 faces of PublicTest and keep its accuracy there to 0.1 points. The temperature is
+compressed, so that plain Keras opens it); --quantize dynamic stores them in 8 bits in the .tflite file.
+Refused unless both agree with the run's model on 512 faces of PublicTest to what `conversion.PARITY` allows
+(5e-3 in probability for float16, 0.1 for 8 bits) and keep its accuracy there to 0.1 points. The temperature is
 the one that fits PublicTest best. PrivateTest's figures are those of the very files, judged once here.
 """
 
@@ -22,7 +23,7 @@ from insideout_tf.emotions import EMOTIONS
 from insideout_tf.errors import UserError
 from insideout_tf.usages import PRIVATE_TEST, PUBLIC_TEST
 
-PARITY, PARITY_FACES, ACCURACY = conversion.PARITY["float16"], 512, 1e-3
+PARITY_FACES, ACCURACY = 512, 1e-3
 
 
 def main(argv=None):
@@ -30,12 +31,14 @@ def main(argv=None):
     parser.add_argument("run", type=pathlib.Path)
     parser.add_argument("name", choices=("nano", "small"))
     parser.add_argument("--data", required=True)
+    parser.add_argument("--quantize", choices=("float16", "dynamic"), default="float16")
     arguments = parser.parse_args(argv)
     with errors.reported("package_model.py"):
-        print(json.dumps(package(arguments.run, arguments.name, arguments.data), indent=2))
+        facts = package(arguments.run, arguments.name, arguments.data, arguments.quantize)
+        print(json.dumps(facts, indent=2))
 
 
-def package(run, name, data):
+def package(run, name, data, quantize):
     """Writes the three files; returns what NAME.json holds."""
     devices.prepare_backend()
     model = runs.load_model(run / runs.MODEL)
@@ -44,6 +47,7 @@ def package(run, name, data):
         "PublicTest": np.flatnonzero(faces.usage == PUBLIC_TEST),
         "PrivateTest": np.flatnonzero(faces.usage == PRIVATE_TEST),
     }
+    public = faces.labels[split["PublicTest"]]
     original = predict(model, "keras", faces.pixels[split["PublicTest"]])
     model.set_weights([w.astype(np.float16).astype(w.dtype) for w in model.get_weights()])
     with tempfile.TemporaryDirectory() as folder:
@@ -53,19 +57,19 @@ def package(run, name, data):
         }
         model.save(files[".keras"])
         compress(files[".keras"])
-        files[".tflite"].write_bytes(conversion.to_litert(model, "float16"))
+        files[".tflite"].write_bytes(conversion.to_litert(model, quantize))
         said = {}
         for suffix, path in files.items():
-            engine = "litert" if suffix == ".tflite" else "keras"
+            engine, kind = ("litert", quantize) if suffix == ".tflite" else ("keras", "float16")
             said[suffix] = {s: predict(path, engine, faces.pixels[r]) for s, r in split.items()}
-            check(suffix, said[suffix]["PublicTest"], original, faces.labels[split["PublicTest"]])
-        public = faces.labels[split["PublicTest"]]
+            check(suffix, said[suffix]["PublicTest"], original, public, conversion.PARITY[kind])
         temperature = fit_temperature(said[".keras"]["PublicTest"], public)
         facts = {
             "name": name,
             "classes": list(EMOTIONS),
             "input": "float32 [n, 48, 48, 1], grey levels 0..255",
             "parameters": model.count_params(),
+            "litert_weights": quantize,
             "temperature": temperature,
             "calibrated_on": "PublicTest",
             "experiment": runs.experiment_of(run).name,
@@ -103,12 +107,12 @@ def figures(probabilities, labels, temperature):
     }
 
 
-def check(what, found, expected, labels):
+def check(what, found, expected, labels, parity):
     """Raises `UserError` where a converted file does not say what the run's model says."""
     furthest, lost = differences(found, expected, labels)
-    if furthest > PARITY or lost > ACCURACY:
+    if furthest > parity or lost > ACCURACY:
         raise UserError(
-            f"{what}: expected the run's probabilities to {PARITY:g} and its accuracy to {ACCURACY:g}. "
+            f"{what}: expected the run's probabilities to {parity:g} and its accuracy to {ACCURACY:g}. "
             f"Received: {furthest:.2g} and {lost:.2g} away"
         )
 
