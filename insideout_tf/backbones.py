@@ -86,7 +86,7 @@ def _plain_cnn(weights, input_tensor, stochastic_depth):
     return model
 
 
-def _compact_fer(stem, widths, depths, top, early=True, heads=0, fine=False):
+def _compact_fer(stem, widths, depths, top, early=True, heads=0, fine=0):
     """A residual network for grey faces of 48 px.
 
     Blocks of two 3×3 convolutions (He et al. 2016, arXiv 1512.03385) with averaged shortcuts (He et
@@ -94,9 +94,9 @@ def _compact_fer(stem, widths, depths, top, early=True, heads=0, fine=False):
     are smallest, swish. stem: channels of the first convolution. widths, depths: channels and blocks
     of each level, which is half as high and wide as the one before. top: channels that are averaged
     for the head. early: the first level has half the input's side, so that a CPU trains it, not all
-    of it. fine: a residual block stands before that halving, at the input's own side, and begins as the
+    of it. fine: inner channels of a residual block before that halving, at the input's own side; it begins as the
     identity (Goyal et al. 2017, arXiv 1706.02677, section 5.1), so that a network trained without it can
-    be trained further with it. heads: of self-attention between all places of the last level, whose blocks after the
+    be trained further with it; 0 for none. heads: of self-attention between all places of the last level, whose blocks after the
     first are then transformer blocks (as Dai et al. 2021, CoAtNet, arXiv 2106.04803, order them:
     convolutions first), which learn where they are from a depthwise convolution (Chu et al. 2021,
     arXiv 2102.10882, section 3.2); 0 for none.
@@ -147,7 +147,7 @@ def _compact_fer(stem, widths, depths, top, early=True, heads=0, fine=False):
         x = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="rescaling")(input_tensor)
         x = convolve(x, stem, 3, "stem_conv")
         if fine:
-            branch = convolve(x, stem, 3, "fine_conv1")
+            branch = convolve(x, fine, 3, "fine_conv1")
             branch = convolve(branch, stem, 3, "fine_conv2", "linear", gamma="zeros")
             x = keras.layers.Add(name="fine_add")([x, branch])
         if early:
@@ -238,8 +238,16 @@ BACKBONES = {
         _COMPACT,
         False,
     ),
+    "CompactFERNanoFine": Backbone(
+        _compact_fer(16, (16, 32, 56), (1, 2, 1), 128, fine=8),
+        48,
+        _COMPACT_BLOCKS,
+        97_174,
+        _COMPACT,
+        False,
+    ),
     "CompactFERSmallFine": Backbone(
-        _compact_fer(32, (32, 64, 128), (1, 2, 3), 256, fine=True),
+        _compact_fer(32, (32, 64, 128), (1, 2, 3), 256, fine=32),
         48,
         _COMPACT_BLOCKS,
         1_052_352,
