@@ -101,6 +101,11 @@ def explore(name, arguments, path):
     words += ["--resume"] if (directory / runs.CONFIG).exists() else []
     words += [word for setting in settings for word in ("--set", setting)]
     run_plan.call(arguments, "-m", "insideout_tf.train", arguments.recipe, *words)
+    keep(directory, path, row=name, changed=list(ROWS[name]), for_all_rows=arguments.set)
+
+
+def keep(directory, path, **about):
+    """Writes what the validation of a finished run says, and `about`, into the file `path`."""
     found = runs.read_json(directory / runs.METRICS)
     facts = runs.read_json(directory / runs.ENVIRONMENT)
     with open(directory / runs.HISTORY, newline="", encoding="utf-8") as file:
@@ -109,9 +114,7 @@ def explore(name, arguments, path):
     runs.write_json(
         path,
         {
-            "row": name,
-            "changed": list(ROWS[name]),
-            "for_all_rows": arguments.set,
+            **about,
             **{key: found[key] for key in (*told, "parameters", "image_size", "seed")},
             "gap": float(history[found["best_epoch"] - 1]["gap"]),
             "epochs": len(history),
