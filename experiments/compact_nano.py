@@ -1,6 +1,6 @@
 """CompactFER nano: under 100,000 parameters at FER2013's own 48 px, taught by the small one.
 
-    python -m insideout_tf.train experiments/compact_nano.py --data PATH/TO/fer2013.csv --ferplus PATH/TO/fer2013new.csv --teacher small
+    python -m insideout_tf.train experiments/compact_nano.py --data PATH/TO/fer2013.csv --ferplus PATH/TO/fer2013new.csv --teacher runs/compact_small
     python -m insideout_tf.evaluate runs/compact_nano --split private
 
 From random weights. Seven tenths of each label are what the teacher says of the same augmented face

@@ -8,6 +8,9 @@ two hours. Here two more see all of them first. They begin as the identity, so t
 what `compact_small` knows; then the rate goes up to nearly where it was and comes down again (Loshchilov &
 Hutter 2017, arXiv 1608.03983). Half of each label is what `compact_small` says of the same augmented face, and
 faces come with a camera's noise.
+
+Measured, seed 0: PrivateTest 69.63 %, macro-F1 0.670; with flip averaging 69.77 % and 0.675; PublicTest 69.24 %;
+95 minutes on 2 busy cores. This is the packaged `small`. README.md beside this file says more.
 """
 
 from insideout_tf.config import Augmentation, Experiment, Stage

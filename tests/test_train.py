@@ -506,7 +506,7 @@ def test_a_network_that_drops_branches_starts_from_one_that_does_not():
     dropping = config.Experiment(
         "x",
         stages=(config.Stage("a", 1, 1e-3),),
-        backbone="CompactFERSmall",
+        backbone="CompactFERSmallFine",
         weights="none",
         image_size=48,
         stochastic_depth=0.2,
@@ -528,17 +528,17 @@ def test_a_network_with_a_block_more_begins_as_the_one_without():
     grown = config.Experiment(
         "x",
         stages=(config.Stage("a", 1, 1e-3),),
-        backbone="CompactFERSmallFine",
+        backbone="CompactFERNanoFine",
         weights="none",
         image_size=48,
-        start_from="small",
+        start_from="nano",
     )
     model = classifier.create_training(grown, 48, "float32")
     train.load_start(grown, model)
-    small = runs.load_model(runs.model_path("small")[0])
-    assert model.count_params() > small.count_params() + 18_000
+    nano = runs.load_model(runs.model_path("nano")[0])
+    assert model.count_params() > nano.count_params() + 2_000
     faces = np.random.default_rng(0).integers(0, 256, (4, 48, 48), np.uint8)
-    expected, found = (classifier.predict_probabilities(each, faces) for each in (small, model))
+    expected, found = (classifier.predict_probabilities(each, faces) for each in (nano, model))
     assert np.abs(expected - found).max() < 1e-5
 
 
