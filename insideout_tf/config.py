@@ -190,7 +190,7 @@ class Experiment:
     vote_share: float = 0.0  # of the label, taken from the FER+ votes instead of FER2013
     teacher: tuple[str, ...] = ()  # runs, .keras files, packaged models; --teacher overrides it
     teacher_share: float = 0.0  # of the label, taken from what the teacher says of the same view
-    consistency_weight: float = 0.0  # of the loss on pseudo-labels; 0: off; not shown to help yet
+    consistency_weight: float = 0.0  # of the loss on pseudo-labels; 0: off
     consistency_threshold: float = 0.95  # the least probability that makes a pseudo-label
     augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
     precision: str = "auto"  # "auto", "float32", "mixed_float16", "mixed_bfloat16"
