@@ -501,45 +501,35 @@ def test_training_goes_on_from_a_trained_model(tiny_experiment, small_drawn, tmp
 
 def test_a_network_that_drops_branches_starts_from_one_that_does_not():
     """Keras orders their layers differently; the weights find their places by name."""
-    from insideout_tf import classifier
-
-    dropping = config.Experiment(
-        "x",
-        stages=(config.Stage("a", 1, 1e-3),),
-        backbone="CompactFERSmallFine",
-        weights="none",
-        image_size=48,
-        stochastic_depth=0.2,
-        start_from="small",
-    )
-    model = classifier.create_training(dropping, 48, "float32")
-    assert len(train.load_start(dropping, model)["start_sha256"]) == 64
-    small = runs.load_model(runs.model_path("small")[0])
-    faces = np.random.default_rng(0).integers(0, 256, (4, 48, 48), np.uint8)
-    expected, found = (classifier.predict_probabilities(each, faces) for each in (small, model))
-    assert np.abs(expected - found).max() < 1e-5
+    small, model = started("small", backbone="CompactFERSmallFine", stochastic_depth=0.2)
     order = [layer.name for layer in small.layers if layer.weights]
     assert order != [layer.name for layer in model.layers if layer.weights]
 
 
 def test_a_network_with_a_block_more_begins_as_the_one_without():
+    nano, model = started("nano", backbone="CompactFERNanoFine")
+    assert model.count_params() > nano.count_params() + 2_000
+
+
+def started(name, **fields):
+    """Returns a packaged model and one for training that starts from it, and so says the same."""
     from insideout_tf import classifier
 
-    grown = config.Experiment(
+    experiment = config.Experiment(
         "x",
         stages=(config.Stage("a", 1, 1e-3),),
-        backbone="CompactFERNanoFine",
         weights="none",
         image_size=48,
-        start_from="nano",
+        start_from=name,
+        **fields,
     )
-    model = classifier.create_training(grown, 48, "float32")
-    train.load_start(grown, model)
-    nano = runs.load_model(runs.model_path("nano")[0])
-    assert model.count_params() > nano.count_params() + 2_000
+    model = classifier.create_training(experiment, 48, "float32")
+    assert len(train.load_start(experiment, model)["start_sha256"]) == 64
+    start = runs.load_model(runs.model_path(name)[0])
     faces = np.random.default_rng(0).integers(0, 256, (4, 48, 48), np.uint8)
-    expected, found = (classifier.predict_probabilities(each, faces) for each in (nano, model))
+    expected, found = (classifier.predict_probabilities(each, faces) for each in (start, model))
     assert np.abs(expected - found).max() < 1e-5
+    return start, model
 
 
 def test_faces_without_labels_train_by_consistency(tiny_experiment, small_drawn, tmp_path, capsys):
