@@ -1,6 +1,7 @@
 """Faces in pictures: found by OpenCV, cut out in the framing of FER2013."""
 
 import pathlib
+import threading
 import typing
 
 import numpy as np
@@ -59,7 +60,7 @@ def cut(image, box, margin=MARGIN):
 
 
 def create_detector(yunet=None):
-    """Returns a function PIL image → list of ((left, top, width, height), score).
+    """Returns a function PIL image → list of ((left, top, width, height), score), for any thread.
 
     yunet: the path of OpenCV Zoo's face_detection_yunet_*.onnx (Wu et al. 2023); without it, the Haar
     cascade that comes with OpenCV (Viola & Jones 2001), for upright frontal faces. Raises `UserError`.
@@ -71,7 +72,14 @@ def create_detector(yunet=None):
             "expected the package opencv-python-headless (below version 5), which finds faces. "
             "Install it, or give cropped faces with --faces crop. Received: no such package"
         ) from None
-    return _yunet(cv2, yunet) if yunet else _haar(cv2)
+    detect = _yunet(cv2, yunet) if yunet else _haar(cv2)
+    turn = threading.Lock()  # OpenCV's detectors hold what they look at
+
+    def in_turn(image):
+        with turn:
+            return detect(image)
+
+    return in_turn
 
 
 def _haar(cv2):

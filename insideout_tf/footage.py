@@ -39,13 +39,16 @@ class Finder:
 
     @functools.cached_property
     def _detect(self):
-        return faces.create_detector(self._yunet)
+        return _detector(self._yunet)
 
     def is_crop(self, image):
         return faces.is_crop(image, self._mode)
 
     def __call__(self, image):
         return faces.find(image, lambda picture: self._detect(picture), self._mode, self._margin)
+
+
+_detector = functools.lru_cache(maxsize=2)(faces.create_detector)
 
 
 def detect_emotions(
@@ -55,7 +58,8 @@ def detect_emotions(
 
     picture: a path, a PIL image, or an array uint8 `[h, w]` or `[h, w, 3]`, red first (OpenCV's
     blue-first frames as `frame[..., ::-1]`). mode: as in `faces.find`; where the picture is taken as
-    one face, its box is None. model, options: as in `recognition.load_recogniser`. Raises `UserError`.
+    one face, its box is None. model, options: as in `recognition.predict_emotions`. What finds faces is
+    loaded once, as the model is. Raises `UserError`.
     """
     if mode not in faces.MODES:
         raise UserError(f"mode: expected one of {', '.join(faces.MODES)}. Received: {mode!r}")

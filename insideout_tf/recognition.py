@@ -1,6 +1,9 @@
 """Faces in any form → probabilities, by a packaged model or any other, on Keras or on LiteRT."""
 
+import functools
+import os
 import pathlib
+import threading
 
 import numpy as np
 
@@ -9,6 +12,7 @@ from insideout_tf.emotions import EMOTIONS
 from insideout_tf.errors import UserError
 
 ENGINES = ("auto", "keras", "litert")
+KEPT = 4  # models that stay loaded between calls
 
 
 def predict_emotions(faces, model=packaged.DEFAULT, engine="auto", calibrated=True, batch_size=256):
@@ -19,7 +23,8 @@ def predict_emotions(faces, model=packaged.DEFAULT, engine="auto", calibrated=Tr
     "litert" (needs the package ai-edge-litert, imports no framework), or "auto": LiteRT where the
     model has a .tflite and the package is there. calibrated: divide the logits of a packaged model
     by the temperature that fits PublicTest (Guo et al. 2017, section 4.2); others are left as they
-    are. Raises `UserError`.
+    are. A model is loaded at the first call and again when its file has changed; threads may call
+    at once. Raises `UserError`.
     """
     recognise = load_recogniser(model, engine, calibrated, batch_size)
     return recognise(images.to_faces(faces))
@@ -27,7 +32,10 @@ def predict_emotions(faces, model=packaged.DEFAULT, engine="auto", calibrated=Tr
 
 def load_recogniser(model=packaged.DEFAULT, engine="auto", calibrated=True, batch_size=256):
     """Returns the function uint8 `[n, 48, 48]` → float32 `[n, 7]` of `predict_emotions`, to call often."""
-    predict, temperature = load_predictor(model, engine)
+    if callable(model):
+        predict, temperature = load_predictor(model, engine)
+    else:
+        predict, temperature = _kept(str(model), engine, _identity(str(model)))
 
     def recognise(pixels):
         parts = [
@@ -49,6 +57,29 @@ def tempered(probabilities, temperature):
     return (powers / powers.sum(1, keepdims=True)).astype(np.float32)
 
 
+@functools.lru_cache(maxsize=KEPT)
+def _kept(model, engine, identity):
+    """`load_predictor`, once for each file; its function answers one thread at a time."""
+    predict, temperature = load_predictor(model, engine)
+    turn = threading.Lock()
+
+    def in_turn(faces):
+        with turn:
+            return predict(faces)
+
+    return in_turn, temperature
+
+
+def _identity(model):
+    """Returns what changes when the file at a path does; None where there is none (a packaged name)."""
+    path = pathlib.Path(model).expanduser()
+    path = path / runs.MODEL if path.is_dir() else path
+    if not path.exists():
+        return None
+    found = os.stat(path)
+    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
+
+
 def load_predictor(model, engine="auto"):
     """Returns (function float32 `[n, 48, 48, 1]` → `[n, 7]`, temperature) of a model.
 
@@ -56,7 +87,7 @@ def load_predictor(model, engine="auto"):
     """
     if engine not in ENGINES:
         raise UserError(f"engine: expected one of {', '.join(ENGINES)}. Received: {engine!r}")
-    if callable(model) and not isinstance(model, (str, pathlib.Path)):
+    if callable(model):
         return lambda x: np.asarray(model(x, training=False), np.float32), 1.0
     name = str(model)
     is_packaged = name in packaged.names()

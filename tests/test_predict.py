@@ -1,5 +1,6 @@
 """The packaged models: whole, as good as they say, equal on every engine, and at once at hand."""
 
+import concurrent.futures
 import csv
 import hashlib
 import json
@@ -219,6 +220,29 @@ def test_a_run_a_file_and_a_model_in_memory(small_drawn):
     by_name = insideout_tf.predict_emotions(face, "small", engine="keras", calibrated=False)
     for given in (model, packaged.path_of("small", ".keras")):
         assert np.abs(insideout_tf.predict_emotions(face, given) - by_name).max() < 1e-6
+
+
+@pytest.mark.parametrize("suffix", [".tflite", ".keras"])
+def test_threads_share_a_model_loaded_once(suffix, small_drawn, tmp_path, monkeypatch):
+    """Threads with batches of different sizes hear what one alone hears; a file that changes is loaded again."""
+    loaded, load = [], recognition.load_predictor
+    monkeypatch.setattr(
+        recognition, "load_predictor", lambda *given: loaded.append(given) or load(*given)
+    )
+    path = tmp_path / f"model{suffix}"
+    shutil.copy(packaged.path_of("nano", suffix), path)
+    with np.load(small_drawn) as data:
+        batches = [data["pixels"][: 1 + i % 5] for i in range(64)]
+    alone = [insideout_tf.predict_emotions(batch, path) for batch in batches]
+    with concurrent.futures.ThreadPoolExecutor(8) as threads:
+        together = list(
+            threads.map(lambda batch: insideout_tf.predict_emotions(batch, path), batches)
+        )
+    assert max(np.abs(one - other).max() for one, other in zip(alone, together)) < 1e-6
+    assert len(loaded) == 1
+    shutil.copy(packaged.path_of("small", suffix), path)
+    other = insideout_tf.predict_emotions(batches[4], path)
+    assert len(loaded) == 2 and np.abs(other - alone[4]).max() > 0.01
 
 
 def test_temperature_by_hand():
