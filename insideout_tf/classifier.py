@@ -8,6 +8,8 @@ from insideout_tf import augment, backbones, images, losses
 from insideout_tf.emotions import EMOTIONS
 from insideout_tf.errors import UserError
 
+# Grey levels: the means over FER2013's Training faces of each one's mean and standard deviation.
+FACE_MEAN, FACE_DEVIATION = 129.5, 54.0
 _ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
 
 
@@ -16,7 +18,8 @@ def create_delivered(experiment, size=None):
 
     size: pixels inside, if not the experiment's; weights fit models of every size.
 
-    Resize, channel replication and normalisation are inside; every layer is a built-in Keras one
+    Resize, channel replication and normalisation are inside; with `standardize`, each face is brought
+    to the mean and deviation of FER2013's, so that light and contrast change no answer. Every layer is a built-in Keras one
     in one flat graph, all float32. The output is probabilities in the order of `EMOTIONS`.
     """
     side = images.FACE_SIDE
@@ -26,6 +29,12 @@ def create_delivered(experiment, size=None):
     # `model(x)` would judge by batch statistics, and change the moving ones.
     resize = layers.Resizing(size, size, interpolation="bilinear", name="resize")
     x = resize(pixels, training=False)
+    if experiment.standardize:
+        # Epsilon is a deviation of one grey level: less than that is not made a face.
+        x = layers.LayerNormalization(
+            axis=(1, 2, 3), center=False, scale=False, epsilon=1.0, name="standardize"
+        )(x)
+        x = layers.Rescaling(FACE_DEVIATION, offset=FACE_MEAN, name="standardize_levels")(x)
     x = layers.Concatenate(name="replicate")([x, x, x])
     weights = experiment.weights if experiment.start_from is None else "none"
     x = backbones.build(experiment.backbone, weights, x, experiment.stochastic_depth).output
@@ -81,7 +90,7 @@ def clone_for_training(delivered, precision):
     def clone(layer):
         settings = layer.get_config()
         float32 = type(layer).__name__ in (*backbones.PREPROCESSING, "InputLayer")
-        if not float32 and layer.name not in ("logits", "probabilities"):
+        if not float32 and layer.name not in ("standardize", "logits", "probabilities"):
             settings["dtype"] = precision
         return _training_class(layer).from_config(settings)
 

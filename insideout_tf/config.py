@@ -173,6 +173,7 @@ class Experiment:
     weights: str = "imagenet"  # "imagenet", "none", or the path of a .weights.h5 or .h5 file
     start_from: str | None = None  # a trained run or model, head and all; --start-from overrides it
     image_size: int = 224  # pixels; the resize from 48 is inside the model
+    standardize: bool = False  # each face to one mean and deviation, inside the model
     dropout: float = 0.5
     stochastic_depth: float | None = None  # rate of the last residual branch; None: the backbone's
     hidden_units: int = 0  # width of an optional hidden layer of the head
