@@ -11,8 +11,11 @@ from keras import ops
 
 from insideout_tf.config import Augmentation
 from insideout_tf.errors import UserError
+from insideout_tf.images import FACE_SIDE
 
-_COLUMNS = 18  # uniform numbers drawn for an image, one draw a batch (and one more for noise)
+_COLUMNS = (
+    18  # uniform numbers drawn for an image, one draw a batch (noise and blur take one more each)
+)
 
 # The view that pseudo-labels come from (Sohn et al. 2020, arXiv 2001.07685, section 2.3).
 WEAK = Augmentation(flip=True, shift=0.125)
@@ -47,11 +50,12 @@ def augment(pixels, labels, weights, settings, size, seed):
     pixels = ops.cast(pixels, "float32")
     if settings.resize_first:
         pixels = warp(pixels, identity_matrices(count), size)
-    columns = _COLUMNS + 1 if settings.noise else _COLUMNS
+    columns = _COLUMNS + bool(settings.noise) + bool(settings.blur)
     draws = keras.random.uniform((columns, count), seed=seed)
     # Brightness and contrast commute with interpolation, so they run on the 48×48 pixels.
     images = photometric(pixels, settings, draws[0], draws[1])
-    images = add_noise(images, settings, draws[-1], seed)
+    images = blur(images, settings, draws[-1])
+    images = add_noise(images, settings, draws[min(_COLUMNS, columns - 1)], seed)
     images = warp(images, affine_matrices(settings, draws[2:9]), size)
     images = erase(images, settings, draws[9:14])
     images, labels, weights = mix(images, labels, weights, settings, draws[14:18])
@@ -66,6 +70,23 @@ def photometric(images, settings, brightness, contrast):
     factor = 1.0 + settings.contrast * (2.0 * contrast[:, None, None] - 1.0)
     offset = 255.0 * settings.brightness * (2.0 * brightness[:, None, None] - 1.0)
     return ops.clip((images - mean) * factor + mean + offset, 0.0, 255.0)
+
+
+def blur(images, settings, strength):
+    """Blurs `[b, h, w]`, as a lens out of focus or a face far away does; strength `[b]` in 0..1.
+
+    By two products with a matrix of each image's own, whose rows are Gaussians that sum to 1 within the
+    image.
+    """
+    if not settings.blur:
+        return images
+    side = images.shape[1]
+    deviation = ops.maximum(settings.blur * strength * (side / FACE_SIDE), 1e-2)
+    axis = np.arange(side, dtype="float32")
+    distance = ops.convert_to_tensor(np.square(axis[:, None] - axis[None, :]))
+    rows = ops.exp(-distance / (2.0 * ops.square(deviation))[:, None, None])
+    rows = rows / ops.sum(rows, axis=-1, keepdims=True)
+    return ops.matmul(ops.matmul(rows, images), ops.transpose(rows, (0, 2, 1)))
 
 
 def add_noise(images, settings, strength, seed):

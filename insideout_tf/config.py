@@ -45,6 +45,7 @@ class Augmentation:
     shear_degrees: float = 0.0  # uniform in ±value, each axis
     brightness: float = 0.0  # added, uniform in ±value of the full range 255
     contrast: float = 0.0  # factor uniform in 1±value about the image mean
+    blur: float = 0.0  # Gaussian, its deviation uniform in 0..value, in pixels of the 48
     noise: float = 0.0  # normal, its deviation uniform in 0..value, of the full range 255
     erasing_probability: float = 0.0
     erasing_area: tuple[float, float] = (0.02, 0.2)  # fraction of the image
@@ -60,6 +61,7 @@ class Augmentation:
         _in_range("augmentation.shear_degrees", self.shear_degrees, 0, 45)
         _in_range("augmentation.brightness", self.brightness, 0, 1)
         _in_range("augmentation.contrast", self.contrast, 0, 1)
+        _in_range("augmentation.blur", self.blur, 0, 10)
         _in_range("augmentation.noise", self.noise, 0, 1)
         _in_range("augmentation.erasing_probability", self.erasing_probability, 0, 1)
         _in_range("augmentation.mix_probability", self.mix_probability, 0, 1)

@@ -119,6 +119,34 @@ def test_matrices_stay_within_the_settings():
     assert 19 < np.abs(angle).max() <= 20.001
 
 
+def test_blur_is_gaussian_and_differs_by_image():
+    from scipy import ndimage
+
+    from insideout_tf import augment
+
+    images = np.random.default_rng(0).uniform(0, 255, (5, 48, 48)).astype(np.float32)
+    strength = np.array([0, 0.2, 0.5, 0.8, 1.0], np.float32)
+    blurred = np.asarray(augment.blur(images, Augmentation(blur=2.0), strength))
+    assert np.array_equal(blurred[0], images[0])
+    for image, found, deviation in zip(images[1:], blurred[1:], 2 * strength[1:]):
+        expected = ndimage.gaussian_filter(image, deviation, truncate=8)
+        assert np.abs(found - expected)[12:-12, 12:-12].max() < 0.01
+    grey = np.full_like(images, 77.0)  # the edge is no darker
+    assert np.allclose(augment.blur(grey, Augmentation(blur=2.0), strength), 77.0, atol=1e-3)
+    # In pixels of the 48, also where the resize came first.
+    large = np.asarray(
+        augment.blur(images.repeat(2, 1).repeat(2, 2), Augmentation(blur=2.0), strength)
+    )
+    assert np.abs(large[4, ::2, ::2] - blurred[4]).mean() < 6
+    images, labels, weights = run(Augmentation(blur=1.5, noise=0.05), 48)
+    pixels, given, given_weights = batch()
+    assert np.array_equal(labels, given) and np.array_equal(weights, given_weights)
+    sharp, _, _ = run(Augmentation(noise=0.05), 48)
+    assert images.shape == sharp.shape and np.abs(np.diff(images[..., 0])).mean() < (
+        np.abs(np.diff(sharp[..., 0])).mean()
+    )
+
+
 def test_noise_has_a_deviation_of_its_own_in_each_image():
     import keras
 
@@ -245,7 +273,7 @@ def test_whole_augmentation_with_its_random_numbers_compiles_under_xla():
 
     @tf.function(jit_compile=True)
     def call(pixels, labels, weights):
-        settings = dataclasses.replace(FULL, noise=0.1)
+        settings = dataclasses.replace(FULL, noise=0.1, blur=1.5)
         return augment.augment(pixels, labels, weights, settings, 64, generator)
 
     first, second = call(*batch())[0], call(*batch())[0]
@@ -267,6 +295,7 @@ def test_renders_a_sheet_of_augmented_faces(real, tmp_path):
         ("geometry", Augmentation(flip=True, rotation_degrees=20.0, zoom=(0.8, 1.2), shift=0.1)),
         ("light", Augmentation(brightness=0.2, contrast=0.5)),
         ("noise", Augmentation(noise=0.1)),
+        ("blur", Augmentation(blur=2.0)),
         ("erasing", Augmentation(erasing_probability=1.0)),
         ("mixup", Augmentation(mixup_alpha=1.0)),
         ("cutmix", Augmentation(cutmix_alpha=1.0)),

@@ -62,6 +62,40 @@ except ImportError:
     assert np.allclose(eval(out[-2]), probabilities, atol=1e-6)
 
 
+def test_standardized_faces_are_judged_alike_in_any_light():
+    keras.utils.set_random_seed(0)
+    plain, standardized = (
+        classifier.create_delivered(dataclasses.replace(TINY, image_size=48, standardize=each))
+        for each in (False, True)
+    )
+    kernel = plain.get_layer("logits").kernel
+    kernel.assign(300 * np.asarray(kernel))  # fresh weights alone find every face alike
+    standardized.set_weights(plain.get_weights())  # it has no weight more
+    levels = FACES[..., None].astype(np.float32)
+
+    def judge(model, faces):
+        return np.asarray(model(faces.astype(np.float32), training=False))
+
+    darker, paler = 0.2 * levels, 0.1 * (levels - 128) + 160
+    as_it_is = judge(standardized, levels)
+    for worse in (darker, paler):
+        changed = np.abs(judge(standardized, worse) - as_it_is).max()
+        assert changed < 0.1 * np.abs(judge(plain, worse) - judge(plain, levels)).max()
+        assert changed < 0.01
+    mean, variance = levels.mean((1, 2, 3), keepdims=True), levels.var((1, 2, 3), keepdims=True)
+    by_hand = (levels - mean) / np.sqrt(variance + 1) * 54.0 + 129.5
+    assert np.abs(as_it_is - judge(plain, by_hand)).max() < 1e-4
+    # A face without contrast is that of the mean level, not noise.
+    assert np.allclose(judge(standardized, 0 * levels), judge(plain, 0 * levels + 129.5), atol=1e-5)
+
+
+@pytest.mark.fer2013
+def test_standard_mean_and_deviation_are_those_of_training(real):
+    pixels = real.pixels[real.usage == 0].astype(np.float32)
+    assert pixels.mean() == pytest.approx(classifier.FACE_MEAN, abs=0.05)
+    assert pixels.std((1, 2)).mean() == pytest.approx(classifier.FACE_DEVIATION, abs=0.05)
+
+
 @pytest.mark.parametrize("name", backbones.BACKBONES)
 def test_backbone_facts_and_unfreeze_points(name):
     experiment = dataclasses.replace(TINY, backbone=name, image_size=48)
@@ -115,14 +149,14 @@ def test_frozen_batch_norm_keeps_its_statistics():
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 def test_training_precision_leaves_ends_in_float32_and_weights_aligned(precision):
     delivered = classifier.create_delivered(
-        dataclasses.replace(TINY, backbone="EfficientNetB0", image_size=48)
+        dataclasses.replace(TINY, backbone="EfficientNetB0", image_size=48, standardize=True)
     )
     model = classifier.clone_for_training(delivered, precision)
     policies = {layer.name: layer.dtype_policy.name for layer in model.layers}
     for layer in model.layers:
         if type(layer).__name__ in backbones.PREPROCESSING:
             assert policies[layer.name] == "float32", layer.name
-    assert policies["logits"] == policies["probabilities"] == "float32"
+    assert policies["standardize"] == policies["logits"] == policies["probabilities"] == "float32"
     assert policies["stem_conv"] == precision
     assert [v.path.split("/", 1)[-1] for v in model.weights] == [
         v.path.split("/", 1)[-1] for v in delivered.weights

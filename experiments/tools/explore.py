@@ -36,6 +36,7 @@ ROWS = {
     "cutmix_alone": ("augmentation.mixup_alpha=0",),
     "no_erasing": ("augmentation.erasing_probability=0",),
     "no_noise": ("augmentation.noise=0",),
+    "blur": ("augmentation.blur=1.5",),
     "no_votes": ("vote_share=0",),
     "votes_alone": ("vote_share=1",),
     "label_smoothing": ("vote_share=0", "label_smoothing=0.1"),
