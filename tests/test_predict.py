@@ -65,6 +65,23 @@ def test_both_engines_are_as_good_as_the_facts_say(name, public):
     assert metrics.expected_calibration_error(calibrated, labels) < 0.03
 
 
+@pytest.mark.fer2013
+@pytest.mark.parametrize("name", NAMES)
+def test_poor_light_and_pale_faces_are_told_as_well(name, public):
+    """A tenth of the light or of the contrast leaves 25 grey levels, and nearly every right answer."""
+    pixels, labels = public
+    levels = pixels.astype(np.float32)
+    mean = levels.mean((1, 2), keepdims=True)
+
+    def accuracy(faces):
+        told = insideout_tf.predict_emotions(np.rint(faces).astype(np.uint8), name)
+        return (told.argmax(1) == labels).mean()
+
+    as_they_are = accuracy(levels)
+    for worse in (0.1 * levels, mean + 0.1 * (levels - mean)):
+        assert accuracy(worse) > as_they_are - 0.03
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_plain_keras_opens_it_without_this_package(name, small_drawn, tmp_path):
     code = """
