@@ -41,7 +41,7 @@ def get_config():
         stages=(
             Stage(
                 "train",
-                epochs=40,
+                epochs=26,
                 learning_rate=0.05,
                 optimizer="sgd",
                 weight_decay=5e-4,
