@@ -20,7 +20,7 @@ def get_config():
         backbone="CompactFERNanoFine",
         weights="none",
         image_size=48,
-        standardize=True,
+        standardize="all",
         dropout=0.1,
         split="official",
         batch_size=64,

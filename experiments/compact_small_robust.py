@@ -19,7 +19,7 @@ def get_config():
         backbone="CompactFERSmallFine",
         weights="none",
         image_size=48,
-        standardize=True,
+        standardize="all",
         dropout=0.3,
         split="official",
         batch_size=64,

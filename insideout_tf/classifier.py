@@ -8,8 +8,10 @@ from insideout_tf import augment, backbones, images, losses
 from insideout_tf.emotions import EMOTIONS
 from insideout_tf.errors import UserError
 
-# Grey levels: the means over FER2013's Training faces of each one's mean and standard deviation.
+# Grey levels: the means over FER2013's Training faces of each one's mean and standard deviation; and
+# what is usual there: nine of ten have a mean between these two, five of six so much deviation or more.
 FACE_MEAN, FACE_DEVIATION = 129.5, 54.0
+USUAL_MEANS, USUAL_DEVIATION = (75.0, 185.0), 40.0
 _ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
 
 
@@ -18,8 +20,7 @@ def create_delivered(experiment, size=None):
 
     size: pixels inside, if not the experiment's; weights fit models of every size.
 
-    Resize, channel replication and normalisation are inside; with `standardize`, each face is brought
-    to the mean and deviation of FER2013's, so that light and contrast change no answer. Every layer is a built-in Keras one
+    Resize, channel replication and normalisation are inside, and what `standardize` says. Every layer is a built-in Keras one
     in one flat graph, all float32. The output is probabilities in the order of `EMOTIONS`.
     """
     side = images.FACE_SIDE
@@ -29,12 +30,7 @@ def create_delivered(experiment, size=None):
     # `model(x)` would judge by batch statistics, and change the moving ones.
     resize = layers.Resizing(size, size, interpolation="bilinear", name="resize")
     x = resize(pixels, training=False)
-    if experiment.standardize:
-        # Epsilon is a deviation of one grey level: less than that is not made a face.
-        x = layers.LayerNormalization(
-            axis=(1, 2, 3), center=False, scale=False, epsilon=1.0, name="standardize"
-        )(x)
-        x = layers.Rescaling(FACE_DEVIATION, offset=FACE_MEAN, name="standardize_levels")(x)
+    x = standardize(x, experiment.standardize)
     x = layers.Concatenate(name="replicate")([x, x, x])
     weights = experiment.weights if experiment.start_from is None else "none"
     x = backbones.build(experiment.backbone, weights, x, experiment.stochastic_depth).output
@@ -46,6 +42,38 @@ def create_delivered(experiment, size=None):
     x = layers.Dense(len(EMOTIONS), name="logits")(x)
     x = layers.Softmax(name="probabilities")(x)
     return keras.Model(pixels, x, name=f"{experiment.backbone}_fer")
+
+
+def standardize(x, which):
+    """Gives faces `[b, s, s, 1]` a light and a contrast that the network knows, by Keras layers.
+
+    which: "none"; "all": the mean and deviation of FER2013's faces, so that light and contrast change no
+    answer; "outliers": faces darker, brighter or paler than usual there are brought to the border of
+    what is usual, the others stay as they are, for a network that was trained without.
+    """
+    if which == "none":
+        return x
+    # Epsilon is a deviation of one grey level: less than that is not made a face.
+    unit = layers.LayerNormalization(
+        axis=(1, 2, 3), center=False, scale=False, epsilon=1.0, name="standardize"
+    )(x)
+    if which == "all":
+        return layers.Rescaling(FACE_DEVIATION, offset=FACE_MEAN, name="standardize_levels")(unit)
+
+    def bounded(value, low, high, name):
+        value = layers.Rescaling(1.0, offset=-low, name=f"{name}_above")(value)
+        most = None if high is None else high - low
+        value = layers.ReLU(max_value=most, name=f"{name}_bounded")(value)
+        return layers.Rescaling(1.0, offset=low, name=name)(value)
+
+    mean = layers.GlobalAveragePooling2D(keepdims=True, name="standardize_mean")(x)
+    centred = layers.Subtract(name="standardize_centred")([x, mean])
+    squares = layers.Multiply(name="standardize_squares")([unit, centred])
+    deviation = layers.GlobalAveragePooling2D(keepdims=True, name="standardize_deviation")(squares)
+    deviation = bounded(deviation, USUAL_DEVIATION, None, "standardize_usual_deviation")
+    mean = bounded(mean, *USUAL_MEANS, "standardize_usual_mean")
+    unit = layers.Multiply(name="standardize_contrast")([unit, deviation])
+    return layers.Add(name="standardize_levels")([unit, mean])
 
 
 class FusedBatchNormalization(layers.BatchNormalization):
@@ -90,7 +118,8 @@ def clone_for_training(delivered, precision):
     def clone(layer):
         settings = layer.get_config()
         float32 = type(layer).__name__ in (*backbones.PREPROCESSING, "InputLayer")
-        if not float32 and layer.name not in ("standardize", "logits", "probabilities"):
+        float32 = float32 or layer.name.startswith("standardize")
+        if not float32 and layer.name not in ("logits", "probabilities"):
             settings["dtype"] = precision
         return _training_class(layer).from_config(settings)
 

@@ -175,7 +175,9 @@ class Experiment:
     weights: str = "imagenet"  # "imagenet", "none", or the path of a .weights.h5 or .h5 file
     start_from: str | None = None  # a trained run or model, head and all; --start-from overrides it
     image_size: int = 224  # pixels; the resize from 48 is inside the model
-    standardize: bool = False  # each face to one mean and deviation, inside the model
+    standardize: str = (
+        "none"  # light and contrast inside the model: of "all" faces, or of "outliers"
+    )
     dropout: float = 0.5
     stochastic_depth: float | None = None  # rate of the last residual branch; None: the backbone's
     hidden_units: int = 0  # width of an optional hidden layer of the head
@@ -211,6 +213,7 @@ class Experiment:
         _require(len(set(names)) == len(names), "stages", "different names", names)
         _one_of("bad_rows", self.bad_rows, ("stop", "skip"))
         _one_of("split", self.split, ("official", "stratified"))
+        _one_of("standardize", self.standardize, ("none", "all", "outliers"))
         _one_of("precision", self.precision, ("auto", "float32", "mixed_float16", "mixed_bfloat16"))
         _one_of("monitor", self.monitor, ("val_macro_f1", "val_accuracy", "val_loss"))
         _one_of("feed", self.feed, ("auto", "host", "device"))

@@ -62,38 +62,73 @@ except ImportError:
     assert np.allclose(eval(out[-2]), probabilities, atol=1e-6)
 
 
-def test_standardized_faces_are_judged_alike_in_any_light():
+@pytest.fixture(scope="module")
+def by_standard():
+    """Returns {which: function of faces `[n, 48, 48, 1]` to answers}, one network behind all of them."""
     keras.utils.set_random_seed(0)
-    plain, standardized = (
-        classifier.create_delivered(dataclasses.replace(TINY, image_size=48, standardize=each))
-        for each in (False, True)
-    )
-    kernel = plain.get_layer("logits").kernel
+    models = {
+        which: classifier.create_delivered(
+            dataclasses.replace(TINY, image_size=48, standardize=which)
+        )
+        for which in ("none", "all", "outliers")
+    }
+    kernel = models["none"].get_layer("logits").kernel
     kernel.assign(300 * np.asarray(kernel))  # fresh weights alone find every face alike
-    standardized.set_weights(plain.get_weights())  # it has no weight more
-    levels = FACES[..., None].astype(np.float32)
+    for model in models.values():
+        model.set_weights(models["none"].get_weights())  # none has a weight more
 
-    def judge(model, faces):
-        return np.asarray(model(faces.astype(np.float32), training=False))
+    def judge(model):
+        return lambda faces: np.asarray(model(faces.astype(np.float32), training=False))
 
-    darker, paler = 0.2 * levels, 0.1 * (levels - 128) + 160
-    as_it_is = judge(standardized, levels)
-    for worse in (darker, paler):
-        changed = np.abs(judge(standardized, worse) - as_it_is).max()
-        assert changed < 0.1 * np.abs(judge(plain, worse) - judge(plain, levels)).max()
-        assert changed < 0.01
-    mean, variance = levels.mean((1, 2, 3), keepdims=True), levels.var((1, 2, 3), keepdims=True)
-    by_hand = (levels - mean) / np.sqrt(variance + 1) * 54.0 + 129.5
-    assert np.abs(as_it_is - judge(plain, by_hand)).max() < 1e-4
-    # A face without contrast is that of the mean level, not noise.
-    assert np.allclose(judge(standardized, 0 * levels), judge(plain, 0 * levels + 129.5), atol=1e-5)
+    return {which: judge(model) for which, model in models.items()}
+
+
+LEVELS = FACES[..., None].astype(np.float32)
+DARK, PALE = 0.1 * LEVELS, 0.1 * (LEVELS - 128) + 160
+
+
+@pytest.mark.parametrize("which", ["all", "outliers"])
+def test_standardized_faces_are_judged_alike_in_any_light(which, by_standard):
+    plain, standardized = by_standard["none"], by_standard[which]
+    reference = standardized(0.12 * LEVELS)
+    for worse in (
+        DARK,
+        0.1 * (LEVELS - 128) + 60,
+    ):  # "outliers" keeps the levels between its borders
+        changed = np.abs(standardized(worse) - reference).max()
+        assert changed < 0.1 * np.abs(plain(worse) - plain(LEVELS)).max() and changed < 0.01
+    # Without contrast a face is one grey level, not noise.
+    level = {"all": 129.5, "outliers": 75.0}[which]
+    assert np.allclose(standardized(0 * LEVELS), plain(0 * LEVELS + level), atol=1e-4)
+
+
+def test_standards_by_hand(by_standard):
+    def by_hand(faces, deviation=None, mean=None):
+        own = faces.mean((1, 2, 3), keepdims=True)
+        unit = (faces - own) / np.sqrt(faces.var((1, 2, 3), keepdims=True) + 1)
+        return unit * deviation + (own if mean is None else mean)
+
+    plain, every, outliers = (by_standard[which] for which in ("none", "all", "outliers"))
+    assert np.abs(every(LEVELS) - plain(by_hand(LEVELS, 54.0, 129.5))).max() < 1e-3
+    # Those of usual light and contrast stay as they are.
+    assert (LEVELS.std((1, 2, 3)) > 40).all()
+    assert np.abs(outliers(LEVELS) - plain(LEVELS)).max() < 1e-3
+    assert np.abs(outliers(PALE) - plain(by_hand(PALE, 40.0))).max() < 1e-3
+    assert np.abs(outliers(DARK) - plain(by_hand(DARK, 40.0, 75.0))).max() < 1e-3
+    bright = 255 - DARK
+    assert np.abs(outliers(bright) - plain(by_hand(bright, 40.0, 185.0))).max() < 1e-3
 
 
 @pytest.mark.fer2013
-def test_standard_mean_and_deviation_are_those_of_training(real):
+def test_standards_are_those_of_training(real):
     pixels = real.pixels[real.usage == 0].astype(np.float32)
-    assert pixels.mean() == pytest.approx(classifier.FACE_MEAN, abs=0.05)
-    assert pixels.std((1, 2)).mean() == pytest.approx(classifier.FACE_DEVIATION, abs=0.05)
+    means, deviations = pixels.mean((1, 2)), pixels.std((1, 2))
+    assert means.mean() == pytest.approx(classifier.FACE_MEAN, abs=0.05)
+    assert deviations.mean() == pytest.approx(classifier.FACE_DEVIATION, abs=0.05)
+    low, high = classifier.USUAL_MEANS
+    assert ((means > low) & (means < high)).mean() == pytest.approx(9 / 10, abs=0.01)
+    usual = (deviations >= classifier.USUAL_DEVIATION).mean()
+    assert usual == pytest.approx(5 / 6, abs=0.02)
 
 
 @pytest.mark.parametrize("name", backbones.BACKBONES)
@@ -149,14 +184,15 @@ def test_frozen_batch_norm_keeps_its_statistics():
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 def test_training_precision_leaves_ends_in_float32_and_weights_aligned(precision):
     delivered = classifier.create_delivered(
-        dataclasses.replace(TINY, backbone="EfficientNetB0", image_size=48, standardize=True)
+        dataclasses.replace(TINY, backbone="EfficientNetB0", image_size=48, standardize="outliers")
     )
     model = classifier.clone_for_training(delivered, precision)
     policies = {layer.name: layer.dtype_policy.name for layer in model.layers}
     for layer in model.layers:
         if type(layer).__name__ in backbones.PREPROCESSING:
             assert policies[layer.name] == "float32", layer.name
-    assert policies["standardize"] == policies["logits"] == policies["probabilities"] == "float32"
+    for name in ("standardize", "standardize_squares", "logits", "probabilities"):
+        assert policies[name] == "float32"
     assert policies["stem_conv"] == precision
     assert [v.path.split("/", 1)[-1] for v in model.weights] == [
         v.path.split("/", 1)[-1] for v in delivered.weights

@@ -115,7 +115,7 @@ def test_whole_life_on_jax_where_tensorflow_is_not_installed(
     )
     assert run_jax("-c", missing).split() == ["None", "False"]
     train = ["-m", "insideout_tf.train", tiny_experiment, "--data", small_drawn, "--verbose", "0"]
-    fields = ("stages.finetune.epochs=4", "standardize=true", "augmentation.blur=1")
+    fields = ("stages.finetune.epochs=4", "standardize=outliers", "augmentation.blur=1")
     train += [word for field in fields for word in ("--set", field)]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     run_jax(*train, "--run-dir", whole)

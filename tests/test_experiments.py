@@ -163,6 +163,35 @@ def test_an_ensemble_says_the_mean_of_what_its_members_say(tmp_path):
     assert {file.name for file in tmp_path.iterdir()} == {"ensemble.keras"}
 
 
+def test_a_blend_is_a_run_between_two(tiny_run, tmp_path):
+    trained = runs.load_model(tiny_run / "model.keras")
+    start = runs.load_model(tiny_run / "model.keras")
+    start.set_weights([0.5 * array for array in trained.get_weights()])
+    runs.save_model(start, tmp_path / "start.keras")
+    words = ("--share", "0.4", "--set", "standardize=outliers")
+    out = tmp_path / "between"
+    printed = run_tool("blend.py", tmp_path / "start.keras", tiny_run, out, *words).stdout
+    found = runs.load_model(out / "model.keras")
+    for mine, its in zip(found.get_weights(), trained.get_weights()):
+        np.testing.assert_allclose(mine, 0.7 * its, rtol=1e-5, atol=1e-7)
+    assert found.get_layer("standardize_usual_mean")
+    told = json.loads((out / "metrics.json").read_text())
+    experiment = runs.experiment_of(out)
+    assert (experiment.name, experiment.standardize) == ("between", "outliers")
+    assert told["experiment"] == "between" and told["split"] == "drawn" and told["n"] == 70
+    assert f"accuracy {told['accuracy']:.4f}" in printed
+    blended = json.loads((out / "environment.json").read_text())["blended"]
+    assert blended["share"] == 0.4 and len(blended["run_sha256"]) == 64
+    assert (out / "plots/learning_curves.png").exists() and (out / "history.csv").exists()
+    for wrong, message in (
+        (("nano", tiny_run, tmp_path / "x"), "expected a model with the weights of"),
+        (("nano", tmp_path / "start.keras", tmp_path / "x"), "expected a run directory"),
+        (("nano", tiny_run, out), "expected a new folder"),
+    ):
+        done = run_tool("blend.py", *wrong, "--share", "0.4", check=False)
+        assert done.returncode == 2 and message in done.stderr and not (tmp_path / "x").exists()
+
+
 def test_tables_tell_every_result():
     printed = run_tool("tables.py").stdout
     for folder in RESULTS:

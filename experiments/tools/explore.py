@@ -54,7 +54,7 @@ ROWS = {
     "dropout": ("dropout=0.5",),
     "stochastic_depth": ("stochastic_depth=0.2",),
     "settle_augmented": ("stages.settle.augmentation=null",),
-    "standardize": ("standardize=true",),
+    "standardize": ("standardize=all",),
     "64_px": ("image_size=64",),
     "96_px": ("image_size=96",),
     "96_px_resized_first": ("image_size=96", "augmentation.resize_first=true"),

@@ -1,0 +1,88 @@
+"""Makes a run of two: weights between those a training began with and those it ended with.
+
+    python experiments/tools/blend.py runs/compact_small_fine runs/compact_small_robust runs/compact_small_blend --share 0.3 --set standardize=outliers
+
+What a further training gained against damaged faces stays, in part, and what it lost on others comes back
+(Wortsman et al. 2022, arXiv 2109.01903, section 3). --share is that of the second run's weights, the averages of
+BatchNorm included; --set changes a field of its experiment that has no weights. The result is a run like the
+second one, judged on the faces that chose its epoch.
+"""
+
+import argparse
+import hashlib
+import pathlib
+import shutil
+
+from insideout_tf import config, devices, errors, fer2013, runs, splits
+from insideout_tf.errors import UserError
+
+TOLD_AGAIN = ("tta", "selected_on", "best_epoch", "training_seconds", "leaks_dropped")
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("start", help="a run, a .keras file or a packaged model")
+    parser.add_argument("run", help="a run that was trained from it")
+    parser.add_argument("destination", type=pathlib.Path)
+    parser.add_argument("--share", type=float, required=True, help="of the second one's weights")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--data", help="default: the data the run was trained with")
+    arguments = parser.parse_args(argv)
+    with errors.reported("blend.py"):
+        if not 0 <= arguments.share <= 1:
+            raise UserError(f"--share: expected 0 to 1. Received: {arguments.share:g}")
+        given = dict(vars(arguments))
+        found = blend(settings=given.pop("set"), **given)
+        print(
+            f"{found['split']}: accuracy {found['accuracy']:.4f}, macro-F1 {found['macro_f1']:.4f}"
+        )
+
+
+def blend(start, run, destination, share, settings=(), data=None):
+    """Writes the run; returns its metrics."""
+    path, directory = runs.model_path(run)
+    if directory is None:
+        raise UserError(f"{run}: expected a run directory. Received: a model file alone")
+    if destination.exists():
+        raise UserError(f"{destination}: expected a new folder. Received: one that exists")
+    start_path, _ = runs.model_path(start)
+    experiment = config.override(
+        runs.experiment_of(directory), [*settings, f"name={destination.name}"]
+    )
+    faces = fer2013.read(data or experiment.data)
+    rows = splits.judged_rows(faces, "validation", experiment)
+    devices.prepare_backend()
+    from insideout_tf import classifier, judgement
+
+    trained = runs.load_model(path)
+    model = classifier.create_delivered(experiment, trained.get_layer("resize").height)
+    before, after = runs.load_model(start_path).get_weights(), trained.get_weights()
+    shapes = [[array.shape for array in each] for each in (before, after, model.get_weights())]
+    if shapes[0] != shapes[1] or shapes[1] != shapes[2]:
+        raise UserError(
+            f"{start}: expected a model with the weights of {run}. Give the one it was trained from. "
+            "Received: one with others"
+        )
+    model.set_weights([(1 - share) * old + share * new for old, new in zip(before, after)])
+
+    digests = [hashlib.sha256(each.read_bytes()).hexdigest() for each in (start_path, path)]
+    environment = runs.read_json(directory / runs.ENVIRONMENT)
+    environment["blended"] = {"share": share, "start_sha256": digests[0], "run_sha256": digests[1]}
+    runs.create(destination, experiment, False, environment)
+    curves = pathlib.Path(runs.PLOTS, "learning_curves.png")
+    (destination / runs.PLOTS).mkdir()
+    for name in (runs.HISTORY, curves):
+        shutil.copyfile(directory / name, destination / name)
+    runs.save_model(model, destination / runs.MODEL)
+    told = runs.read_json(directory / runs.METRICS)
+    facts = {
+        "split": told["split"],
+        **runs.describe(experiment, model),
+        **{name: told[name] for name in TOLD_AGAIN},
+    }
+    probabilities = classifier.predict_probabilities(model, faces.pixels[rows])
+    return judgement.write(destination, faces, rows, probabilities, facts)
+
+
+if __name__ == "__main__":
+    main()
