@@ -10,7 +10,7 @@ Hutter 2017, arXiv 1608.03983). Half of each label is what `compact_small` says 
 faces come with a camera's noise.
 
 Measured, seed 0: PrivateTest 69.63 %, macro-F1 0.670; with flip averaging 69.77 % and 0.675; PublicTest 69.24 %;
-95 minutes on 2 busy cores. This is the packaged `small`. README.md beside this file says more.
+95 minutes on 2 busy cores. README.md beside this file says more.
 """
 
 from insideout_tf.config import Augmentation, Experiment, Stage

@@ -7,7 +7,9 @@
 augmentation, since a face that a camera finds is seldom as sharp and as well lit as one of FER2013. A part of each
 label is what `compact_small_fine` says of the same augmented face.
 
-Not measured yet.
+Its epoch chosen on PublicTest: 68.38 % there, where the model it began with has 69.24 %; the packaged `small` lies
+between the two (`tools/blend.py`; README.md beside this file): PrivateTest 69.41 %, macro-F1 0.667, 41 minutes on
+2 busy cores.
 """
 
 from insideout_tf.config import Augmentation, Experiment, Stage

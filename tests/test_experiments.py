@@ -178,13 +178,13 @@ def test_a_blend_is_a_run_between_two(tiny_run, tmp_path):
     told = json.loads((out / "metrics.json").read_text())
     experiment = runs.experiment_of(out)
     assert (experiment.name, experiment.standardize) == ("between", "outliers")
-    assert told["experiment"] == "between" and told["split"] == "drawn" and told["n"] == 70
+    assert told["experiment"] == "between" and told["split"] == "PublicTest" and told["n"] == 70
     assert f"accuracy {told['accuracy']:.4f}" in printed
     blended = json.loads((out / "environment.json").read_text())["blended"]
     assert blended["share"] == 0.4 and len(blended["run_sha256"]) == 64
     assert (out / "plots/learning_curves.png").exists() and (out / "history.csv").exists()
     for wrong, message in (
-        (("nano", tiny_run, tmp_path / "x"), "expected a model with the weights of"),
+        (("nano", tiny_run, tmp_path / "x"), "expected a model that"),
         (("nano", tmp_path / "start.keras", tmp_path / "x"), "expected a run directory"),
         (("nano", tiny_run, out), "expected a new folder"),
     ):

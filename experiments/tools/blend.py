@@ -54,16 +54,11 @@ def blend(start, run, destination, share, settings=(), data=None):
     devices.prepare_backend()
     from insideout_tf import classifier, judgement
 
-    trained = runs.load_model(path)
+    trained, start_model = runs.load_model(path), runs.load_model(start_path)
     model = classifier.create_delivered(experiment, trained.get_layer("resize").height)
-    before, after = runs.load_model(start_path).get_weights(), trained.get_weights()
-    shapes = [[array.shape for array in each] for each in (before, after, model.get_weights())]
-    if shapes[0] != shapes[1] or shapes[1] != shapes[2]:
-        raise UserError(
-            f"{start}: expected a model with the weights of {run}. Give the one it was trained from. "
-            "Received: one with others"
-        )
-    model.set_weights([(1 - share) * old + share * new for old, new in zip(before, after)])
+    mix(
+        model, start_model, trained, share, f"{start}: expected a model that {run} was trained from"
+    )
 
     digests = [hashlib.sha256(each.read_bytes()).hexdigest() for each in (start_path, path)]
     environment = runs.read_json(directory / runs.ENVIRONMENT)
@@ -82,6 +77,36 @@ def blend(start, run, destination, share, settings=(), data=None):
     }
     probabilities = classifier.predict_probabilities(model, faces.pixels[rows])
     return judgement.write(destination, faces, rows, probabilities, facts)
+
+
+def mix(model, start, trained, share, expected):
+    """Gives every layer its weights between two models'; one that `start` lacks began as the identity.
+
+    Such a layer keeps what was trained, but for the BatchNorm that let nothing of its branch through.
+    """
+    known = weights_by_layer(start)
+    ends = weights_by_layer(trained)
+    fits = all(
+        name in ends and [a.shape for a in known[name]] == [a.shape for a in ends[name]]
+        for name in known
+    )
+    if not fits or weights_by_layer(model).keys() != ends.keys():
+        raise UserError(f"{expected}. Received: one with other layers")
+    for name, after in ends.items():
+        layer = model.get_layer(name)
+        before = known[name] if name in known else closed(layer, after)
+        layer.set_weights([(1 - share) * old + share * new for old, new in zip(before, after)])
+
+
+def closed(layer, arrays):
+    """Returns the arrays of a layer, of a BatchNorm that began with a scale of zero without scale and offset."""
+    if type(getattr(layer, "gamma_initializer", None)).__name__ != "Zeros":
+        return arrays
+    return [0 * arrays[0], 0 * arrays[1], *arrays[2:]]
+
+
+def weights_by_layer(model):
+    return {layer.name: layer.get_weights() for layer in model.layers if layer.weights}
 
 
 if __name__ == "__main__":

@@ -18,13 +18,12 @@ def percent(value):
 
 
 def files():
-    yield "| model | parameters | .keras | .tflite | recipe |"
+    yield "| model | parameters | .keras | .tflite | run, in `experiments/README.md` |"
     yield "|---|---|---|---|---|"
     for name in packaged.names():
         facts = packaged.facts(name)
         sizes = " | ".join(f"{facts['bytes'][suffix] / 1e6:.2f} MB" for suffix in FILES)
-        recipe = f"`experiments/{facts['experiment']}.py`"
-        yield f"| `{name}` | {facts['parameters']:,} | {sizes} | {recipe} |"
+        yield f"| `{name}` | {facts['parameters']:,} | {sizes} | `{facts['experiment']}` |"
     yield ""
 
 
