@@ -1,8 +1,10 @@
 """Every experiment loads, round-trips, is named after its file and plans on its backbone."""
 
+import dataclasses
 import json
 import os
 import re
+import runpy
 import subprocess
 import sys
 
@@ -190,6 +192,24 @@ def test_a_blend_is_a_run_between_two(tiny_run, tmp_path):
     ):
         done = run_tool("blend.py", *wrong, "--share", "0.4", check=False)
         assert done.returncode == 2 and message in done.stderr and not (tmp_path / "x").exists()
+
+
+def test_a_blend_with_a_network_without_the_last_block_begins_as_it():
+    """At no share the larger network answers as the smaller one, whatever its block has learnt."""
+    mix = runpy.run_path(str(ROOT / "experiments/tools/blend.py"))["mix"]
+    first = config.load(ROOT / "experiments/compact_nano.py")
+    larger = dataclasses.replace(first, backbone="CompactFERNanoFine")
+    start, trained, model = map(classifier.create_delivered, (first, larger, larger))
+    trained.get_layer("fine_conv2_bn").gamma.assign(np.ones(16))
+    for each in (start, trained):  # fresh weights alone find every face alike
+        kernel = each.get_layer("logits").kernel
+        kernel.assign(100 * np.asarray(kernel))
+    faces = np.random.default_rng(0).integers(0, 256, (9, 48, 48), np.uint8)
+    for share, same in ((0.0, start), (1.0, trained)):
+        mix(model, start, trained, share, "")
+        found, expected = (classifier.predict_probabilities(m, faces) for m in (model, same))
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert np.abs(classifier.predict_probabilities(start, faces) - found).max() > 0.01
 
 
 def test_tables_tell_every_result():
