@@ -1,6 +1,7 @@
 """CompactFER nano, trained further with a residual block more, at all 48×48 places.
 
-    python -m insideout_tf.train experiments/compact_nano_fine.py --data PATH/TO/fer2013.csv --ferplus PATH/TO/fer2013new.csv --start-from runs/compact_nano --teacher small
+    python experiments/tools/blend.py runs/compact_small_fine runs/compact_small_robust runs/compact_small_half --share 0.5
+    python -m insideout_tf.train experiments/compact_nano_fine.py --data PATH/TO/fer2013.csv --ferplus PATH/TO/fer2013new.csv --start-from runs/compact_nano --teacher runs/compact_small_half
     python -m insideout_tf.evaluate runs/compact_nano_fine --split private
 
 As compact_small_fine.py does it for the larger one: the block begins as the identity, the rate goes up again and
