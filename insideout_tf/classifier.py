@@ -64,7 +64,10 @@ def standardize(x, which):
         value = layers.Rescaling(1.0, offset=-low, name=f"{name}_above")(value)
         most = None if high is None else high - low
         value = layers.ReLU(max_value=most, name=f"{name}_bounded")(value)
-        return layers.Rescaling(1.0, offset=low, name=name)(value)
+        value = layers.Rescaling(1.0, offset=low, name=name)(value)
+        # As a map: in graphs, TensorFlow 2.21 on CPUs joins a product and the sum with [b, 1, 1, 1] to
+        # one operation, which adds the wrong faces' values where b is also the side.
+        return layers.UpSampling2D(x.shape[1:3], name=f"{name}_map")(value)
 
     mean = layers.GlobalAveragePooling2D(keepdims=True, name="standardize_mean")(x)
     centred = layers.Subtract(name="standardize_centred")([x, mean])

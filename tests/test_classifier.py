@@ -119,6 +119,17 @@ def test_standards_by_hand(by_standard):
     assert np.abs(outliers(bright) - plain(by_hand(bright, 40.0, 185.0))).max() < 1e-3
 
 
+@pytest.mark.parametrize("which", ["all", "outliers"])
+@pytest.mark.parametrize("batch_size", [31, 40])
+def test_graphs_standardize_as_layer_by_layer(which, batch_size):
+    """Also in batches of as many faces as a side has pixels, where TensorFlow confuses the two."""
+    model = classifier.create_delivered(dataclasses.replace(TINY, standardize=which))
+    levels = keras.Model(model.input, model.get_layer("replicate").output)
+    faces = np.concatenate([0.1 * LEVELS, LEVELS, 255 - 0.1 * LEVELS, LEVELS])
+    found = levels.predict(faces.astype(np.float32), batch_size=batch_size, verbose=0)
+    assert np.abs(found - np.asarray(levels(faces.astype(np.float32), training=False))).max() < 1e-3
+
+
 @pytest.mark.fer2013
 def test_standards_are_those_of_training(real):
     pixels = real.pixels[real.usage == 0].astype(np.float32)

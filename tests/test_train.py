@@ -506,8 +506,16 @@ def test_a_network_that_drops_branches_starts_from_one_that_does_not():
     assert order != [layer.name for layer in model.layers if layer.weights]
 
 
-def test_a_network_with_a_block_more_begins_as_the_one_without():
-    nano, model = started("nano", backbone="CompactFERNanoFine")
+def test_a_network_with_a_block_more_begins_as_the_one_without(tmp_path):
+    from insideout_tf import classifier
+
+    stages = (config.Stage("a", 1, 1e-3),)
+    without = config.Experiment(
+        "x", stages=stages, backbone="CompactFERNano", weights="none", image_size=48
+    )
+    path = tmp_path / "start.keras"
+    runs.save_model(classifier.create_delivered(without), path)
+    nano, model = started(str(path), backbone="CompactFERNanoFine", standardize="none")
     assert model.count_params() > nano.count_params() + 2_000
 
 
@@ -521,7 +529,7 @@ def started(name, **fields):
         weights="none",
         image_size=48,
         start_from=name,
-        **fields,
+        **{"standardize": "outliers", **fields},  # as the packaged ones
     )
     model = classifier.create_training(experiment, 48, "float32")
     assert len(train.load_start(experiment, model)["start_sha256"]) == 64
