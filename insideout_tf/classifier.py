@@ -44,6 +44,26 @@ def create_delivered(experiment, size=None):
     return keras.Model(pixels, x, name=f"{experiment.backbone}_fer")
 
 
+def assign_by_layer(model, start):
+    """Gives `model` the weights of `start`, the same network or a part of it; returns whether it is one.
+
+    Layers are matched by name, since dropped branches change their order, or in the order they
+    have where Keras numbered them differently. Layers that the start lacks keep their own.
+    """
+    given = [layer for layer in start.layers if layer.weights]
+    own = [layer for layer in model.layers if layer.weights]
+    by_name = {layer.name: layer for layer in given}
+    if by_name.keys() <= {layer.name for layer in own}:
+        own = [layer for layer in own if layer.name in by_name]
+        given = [by_name[layer.name] for layer in own]
+    shapes = [[weight.shape for layer in each for weight in layer.weights] for each in (given, own)]
+    if shapes[0] != shapes[1]:
+        return False
+    for layer, trained in zip(own, given):
+        layer.set_weights(trained.get_weights())
+    return True
+
+
 def standardize(x, which):
     """Gives faces `[b, s, s, 1]` a light and a contrast that the network knows, by Keras layers.
 
@@ -121,8 +141,7 @@ def clone_for_training(delivered, precision):
     def clone(layer):
         settings = layer.get_config()
         float32 = type(layer).__name__ in (*backbones.PREPROCESSING, "InputLayer")
-        float32 = float32 or layer.name.startswith("standardize")
-        if not float32 and layer.name not in ("logits", "probabilities"):
+        if not (float32 or layer.name.startswith(("standardize", "logits", "probabilities"))):
             settings["dtype"] = precision
         return _training_class(layer).from_config(settings)
 

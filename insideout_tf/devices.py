@@ -7,6 +7,7 @@ import pathlib
 import platform
 import re
 import sys
+import threading
 
 from insideout_tf.errors import UserError
 
@@ -50,6 +51,17 @@ def native_stderr_closed():
     finally:
         os.dup2(saved, 2)
         os.close(saved)
+
+
+def in_turn(function):
+    """Returns `function`, of one argument, answering one thread at a time."""
+    turn = threading.Lock()
+
+    def call(given):
+        with turn:
+            return function(given)
+
+    return call
 
 
 def accelerator():

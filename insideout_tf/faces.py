@@ -1,7 +1,6 @@
 """Faces in pictures: found by OpenCV, cut out in the framing of FER2013."""
 
 import pathlib
-import threading
 import typing
 
 import numpy as np
@@ -72,14 +71,8 @@ def create_detector(yunet=None):
             "expected the package opencv-python-headless (below version 5), which finds faces. "
             "Install it, or give cropped faces with --faces crop. Received: no such package"
         ) from None
-    detect = _yunet(cv2, yunet) if yunet else _haar(cv2)
-    turn = threading.Lock()  # OpenCV's detectors hold what they look at
-
-    def in_turn(image):
-        with turn:
-            return detect(image)
-
-    return in_turn
+    # OpenCV's detectors hold what they look at.
+    return devices.in_turn(_yunet(cv2, yunet) if yunet else _haar(cv2))
 
 
 def _haar(cv2):

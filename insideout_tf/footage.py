@@ -37,15 +37,13 @@ class Finder:
     def __init__(self, mode="auto", margin=faces.MARGIN, yunet=None):
         self._mode, self._margin, self._yunet = mode, margin, yunet
 
-    @functools.cached_property
-    def _detect(self):
-        return _detector(self._yunet)
-
     def is_crop(self, image):
         return faces.is_crop(image, self._mode)
 
     def __call__(self, image):
-        return faces.find(image, lambda picture: self._detect(picture), self._mode, self._margin)
+        return faces.find(
+            image, lambda picture: _detector(self._yunet)(picture), self._mode, self._margin
+        )
 
 
 _detector = functools.lru_cache(maxsize=2)(faces.create_detector)

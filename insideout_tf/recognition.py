@@ -1,9 +1,7 @@
 """Faces in any form → probabilities, by a packaged model or any other, on Keras or on LiteRT."""
 
 import functools
-import os
 import pathlib
-import threading
 
 import numpy as np
 
@@ -61,13 +59,7 @@ def tempered(probabilities, temperature):
 def _kept(model, engine, identity):
     """`load_predictor`, once for each file; its function answers one thread at a time."""
     predict, temperature = load_predictor(model, engine)
-    turn = threading.Lock()
-
-    def in_turn(faces):
-        with turn:
-            return predict(faces)
-
-    return in_turn, temperature
+    return devices.in_turn(predict), temperature
 
 
 def _identity(model):
@@ -76,7 +68,7 @@ def _identity(model):
     path = path / runs.MODEL if path.is_dir() else path
     if not path.exists():
         return None
-    found = os.stat(path)
+    found = path.stat()
     return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
 
 

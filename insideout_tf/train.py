@@ -214,29 +214,18 @@ def load_teachers(experiment, scope):
 
 
 def load_start(experiment, model):
-    """Gives `model` the weights to start from; returns what environment.json says of them.
+    """Gives `model` the weights to start from; returns what environment.json says of them."""
+    from insideout_tf import classifier
 
-    Layers are matched by name, since dropped branches change their order, or in the order they
-    have where Keras numbered them differently. Layers that the start lacks keep their own.
-    """
     path = runs.model_path(experiment.start_from)[0]
-    given = [layer for layer in runs.load_model(path).layers if layer.weights]
-    own = [layer for layer in model.layers if layer.weights]
-    by_name = {layer.name: layer for layer in given}
-    if by_name.keys() <= {layer.name for layer in own}:
-        own = [layer for layer in own if layer.name in by_name]
-        given = [by_name[layer.name] for layer in own]
-    shapes = [[weight.shape for layer in each for weight in layer.weights] for each in (given, own)]
-    if shapes[0] != shapes[1]:
-        count = sum(layer.count_params() for layer in given)
+    start = runs.load_model(path)
+    if not classifier.assign_by_layer(model, start):
         raise UserError(
             f"--start-from: expected a model of the experiment's own network, {experiment.backbone} "
             f"with hidden_units {experiment.hidden_units} ({model.count_params():,} parameters), or of a "
             "part of it. Take the experiment that trained it, or change backbone and hidden_units with "
-            f"--set. Received: {path}, another network, of {count:,} parameters"
+            f"--set. Received: {path}, another network, of {start.count_params():,} parameters"
         )
-    for layer, trained in zip(own, given):
-        layer.set_weights(trained.get_weights())
     return {"start_sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
 
 

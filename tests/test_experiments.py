@@ -206,7 +206,7 @@ def test_a_blend_with_a_network_without_the_last_block_begins_as_it():
         kernel.assign(100 * np.asarray(kernel))
     faces = np.random.default_rng(0).integers(0, 256, (9, 48, 48), np.uint8)
     for share, same in ((0.0, start), (1.0, trained)):
-        mix(model, start, trained, share, "")
+        assert mix(model, start, trained, share)
         found, expected = (classifier.predict_probabilities(m, faces) for m in (model, same))
         np.testing.assert_allclose(found, expected, atol=1e-5)
     assert np.abs(classifier.predict_probabilities(start, faces) - found).max() > 0.01

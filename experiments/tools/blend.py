@@ -56,9 +56,10 @@ def blend(start, run, destination, share, settings=(), data=None):
 
     trained, start_model = runs.load_model(path), runs.load_model(start_path)
     model = classifier.create_delivered(experiment, trained.get_layer("resize").height)
-    mix(
-        model, start_model, trained, share, f"{start}: expected a model that {run} was trained from"
-    )
+    if not mix(model, start_model, trained, share):
+        raise UserError(
+            f"{start}: expected a model that {run} was trained from. Received: one with other layers"
+        )
 
     digests = [hashlib.sha256(each.read_bytes()).hexdigest() for each in (start_path, path)]
     environment = runs.read_json(directory / runs.ENVIRONMENT)
@@ -79,34 +80,26 @@ def blend(start, run, destination, share, settings=(), data=None):
     return judgement.write(destination, faces, rows, probabilities, facts)
 
 
-def mix(model, start, trained, share, expected):
-    """Gives every layer its weights between two models'; one that `start` lacks began as the identity.
+def mix(model, start, trained, share):
+    """Gives `model` weights between two models'; returns whether they are its network and a part of it.
 
-    Such a layer keeps what was trained, but for the BatchNorm that let nothing of its branch through.
+    A layer that `start` lacks keeps what was trained, but for a BatchNorm that began with a scale of
+    zero: it let nothing of its branch through.
     """
-    known = weights_by_layer(start)
-    ends = weights_by_layer(trained)
-    fits = all(
-        name in ends and [a.shape for a in known[name]] == [a.shape for a in ends[name]]
-        for name in known
-    )
-    if not fits or weights_by_layer(model).keys() != ends.keys():
-        raise UserError(f"{expected}. Received: one with other layers")
-    for name, after in ends.items():
-        layer = model.get_layer(name)
-        before = known[name] if name in known else closed(layer, after)
-        layer.set_weights([(1 - share) * old + share * new for old, new in zip(before, after)])
+    from insideout_tf import classifier
 
-
-def closed(layer, arrays):
-    """Returns the arrays of a layer, of a BatchNorm that began with a scale of zero without scale and offset."""
-    if type(getattr(layer, "gamma_initializer", None)).__name__ != "Zeros":
-        return arrays
-    return [0 * arrays[0], 0 * arrays[1], *arrays[2:]]
-
-
-def weights_by_layer(model):
-    return {layer.name: layer.get_weights() for layer in model.layers if layer.weights}
+    if not classifier.assign_by_layer(model, trained):
+        return False
+    after = model.get_weights()
+    for layer in model.layers:
+        if type(getattr(layer, "gamma_initializer", None)).__name__ == "Zeros":
+            layer.gamma.assign(0 * layer.gamma)
+            layer.beta.assign(0 * layer.beta)
+    if not classifier.assign_by_layer(model, start):
+        return False
+    before = model.get_weights()
+    model.set_weights([(1 - share) * old + share * new for old, new in zip(before, after)])
+    return True
 
 
 if __name__ == "__main__":
