@@ -225,6 +225,8 @@ def test_rows_of_an_exploration_are_kept_and_never_see_the_test_split(small_draw
         small_drawn,
         "--kept",
         tmp_path / "kept",
+        "--name",
+        "proxy",
     ]
     words += ["--runs", tmp_path / "runs", "--rows", "base,no_noise"]
     for setting in (
@@ -236,7 +238,7 @@ def test_rows_of_an_exploration_are_kept_and_never_see_the_test_split(small_draw
     ):
         words += ["--set", setting]
     printed = run_tool("explore.py", *words).stdout
-    kept = tmp_path / "kept/best_single"
+    kept = tmp_path / "kept/proxy"
     assert {path.name for path in kept.iterdir()} == {"base.json", "no_noise.json"}
     row = json.loads((kept / "base.json").read_text())
     assert row["selected_on"] == "PublicTest" and row["epochs"] == 3 and row["n"] == 70

@@ -6,8 +6,9 @@
 Each row of `ROWS` is trained in runs/explored/RECIPE/ROW, and its settings, its seed and its figures on the
 faces that choose the epoch are kept in experiments/explored/RECIPE/ROW.json. PrivateTest is never judged
 here. A row that is kept already is not trained again; the same command goes on where it was stopped.
---set is given to every row (the cheapest proxy: a smaller backbone, fewer epochs), --rows takes some,
---seconds stops the row in progress in time (exit status 3: to be continued).
+--set is given to every row (the cheapest proxy: a smaller backbone, fewer faces and epochs; --name keeps it
+apart from the recipe itself), --rows takes some, --seconds stops the row in progress in time (exit status
+3: to be continued). Rows with another seed show what is chance.
 """
 
 import argparse
@@ -24,6 +25,8 @@ from insideout_tf.errors import UserError
 KEPT = run_plan.ROOT / "experiments/explored"
 ROWS = {
     "base": (),
+    "seed_1": ("seed=1",),
+    "seed_2": ("seed=2",),
     "adamw": (
         "stages.train.optimizer=adamw",
         "stages.train.learning_rate=0.001",
@@ -72,6 +75,7 @@ def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("recipe", type=pathlib.Path, help="an experiment file")
     parser.add_argument("--data", help="FER2013")
+    parser.add_argument("--name", help="of the rows' folder (default: the recipe's)")
     parser.add_argument("--ferplus", help="FER+ votes, for rows with a share of them")
     parser.add_argument("--rows", help=f"NAME,... of {', '.join(ROWS)} (default: all)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
@@ -80,7 +84,8 @@ def main(argv=None):
     parser.add_argument("--seconds", type=float, help="stop after these, to be continued")
     parser.add_argument("--table", action="store_true", help="print what is kept, train nothing")
     arguments = parser.parse_args(argv)
-    kept = arguments.kept / arguments.recipe.stem
+    arguments.name = arguments.name or arguments.recipe.stem
+    kept = arguments.kept / arguments.name
     with errors.reported("explore.py"):
         names = arguments.rows.split(",") if arguments.rows else list(ROWS)
         if set(names) - set(ROWS):
@@ -96,8 +101,8 @@ def main(argv=None):
 
 def explore(name, arguments, path):
     """Trains one row and keeps what its own validation says."""
-    directory = arguments.runs / arguments.recipe.stem / name
-    settings = [f"name={arguments.recipe.stem}_{name}", *ROWS[name], *arguments.set]
+    directory = arguments.runs / arguments.name / name
+    settings = [f"name={arguments.name}_{name}", *ROWS[name], *arguments.set]
     words = ["--data", arguments.data, "--run-dir", directory, "--verbose", "2"]
     words += ["--ferplus", arguments.ferplus] if arguments.ferplus else []
     words += ["--resume"] if (directory / runs.CONFIG).exists() else []
