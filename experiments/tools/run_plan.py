@@ -45,8 +45,8 @@ OVERFITS = (
 )
 
 
-def ablation(name, *settings):
-    return Run(f"ablation_{name}", 0, "insideout_v2s", "v2b0", (*OVERFITS, *settings))
+def ablation(name, *settings, needs="v2b0"):
+    return Run(f"ablation_{name}", 0, "insideout_v2s", needs, (*OVERFITS, *settings))
 
 
 PLAN = (
@@ -75,6 +75,7 @@ PLAN = (
     ablation("ema", "ema_decay=0.998"),
     ablation("mixup", "augmentation.mixup_alpha=0.2"),
     ablation("no_class_weights", "class_weight=none"),
+    ablation("random_weights", needs="none"),
     # As published, for those who have the ImageNet weights of these networks.
     Run("effnet_b2", 0, needs="imagenet"),
     Run("insideout_v2s", 0, needs="imagenet"),
