@@ -2,7 +2,7 @@
 
     python benchmarks/cost.py
 
-For every folder of experiments/results: its PrivateTest figures and training minutes, beside a
+For every folder of experiments/results but those of the ablation: its PrivateTest figures and training minutes, beside a
 measurement of the very graph it delivers, built anew (weights do not change its speed): saved, loaded
 with plain Keras in a process bound to one core, compiled with tf.function, batches of 1 and of 32
 faces; medians, the models taking turns over five rounds.
@@ -22,15 +22,13 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 ROUNDS = 5
 
 BUILD = """
-import sys
-from insideout_tf import devices
+import dataclasses, sys
+from insideout_tf import devices, runs
 devices.prepare_backend()
 from insideout_tf import classifier
-from insideout_tf.config import Experiment, Stage
-backbone, size, path = sys.argv[1], int(sys.argv[2]), sys.argv[3]
-stages = (Stage("x", epochs=1, learning_rate=1.0),)
-experiment = Experiment("x", stages, backbone=backbone, weights="none", image_size=size)
-classifier.create_delivered(experiment).save(path)
+folder, size, path = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+experiment = dataclasses.replace(runs.experiment_of(folder), weights="none", start_from=None)
+classifier.create_delivered(experiment, size).save(path)
 """
 TIME = """
 import json, sys, time
@@ -71,34 +69,41 @@ def main():
     rounds = parser.parse_args().rounds
     found: dict[str, list[pathlib.Path]] = {}
     for folder in sorted((ROOT / "experiments/results").glob("*/seed*")):
-        found.setdefault(folder.parent.name, []).append(folder)
+        if not folder.parent.name.startswith("ablation_"):
+            found.setdefault(folder.parent.name, []).append(folder)
     summaries = {
         k: [json.loads((f / "metrics.json").read_text()) for f in v] for k, v in found.items()
     }
-    graphs = {
-        name: (rows[0]["backbone"], rows[0]["image_size"]) for name, rows in summaries.items()
-    }
-    times: dict[tuple, list[dict]] = {graph: [] for graph in graphs.values()}
+    graphs = {name: graph(folders[0], summaries[name][0]) for name, folders in found.items()}
+    times: dict[tuple, list[dict]] = {each: [] for each in graphs.values()}
     with tempfile.TemporaryDirectory() as temporary:
-        paths = {graph: pathlib.Path(temporary, f"{i}.keras") for i, graph in enumerate(times)}
-        for graph, path in paths.items():
-            python(BUILD, *graph, path)
+        paths = {each: pathlib.Path(temporary, f"{i}.keras") for i, each in enumerate(times)}
+        for name, each in graphs.items():
+            if not paths[each].exists():
+                python(BUILD, found[name][0], summaries[name][0]["image_size"], paths[each])
         for _ in range(rounds):
-            for graph, path in paths.items():
-                times[graph].append(json.loads(python(TIME, path, one_core=True)))
-        sizes = {graph: path.stat().st_size / 1e6 for graph, path in paths.items()}
+            for each, path in paths.items():
+                times[each].append(json.loads(python(TIME, path, one_core=True)))
+        sizes = {each: path.stat().st_size / 1e6 for each, path in paths.items()}
     print(
         "| recipe | PrivateTest | parameters | px | training | ms a face, batch 1 | batch 32 | .keras |"
     )
     print("|---|---|---|---|---|---|---|---|")
     for name, rows in summaries.items():
-        graph = graphs[name]
-        one, many = (statistics.median(t[batch] for t in times[graph]) for batch in ("1", "32"))
+        each = graphs[name]
+        one, many = (statistics.median(t[batch] for t in times[each]) for batch in ("1", "32"))
         accuracy = statistics.mean(row["accuracy"] for row in rows)
         print(
-            f"| `{name}` | {100 * accuracy:.2f} % | {rows[0]['parameters']:,} | {graph[1]} | "
-            f"{training(found[name])} | {one:.2f} | {many:.2f} | {sizes[graph]:.1f} MB |"
+            f"| `{name}` | {100 * accuracy:.2f} % | {rows[0]['parameters']:,} | {rows[0]['image_size']} | "
+            f"{training(found[name])} | {one:.2f} | {many:.2f} | {sizes[each]:.1f} MB |"
         )
+
+
+def graph(folder, summary):
+    """Returns what tells one delivered graph from another."""
+    settings = json.loads((folder / "config.json").read_text())
+    same = ("backbone", "hidden_units", "standardize")
+    return (summary["image_size"], *(settings.get(field) for field in same))
 
 
 def training(folders):

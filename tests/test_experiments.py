@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import numpy as np
+import PIL.Image
 import pytest
 from conftest import ROOT, WEIGHTS
 
@@ -212,10 +213,13 @@ def test_a_blend_with_a_network_without_the_last_block_begins_as_it():
     assert np.abs(classifier.predict_probabilities(start, faces) - found).max() > 0.01
 
 
-def test_tables_tell_every_result():
-    printed = run_tool("tables.py").stdout
+def test_tables_tell_every_result(tmp_path):
+    printed = run_tool("tables.py", "--figure", tmp_path / "ablation.png").stdout
+    with PIL.Image.open(tmp_path / "ablation.png") as figure:
+        assert np.asarray(figure.convert("L")).std() > 10
     for folder in RESULTS:
-        assert f"`{folder.parent.name}`" in printed or folder.parent.name.startswith("ablation_")
+        name = folder.parent.name
+        assert f"`{name}`" in printed or f"| {name.removeprefix('ablation_')} | " in printed
 
 
 def test_rows_of_an_exploration_are_kept_and_never_see_the_test_split(small_drawn, tmp_path):

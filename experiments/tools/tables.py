@@ -1,12 +1,18 @@
 """Prints the tables of experiments/README.md from the evidence in experiments/results.
 
-python experiments/tools/tables.py
+    python experiments/tools/tables.py [--figure experiments/results/ablation.png]
+
+--figure draws the curves of the ablation.
 """
 
+import argparse
 import csv
+import itertools
 import json
 import pathlib
 import statistics
+
+from insideout_tf import plots
 
 RESULTS = pathlib.Path(__file__).resolve().parent.parent / "results"
 CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
@@ -14,17 +20,34 @@ PAPERS = {  # recall as published; what a paper does not give is left out
     "InsideOut, as published (merged)": {"disgust": 0.729, "surprise": 0.866},
 }
 OVERFITTING_EPOCH = 10  # of the paper, counted over all stages
+LINES = tuple(  # of Okabe & Ito's colours
+    dict(color=color, linestyle=style, marker=marker, linewidth=width)
+    for color, style, marker, width in (
+        (plots.GREY, "-", "o", 2.6),
+        ("black", ":", "X", 2.0),
+        (plots.BLUE, "-", "s", 1.6),
+        (plots.GREEN, "-", "^", 1.6),
+        (plots.ORANGE, "-", "D", 1.6),
+        ("#CC79A7", "--", "v", 1.6),
+    )
+)
 
 
-def main():
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--figure", type=pathlib.Path, help="a PNG: curves of the ablation")
+    arguments = parser.parse_args(argv)
     found: dict[str, list[pathlib.Path]] = {}
     for folder in sorted(RESULTS.glob("*/seed*")):
         found.setdefault(folder.parent.name, []).append(folder)
     print("\n".join(measured({k: v for k, v in found.items() if not k.startswith("ablation_")})))
-    print("\n".join(recall(found)))
+    print("\n".join(recall({k: v for k, v in found.items() if not k.startswith("ablation_")})))
     ablations = {k: v for k, v in found.items() if k.startswith("ablation_")}
+    ablations = dict(sorted(ablations.items(), key=lambda item: item[0] != "ablation_none"))
     if ablations:
         print("\n".join(gaps(ablations)))
+        if arguments.figure:
+            draw(ablations, arguments.figure)
 
 
 def read(folder, name="metrics.json"):
@@ -82,23 +105,53 @@ def recall(found):
 
 def gaps(found):
     yield (
-        f"| ablation | epochs | best epoch | gap at epoch {OVERFITTING_EPOCH} | gap at the end | "
-        "validation accuracy, best | at the end | PrivateTest | macro-F1 |"
+        f"| ablation | epochs | best epoch | gap at epoch {OVERFITTING_EPOCH} | gap at the end | validation loss, "
+        "least (epoch) | at the end | validation accuracy, best | PrivateTest | macro-F1 |"
     )
-    yield "|---|---|---|---|---|---|---|---|---|"
+    yield "|---|---|---|---|---|---|---|---|---|---|"
     for name, folders in found.items():
-        summary = read(folders[0])
-        with open(folders[0] / "history.csv", newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        best = max(rows, key=lambda row: float(row["val_macro_f1"]))
+        summary, rows = read(folders[0]), history(folders[0])
+        best = max(rows, key=lambda row: row["val_macro_f1"])
+        least = min(rows, key=lambda row: row["val_loss"])
         tenth = rows[min(OVERFITTING_EPOCH, len(rows)) - 1]
         yield (
-            f"| {name.removeprefix('ablation_')} | {len(rows)} | {best['epoch']} | "
-            f"{float(tenth['gap']):+.3f} | {float(rows[-1]['gap']):+.3f} | "
-            f"{float(best['val_accuracy']):.3f} | {float(rows[-1]['val_accuracy']):.3f} | "
-            f"{summary['accuracy']:.2%} | {summary['macro_f1']:.3f} |"
+            f"| {name.removeprefix('ablation_')} | {len(rows)} | {best['epoch']:.0f} | "
+            f"{tenth['gap']:+.3f} | {rows[-1]['gap']:+.3f} | "
+            f"{least['val_loss']:.3f} ({least['epoch']:.0f}) | {rows[-1]['val_loss']:.3f} | "
+            f"{best['val_accuracy']:.3f} | {summary['accuracy']:.2%} | {summary['macro_f1']:.3f} |"
         ).replace("%", " %")
     yield ""
+
+
+def history(folder):
+    """Returns the numbers of each epoch."""
+    with open(folder / "history.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return [{key: float(value) for key, value in row.items() if key != "stage"} for row in rows]
+
+
+def draw(found, path):
+    """Draws what each run's epochs did to the gap, the validation loss and macro-F1."""
+    figure, panels = plots.create_figure(14, 4.6, columns=3)
+    for axes, (key, label) in zip(
+        panels,
+        (
+            ("gap", "accuracy on training faces less validation"),
+            ("val_loss", "validation loss, nats"),
+            ("val_macro_f1", "validation macro-F1"),
+        ),
+    ):
+        for (name, folders), style in zip(found.items(), itertools.cycle(LINES)):
+            rows = history(folders[0])
+            epochs, values = ([row[each] for row in rows] for each in ("epoch", key))
+            run = name.removeprefix("ablation_").replace("_", " ")
+            axes.plot(epochs, values, label=run, markevery=[-1], markersize=6, **style)
+        axes.axvline(OVERFITTING_EPOCH, color="black", linewidth=1, linestyle=":")
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(label)
+        axes.grid(alpha=0.3)
+    panels[0].legend(fontsize=9)
+    plots.save(figure, path)
 
 
 if __name__ == "__main__":
