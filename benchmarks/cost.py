@@ -22,13 +22,16 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 ROUNDS = 5
 
 BUILD = """
-import dataclasses, sys
-from insideout_tf import devices, runs
+import sys
+from insideout_tf import devices
 devices.prepare_backend()
 from insideout_tf import classifier
-folder, size, path = sys.argv[1], int(sys.argv[2]), sys.argv[3]
-experiment = dataclasses.replace(runs.experiment_of(folder), weights="none", start_from=None)
-classifier.create_delivered(experiment, size).save(path)
+from insideout_tf.config import Experiment, Stage
+backbone, size, hidden, standardize, path = sys.argv[1:]
+stages = (Stage("x", epochs=1, learning_rate=1.0),)
+experiment = Experiment("x", stages, backbone=backbone, weights="none", image_size=int(size),
+                        hidden_units=int(hidden), standardize=standardize)
+classifier.create_delivered(experiment).save(path)
 """
 TIME = """
 import json, sys, time
@@ -78,9 +81,8 @@ def main():
     times: dict[tuple, list[dict]] = {each: [] for each in graphs.values()}
     with tempfile.TemporaryDirectory() as temporary:
         paths = {each: pathlib.Path(temporary, f"{i}.keras") for i, each in enumerate(times)}
-        for name, each in graphs.items():
-            if not paths[each].exists():
-                python(BUILD, found[name][0], summaries[name][0]["image_size"], paths[each])
+        for each, path in paths.items():
+            python(BUILD, *each, path)
         for _ in range(rounds):
             for each, path in paths.items():
                 times[each].append(json.loads(python(TIME, path, one_core=True)))
@@ -100,10 +102,15 @@ def main():
 
 
 def graph(folder, summary):
-    """Returns what tells one delivered graph from another."""
-    settings = json.loads((folder / "config.json").read_text())
-    same = ("backbone", "hidden_units", "standardize")
-    return (summary["image_size"], *(settings.get(field) for field in same))
+    """Returns what tells one delivered graph from another: the arguments of BUILD."""
+    path = folder / "config.json"  # the first results have none, and no such settings
+    settings = json.loads(path.read_text()) if path.exists() else {}
+    return (
+        summary["backbone"],
+        summary["image_size"],
+        settings.get("hidden_units", 0),
+        settings.get("standardize", "none"),
+    )
 
 
 def training(folders):
