@@ -77,31 +77,31 @@ def main():
     summaries = {
         k: [json.loads((f / "metrics.json").read_text()) for f in v] for k, v in found.items()
     }
-    graphs = {name: graph(folders[0], summaries[name][0]) for name, folders in found.items()}
-    times: dict[tuple, list[dict]] = {each: [] for each in graphs.values()}
+    graphs = {name: graph_of(folders[0], summaries[name][0]) for name, folders in found.items()}
+    times: dict[tuple, list[dict]] = {graph: [] for graph in graphs.values()}
     with tempfile.TemporaryDirectory() as temporary:
-        paths = {each: pathlib.Path(temporary, f"{i}.keras") for i, each in enumerate(times)}
-        for each, path in paths.items():
-            python(BUILD, *each, path)
+        paths = {graph: pathlib.Path(temporary, f"{i}.keras") for i, graph in enumerate(times)}
+        for graph, path in paths.items():
+            python(BUILD, *graph, path)
         for _ in range(rounds):
-            for each, path in paths.items():
-                times[each].append(json.loads(python(TIME, path, one_core=True)))
-        sizes = {each: path.stat().st_size / 1e6 for each, path in paths.items()}
+            for graph, path in paths.items():
+                times[graph].append(json.loads(python(TIME, path, one_core=True)))
+        sizes = {graph: path.stat().st_size / 1e6 for graph, path in paths.items()}
     print(
         "| recipe | PrivateTest | parameters | px | training | ms a face, batch 1 | batch 32 | .keras |"
     )
     print("|---|---|---|---|---|---|---|---|")
     for name, rows in summaries.items():
-        each = graphs[name]
-        one, many = (statistics.median(t[batch] for t in times[each]) for batch in ("1", "32"))
+        graph = graphs[name]
+        one, many = (statistics.median(t[batch] for t in times[graph]) for batch in ("1", "32"))
         accuracy = statistics.mean(row["accuracy"] for row in rows)
         print(
             f"| `{name}` | {100 * accuracy:.2f} % | {rows[0]['parameters']:,} | {rows[0]['image_size']} | "
-            f"{training(found[name])} | {one:.2f} | {many:.2f} | {sizes[each]:.1f} MB |"
+            f"{training(found[name])} | {one:.2f} | {many:.2f} | {sizes[graph]:.1f} MB |"
         )
 
 
-def graph(folder, summary):
+def graph_of(folder, summary):
     """Returns what tells one delivered graph from another: the arguments of BUILD."""
     path = folder / "config.json"  # the first results have none, and no such settings
     settings = json.loads(path.read_text()) if path.exists() else {}

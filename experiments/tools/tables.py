@@ -15,12 +15,13 @@ import statistics
 import numpy as np
 
 from insideout_tf import metrics, plots
+from insideout_tf.emotions import EMOTIONS
 
 RESULTS = pathlib.Path(__file__).resolve().parent.parent / "results"
-CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 PAPERS = {  # recall as published; what a paper does not give is left out
     "InsideOut, as published (merged)": {"disgust": 0.729, "surprise": 0.866},
 }
+ABLATION, FIRST = "ablation_", "ablation_none"  # one seed each
 OVERFITTING_EPOCH = 10  # of the paper, counted over all stages
 LINES = tuple(  # of Okabe & Ito's colours
     dict(color=color, linestyle=style, marker=marker, linewidth=width)
@@ -40,12 +41,15 @@ def main(argv=None):
     parser.add_argument("--figure", type=pathlib.Path, help="a PNG: curves of the ablation")
     arguments = parser.parse_args(argv)
     found: dict[str, list[pathlib.Path]] = {}
-    for folder in sorted(RESULTS.glob("*/seed*")):
-        found.setdefault(folder.parent.name, []).append(folder)
-    print("\n".join(measured({k: v for k, v in found.items() if not k.startswith("ablation_")})))
-    print("\n".join(recall({k: v for k, v in found.items() if not k.startswith("ablation_")})))
-    ablations = {k: v for k, v in found.items() if k.startswith("ablation_")}
-    ablations = dict(sorted(ablations.items(), key=lambda item: item[0] != "ablation_none"))
+    ablations: dict[str, pathlib.Path] = {}
+    for folder in sorted(RESULTS.glob("*/seed*"), key=lambda f: (f.parent.name != FIRST, f)):
+        name = folder.parent.name
+        if name.startswith(ABLATION):
+            ablations.setdefault(name.removeprefix(ABLATION), folder)
+        else:
+            found.setdefault(name, []).append(folder)
+    print("\n".join(measured(found)))
+    print("\n".join(recall(found)))
     if ablations:
         print("\n".join(gaps(ablations)))
         if arguments.figure:
@@ -94,14 +98,14 @@ def measured(found):
 
 
 def recall(found):
-    yield "| PrivateTest recall | " + " | ".join(CLASSES) + " |"
-    yield "|---|" + "---|" * len(CLASSES)
+    yield "| PrivateTest recall | " + " | ".join(EMOTIONS) + " |"
+    yield "|---|" + "---|" * len(EMOTIONS)
     for name, folders in found.items():
         rows = [read(folder)["per_class"] for folder in folders]
-        cells = [spread([row[each]["recall"] for row in rows], "{:.3f}") for each in CLASSES]
+        cells = [spread([row[each]["recall"] for row in rows], "{:.3f}") for each in EMOTIONS]
         yield f"| `{name}` | " + " | ".join(cells) + " |"
     for name, known in PAPERS.items():
-        yield f"| {name} | " + " | ".join(str(known.get(each, "")) for each in CLASSES) + " |"
+        yield f"| {name} | " + " | ".join(str(known.get(each, "")) for each in EMOTIONS) + " |"
     yield ""
 
 
@@ -111,37 +115,40 @@ def gaps(found):
         "least (epoch) | at the end | PrivateTest | less the first | macro-F1 | less the first |"
     )
     yield "|---|---|---|---|---|---|---|---|---|---|---|"
-    first = next(iter(found.values()))[0]
-    for name, folders in found.items():
-        summary, rows = read(folders[0]), history(folders[0])
+    first = None
+    for name, folder in found.items():
+        summary, rows, confusions = read(folder), history(folder), resampled(folder)
+        first = confusions if first is None else first
         best = max(rows, key=lambda row: row["val_macro_f1"])
         least = min(rows, key=lambda row: row["val_loss"])
         tenth = rows[min(OVERFITTING_EPOCH, len(rows)) - 1]
         yield (
-            f"| {name.removeprefix('ablation_')} | {len(rows)} | {best['epoch']:.0f} | "
+            f"| {name} | {len(rows)} | {best['epoch']:.0f} | "
             f"{tenth['gap']:+.3f} | {rows[-1]['gap']:+.3f} | "
             f"{least['val_loss']:.3f} ({least['epoch']:.0f}) | {rows[-1]['val_loss']:.3f} | "
-            f"{summary['accuracy']:.2%} | {against(first, folders[0], metrics.accuracy, 100, 1)} | "
-            f"{summary['macro_f1']:.3f} | {against(first, folders[0], metrics.macro_f1, 1, 3)} |"
+            f"{summary['accuracy']:.2%} | {gained(first, confusions, metrics.accuracy, 100, 1)} | "
+            f"{summary['macro_f1']:.3f} | {gained(first, confusions, metrics.macro_f1, 1, 3)} |"
         ).replace("%", " %")
     yield ""
 
 
-def against(first, folder, figure, scale, digits):
-    """Returns how much better a run is on PrivateTest than the `first`, and 95 % of a paired bootstrap."""
-    if folder == first:
-        return ""
-    found = [np.load(each / "predictions.npz") for each in (first, folder)]
-    labels = found[0]["labels"]
+def resampled(folder):
+    """Returns PrivateTest's confusion matrix and those of 1,000 bootstrap samples, the same for every run."""
+    with np.load(folder / "predictions.npz") as saved:
+        labels, said = saved["labels"], saved["probabilities"].argmax(1)
     faces = np.random.default_rng(0).integers(0, len(labels), (1000, len(labels)))
-    faces = np.concatenate([np.arange(len(labels))[None], faces])  # as they are, before the samples
-    before, after = (
-        np.array([metrics.confusion_matrix(labels[rows], said[rows]) for rows in faces])
-        for said in (each["probabilities"].argmax(1) for each in found)
+    return np.array(
+        [metrics.confusion_matrix(labels[rows], said[rows]) for rows in (slice(None), *faces)]
     )
-    gained = scale * (figure(after) - figure(before))
-    low, high = np.quantile(gained[1:], [0.025, 0.975])
-    return f"{gained[0]:+.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def gained(before, after, figure, scale, digits):
+    """Returns by how much a run is better than the first, and 95 % of the paired bootstrap."""
+    if after is before:
+        return ""
+    gain = scale * (figure(after) - figure(before))
+    low, high = np.quantile(gain[1:], [0.025, 0.975])
+    return f"{gain[0]:+.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def history(folder):
@@ -153,6 +160,7 @@ def history(folder):
 
 def draw(found, path):
     """Draws what each run's epochs did to the gap, the validation loss and macro-F1."""
+    histories = {name.replace("_", " "): history(folder) for name, folder in found.items()}
     figure, panels = plots.create_figure(14, 4.6, columns=3)
     for axes, (key, label) in zip(
         panels,
@@ -162,10 +170,8 @@ def draw(found, path):
             ("val_macro_f1", "validation macro-F1"),
         ),
     ):
-        for (name, folders), style in zip(found.items(), itertools.cycle(LINES)):
-            rows = history(folders[0])
+        for (run, rows), style in zip(histories.items(), itertools.cycle(LINES)):
             epochs, values = ([row[each] for row in rows] for each in ("epoch", key))
-            run = name.removeprefix("ablation_").replace("_", " ")
             axes.plot(epochs, values, label=run, markevery=[-1], markersize=6, **style)
         axes.axvline(OVERFITTING_EPOCH, color="black", linewidth=1, linestyle=":")
         axes.set_xlabel("epoch")
