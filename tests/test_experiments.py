@@ -222,6 +222,24 @@ def test_tables_tell_every_result(tmp_path):
         assert f"`{name}`" in printed or f"| {name.removeprefix('ablation_')} | " in printed
 
 
+def test_an_ensemble_of_results_is_the_mean_of_their_answers():
+    names = "insideout_v2s_grown,v2b0_votes,compact_small_fine"  # as README gives the command
+    readme = (ROOT / "experiments/README.md").read_text("utf-8")
+    assert f"--ensemble {names}" in readme
+    printed = run_tool("tables.py", "--ensemble", names).stdout.splitlines()
+    (line,) = [line for line in printed if line.startswith("| together |")]
+    assert line in readme
+    saved = [
+        np.load(ROOT / f"experiments/results/{n}/seed0/predictions.npz") for n in names.split(",")
+    ]
+    said = sum(each["probabilities"].astype("float64") for each in saved).argmax(1)
+    assert f"{(said == saved[0]['labels']).mean():.2%}".replace("%", " %") in line
+    alone = run_tool("tables.py", "--ensemble", "compact_nano,compact_nano").stdout.splitlines()
+    assert "+0.0 [0.0, 0.0]" in next(line for line in alone if line.startswith("| together |"))
+    done = run_tool("tables.py", "--ensemble", "compact_nano,nothing", check=False)
+    assert done.returncode == 2 and "expected some of baseline_cnn" in done.stderr
+
+
 def test_rows_of_an_exploration_are_kept_and_never_see_the_test_split(small_drawn, tmp_path):
     words = [
         ROOT / "experiments/best_single.py",

@@ -1,8 +1,8 @@
 """Prints the tables of experiments/README.md from the evidence in experiments/results.
 
-    python experiments/tools/tables.py [--figure experiments/results/ablation.png]
+    python experiments/tools/tables.py [--figure experiments/results/ablation.png] [--ensemble A,B,C]
 
---figure draws the curves of the ablation.
+--figure draws the curves of the ablation; --ensemble tells what the mean of several recipes' answers is worth.
 """
 
 import argparse
@@ -14,8 +14,9 @@ import statistics
 
 import numpy as np
 
-from insideout_tf import metrics, plots
+from insideout_tf import errors, metrics, plots
 from insideout_tf.emotions import EMOTIONS
+from insideout_tf.errors import UserError
 
 RESULTS = pathlib.Path(__file__).resolve().parent.parent / "results"
 PAPERS = {  # recall as published; what a paper does not give is left out
@@ -39,6 +40,7 @@ LINES = tuple(  # of Okabe & Ito's colours
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--figure", type=pathlib.Path, help="a PNG: curves of the ablation")
+    parser.add_argument("--ensemble", help="recipes with results, the first seed of each")
     arguments = parser.parse_args(argv)
     found: dict[str, list[pathlib.Path]] = {}
     ablations: dict[str, pathlib.Path] = {}
@@ -54,6 +56,13 @@ def main(argv=None):
         print("\n".join(gaps(ablations)))
         if arguments.figure:
             draw(ablations, arguments.figure)
+    if arguments.ensemble:
+        with errors.reported("tables.py"):
+            names = arguments.ensemble.split(",")
+            if not set(names) <= found.keys():
+                known = ", ".join(found)
+                raise UserError(f"--ensemble: expected some of {known}. Received: {names}")
+            print("\n".join(together({name: found[name][0] for name in names})))
 
 
 def read(folder, name="metrics.json"):
@@ -117,7 +126,7 @@ def gaps(found):
     yield "|---|---|---|---|---|---|---|---|---|---|---|"
     first = None
     for name, folder in found.items():
-        summary, rows, confusions = read(folder), history(folder), resampled(folder)
+        summary, rows, confusions = read(folder), history(folder), resampled(*answers(folder))
         first = confusions if first is None else first
         best = max(rows, key=lambda row: row["val_macro_f1"])
         least = min(rows, key=lambda row: row["val_loss"])
@@ -132,10 +141,44 @@ def gaps(found):
     yield ""
 
 
-def resampled(folder):
-    """Returns PrivateTest's confusion matrix and those of 1,000 bootstrap samples, the same for every run."""
+def together(members):
+    """Yields what recipes reach on PrivateTest alone, best last, and what the mean of their answers does.
+
+    Probabilities are averaged as ensemble.py does (Lakshminarayanan et al. 2017, arXiv 1612.01474, section 2.4).
+    """
+    told = {name: answers(folder) for name, folder in members.items()}
+    labels = next(iter(told.values()))[1]
+    told = dict(sorted(told.items(), key=lambda each: (each[1][0].argmax(1) == labels).mean()))
+    best = resampled(*list(told.values())[-1])
+    told["together"] = np.mean([each for each, _ in told.values()], axis=0), labels
+    yield "| ensemble | PrivateTest | macro-F1 | log loss | more than the best alone | macro-F1 |"
+    yield "|---|---|---|---|---|---|"
+    for name, (probabilities, _) in told.items():
+        summary, more = metrics.summarize(probabilities, labels), ("", "")
+        if name == "together":
+            confusions = resampled(probabilities, labels)
+            more = (
+                gained(best, confusions, metrics.accuracy, 100, 1),
+                gained(best, confusions, metrics.macro_f1, 1, 3),
+            )
+        yield (
+            f"| {name} | {summary['accuracy']:.2%} | {summary['macro_f1']:.3f} | "
+            f"{summary['nll']:.3f} | {more[0]} | {more[1]} |"
+        ).replace("%", " %")
+    yield ""
+    recalls = ", ".join(f"{each} {summary['per_class'][each]['recall']:.3f}" for each in EMOTIONS)
+    yield f"recall together: {recalls}"
+
+
+def answers(folder):
+    """Returns what a run said of PrivateTest, `[n, 7]`, and the labels, in the data's order."""
     with np.load(folder / "predictions.npz") as saved:
-        labels, said = saved["labels"], saved["probabilities"].argmax(1)
+        return saved["probabilities"].astype("float64"), saved["labels"]
+
+
+def resampled(probabilities, labels):
+    """Returns PrivateTest's confusion matrix and those of 1,000 bootstrap samples, the same for every run."""
+    said = probabilities.argmax(1)
     faces = np.random.default_rng(0).integers(0, len(labels), (1000, len(labels)))
     return np.array(
         [metrics.confusion_matrix(labels[rows], said[rows]) for rows in (slice(None), *faces)]
