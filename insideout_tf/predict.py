@@ -60,6 +60,12 @@ def parse(argv):
         action="store_true",
         help="probabilities as the network gives them, without the temperature fitted on PublicTest",
     )
+    parser.add_argument(
+        "--tta",
+        choices=recognition.TTA,
+        default="none",
+        help="flip: average each face with its mirror image, in twice the time (default: none)",
+    )
     parser.add_argument("--json", metavar="OUT", help="write a JSON list, - for standard output")
     parser.add_argument("--jsonl", metavar="OUT", help="write JSON lines, - for standard output")
     parser.add_argument("--csv", metavar="OUT", help="write CSV, - for standard output")
@@ -101,7 +107,10 @@ def main(argv=None):
         sources = list(expand(arguments.sources))
         check(arguments, sources)
         recognise = recognition.load_recogniser(
-            arguments.model, arguments.engine, not arguments.uncalibrated
+            arguments.model,
+            arguments.engine,
+            calibrated=not arguments.uncalibrated,
+            tta=arguments.tta,
         )
         unreadable = predict(sources, recognise, arguments)
         if unreadable:

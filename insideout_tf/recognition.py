@@ -10,10 +10,13 @@ from insideout_tf.emotions import EMOTIONS
 from insideout_tf.errors import UserError
 
 ENGINES = ("auto", "keras", "litert")
+TTA = ("none", "flip")  # test-time averaging
 KEPT = 4  # models that stay loaded between calls
 
 
-def predict_emotions(faces, model=packaged.DEFAULT, engine="auto", calibrated=True, batch_size=256):
+def predict_emotions(
+    faces, model=packaged.DEFAULT, engine="auto", calibrated=True, batch_size=256, tta="none"
+):
     """Returns float32 `[n, 7]` probabilities of `EMOTIONS` for faces that are cropped already.
 
     faces: whatever `images.to_faces` takes: arrays 0..255, paths, PIL images. model: the name of a
@@ -21,23 +24,34 @@ def predict_emotions(faces, model=packaged.DEFAULT, engine="auto", calibrated=Tr
     "litert" (needs the package ai-edge-litert, imports no framework), or "auto": LiteRT where the
     model has a .tflite and the package is there. calibrated: divide the logits of a packaged model
     by the temperature that fits PublicTest (Guo et al. 2017, section 4.2); others are left as they
-    are. A model is loaded at the first call and again when its file has changed; threads may call
-    at once. Raises `UserError`.
+    are. tta: "flip" averages each face with its mirror image, in twice the time, before that. A
+    model is loaded at the first call and again when its file has changed; threads may call at once.
+    Raises `UserError`.
     """
-    recognise = load_recogniser(model, engine, calibrated, batch_size)
+    recognise = load_recogniser(model, engine, calibrated, batch_size, tta)
     return recognise(images.to_faces(faces))
 
 
-def load_recogniser(model=packaged.DEFAULT, engine="auto", calibrated=True, batch_size=256):
+def load_recogniser(
+    model=packaged.DEFAULT, engine="auto", calibrated=True, batch_size=256, tta="none"
+):
     """Returns the function uint8 `[n, 48, 48]` → float32 `[n, 7]` of `predict_emotions`, to call often."""
+    if tta not in TTA:
+        raise UserError(f"tta: expected one of {', '.join(TTA)}. Received: {tta!r}")
     if callable(model):
         predict, temperature = load_predictor(model, engine)
     else:
         predict, temperature = _kept(str(model), engine, _identity(str(model)))
 
+    def answer(pixels):
+        faces = images.to_model_input(pixels)
+        if tta == "none":
+            return predict(faces)
+        return (predict(faces) + predict(np.ascontiguousarray(faces[:, :, ::-1]))) / 2
+
     def recognise(pixels):
         parts = [
-            predict(images.to_model_input(pixels[start : start + batch_size]))
+            answer(pixels[start : start + batch_size])
             for start in range(0, len(pixels), batch_size)
         ]
         found = np.concatenate(parts) if parts else np.zeros((0, len(EMOTIONS)), np.float32)

@@ -63,6 +63,12 @@ def test_both_engines_are_as_good_as_the_facts_say(name, public):
     nll = metrics.negative_log_likelihood
     assert nll(calibrated, labels) < nll(raw, labels)
     assert metrics.expected_calibration_error(calibrated, labels) < 0.03
+    both_ways = insideout_tf.predict_emotions(pixels, name, engine="litert", tta="flip")
+    mirrored = insideout_tf.predict_emotions(pixels[:, :, ::-1], name, engine="litert", tta="flip")
+    np.testing.assert_allclose(both_ways, mirrored, atol=1e-6)
+    assert (both_ways.argmax(1) == labels).mean() > (raw.argmax(1) == labels).mean()
+    assert nll(both_ways, labels) < nll(calibrated, labels)
+    assert metrics.expected_calibration_error(both_ways, labels) < 0.03
 
 
 @pytest.mark.fer2013
@@ -146,6 +152,13 @@ def test_verb_prints_lines_json_and_csv(small_drawn, tmp_path, capsys):
     assert status == 0 and len(json.loads(text)) == 1
     status, text, _ = run_verb(predict.main, capsys, paths[0], "--csv", "-", "--uncalibrated")
     assert status == 0 and text.startswith("source,faces,frame,seconds,face,left,")
+    status, text, _ = run_verb(predict.main, capsys, paths[0], "--json", "-", "--tta", "flip")
+    expected = insideout_tf.predict_emotions([paths[0]], tta="flip")[0]
+    assert np.allclose(
+        list(json.loads(text)[0]["probabilities"].values()), expected, rtol=0, atol=1e-5
+    )
+    with pytest.raises(UserError, match="tta: expected one of none, flip. Received: 'both'"):
+        insideout_tf.predict_emotions([paths[0]], tta="both")
     status, _, err = run_verb(predict.main, capsys, paths[0], "--csv", "-", "--json", "-")
     assert status == 2 and "expected one of them on standard output" in err
 
