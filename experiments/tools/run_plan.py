@@ -58,6 +58,8 @@ PLAN = (
     Run("effnet_b2_scratch", 2),
     Run("insideout_v2s_grown", 1, needs="v2s"),
     Run("insideout_v2s_grown", 2, needs="v2s"),
+    Run("v2b0_cpu", 1, needs="v2b0"),
+    Run("v2b0_cpu", 2, needs="v2b0"),
     # What transfer is worth: the papers' recipes on the ImageNet weights at hand, and without.
     Run("effnet_b2_on_v2b0", 0, "effnet_b2", "v2b0", ON_V2B0),
     Run("effnet_b2_on_v2b0_random", 0, "effnet_b2", "none", ON_V2B0),
