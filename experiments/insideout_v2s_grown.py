@@ -11,8 +11,8 @@ twelve times less work a face, all layers from the second epoch on, and light au
 few epochs do not overfit; class weights are clipped, since balanced ones multiply 436 disgusted faces
 by ten.
 
-Measured, mean and spread of two seeds: PrivateTest 66.91 % ± 0.33 %, macro-F1 0.644 ± 0.007, the epoch
-chosen on a part of Training; 65 to 85 minutes each on 2 cores. README.md beside this file says more.
+Measured, mean and spread of three seeds: PrivateTest 66.84 % ± 0.27 %, macro-F1 0.643 ± 0.005, the epoch
+chosen on a part of Training; 64 to 85 minutes each on 2 cores. README.md beside this file says more.
 """
 
 from insideout_tf.config import Augmentation, Experiment, Stage
