@@ -238,6 +238,7 @@ def test_an_ensemble_of_results_is_the_mean_of_their_answers():
     assert "+0.0 [0.0, 0.0]" in next(line for line in alone if line.startswith("| together |"))
     done = run_tool("tables.py", "--ensemble", "compact_nano,nothing", check=False)
     assert done.returncode == 2 and "expected some of baseline_cnn" in done.stderr
+    assert not done.stdout
 
 
 def test_rows_of_an_exploration_are_kept_and_never_see_the_test_split(small_drawn, tmp_path):

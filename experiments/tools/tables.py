@@ -50,19 +50,19 @@ def main(argv=None):
             ablations.setdefault(name.removeprefix(ABLATION), folder)
         else:
             found.setdefault(name, []).append(folder)
+    names = arguments.ensemble.split(",") if arguments.ensemble else []
+    with errors.reported("tables.py"):
+        if not set(names) <= found.keys():
+            known = ", ".join(found)
+            raise UserError(f"--ensemble: expected some of {known}. Received: {names}")
     print("\n".join(measured(found)))
     print("\n".join(recall(found)))
     if ablations:
         print("\n".join(gaps(ablations)))
         if arguments.figure:
             draw(ablations, arguments.figure)
-    if arguments.ensemble:
-        with errors.reported("tables.py"):
-            names = arguments.ensemble.split(",")
-            if not set(names) <= found.keys():
-                known = ", ".join(found)
-                raise UserError(f"--ensemble: expected some of {known}. Received: {names}")
-            print("\n".join(together({name: found[name][0] for name in names})))
+    if names:
+        print("\n".join(together({name: found[name][0] for name in names})))
 
 
 def read(folder, name="metrics.json"):
@@ -146,25 +146,30 @@ def together(members):
 
     Probabilities are averaged as ensemble.py does (Lakshminarayanan et al. 2017, arXiv 1612.01474, section 2.4).
     """
-    told = {name: answers(folder) for name, folder in members.items()}
-    labels = next(iter(told.values()))[1]
-    told = dict(sorted(told.items(), key=lambda each: (each[1][0].argmax(1) == labels).mean()))
-    best = resampled(*list(told.values())[-1])
-    told["together"] = np.mean([each for each, _ in told.values()], axis=0), labels
+    said = {}
+    for name, folder in members.items():
+        said[name], labels = answers(folder)
+    alone = {name: metrics.summarize(each, labels) for name, each in said.items()}
+    ranked = sorted(alone, key=lambda name: alone[name]["accuracy"])
+    mean = np.mean(list(said.values()), axis=0)
+    summary = metrics.summarize(mean, labels)
+    before, after = resampled(said[ranked[-1]], labels), resampled(mean, labels)
+
+    def row(name, summary, accuracy="", macro_f1=""):
+        return (
+            f"| {name} | {summary['accuracy']:.2%} | {summary['macro_f1']:.3f} | "
+            f"{summary['nll']:.3f} | {accuracy} | {macro_f1} |"
+        ).replace("%", " %")
+
     yield "| ensemble | PrivateTest | macro-F1 | log loss | more than the best alone | macro-F1 |"
     yield "|---|---|---|---|---|---|"
-    for name, (probabilities, _) in told.items():
-        summary, more = metrics.summarize(probabilities, labels), ("", "")
-        if name == "together":
-            confusions = resampled(probabilities, labels)
-            more = (
-                gained(best, confusions, metrics.accuracy, 100, 1),
-                gained(best, confusions, metrics.macro_f1, 1, 3),
-            )
-        yield (
-            f"| {name} | {summary['accuracy']:.2%} | {summary['macro_f1']:.3f} | "
-            f"{summary['nll']:.3f} | {more[0]} | {more[1]} |"
-        ).replace("%", " %")
+    yield from (row(name, alone[name]) for name in ranked)
+    yield row(
+        "together",
+        summary,
+        gained(before, after, metrics.accuracy, 100, 1),
+        gained(before, after, metrics.macro_f1, 1, 3),
+    )
     yield ""
     recalls = ", ".join(f"{each} {summary['per_class'][each]['recall']:.3f}" for each in EMOTIONS)
     yield f"recall together: {recalls}"
