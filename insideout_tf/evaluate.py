@@ -27,8 +27,8 @@ def parse(argv):
         "--split",
         choices=splits.JUDGED,
         default="private",
-        help="private, public, merged (both), validation or training (default: "
-        "private, the test split: report it once, for a final model)",
+        help="private, public, merged (both), validation, training or rest, what training_fraction "
+        "left out of it (default: private, the test split: report it once, for a final model)",
     )
     parser.add_argument(
         "--tta",

@@ -9,13 +9,14 @@ from insideout_tf.errors import UserError
 from insideout_tf.fer2013 import content_keys
 from insideout_tf.usages import PRIVATE_TEST, PUBLIC_TEST, TRAINING, USAGES
 
-JUDGED = ("private", "public", "merged", "validation", "training")
+JUDGED = ("private", "public", "merged", "validation", "training", "rest")
 NAMES = {
     "private": "PrivateTest",
     "public": "PublicTest",
     "merged": "merged",
     "validation": "validation",
     "training": "Training",
+    "rest": "the rest of Training",
 }
 
 
@@ -130,14 +131,23 @@ def judged_rows(faces, split_name, experiment):
             f"{faces.source}: expected labelled faces to judge a model on. "
             "Received: no 'emotion' column"
         )
-    if split_name in ("validation", "training"):
+    if split_name in ("validation", "training", "rest"):
         if experiment is None:
             raise UserError(
                 f"--split {split_name}: expected a run directory, which records how "
                 "Training was divided. Received: a model file alone"
             )
         division = of_experiment(faces, experiment)
-        return division.validation if split_name == "validation" else division.training
+        if split_name == "rest" and not len(division.unlabelled):
+            raise UserError(
+                "--split rest: expected a run whose training_fraction left faces of Training out. "
+                f"Choose another --split. Received: training_fraction {experiment.training_fraction:g}"
+            )
+        return {
+            "validation": division.validation,
+            "training": division.training,
+            "rest": division.unlabelled,
+        }[split_name]
     wanted = {
         "private": (PRIVATE_TEST,),
         "public": (PUBLIC_TEST,),

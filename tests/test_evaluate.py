@@ -41,6 +41,9 @@ def test_splits_are_never_mixed_up(run, capsys, small_drawn):
         assert (run / split / "plots" / "confusion.png").exists()
         assert summary["data_is_that_of_training"] is True
     assert (run / "metrics.json").read_bytes() == before
+    status, _, error = call(capsys, run, "--split", "rest")
+    assert status == 2 and "whose training_fraction left faces of Training out" in error
+    assert not (run / "rest").exists()
 
 
 def test_report_warns_of_selection(run, capsys):

@@ -14,7 +14,7 @@ import pytest
 from conftest import ROOT, WEIGHTS
 
 import insideout_tf
-from insideout_tf import backbones, classifier, config, metrics, runs
+from insideout_tf import backbones, classifier, config, fer2013, metrics, runs, splits
 
 PROMISED = {
     "quickstart",
@@ -242,19 +242,22 @@ def test_an_ensemble_of_results_is_the_mean_of_their_answers():
 
 
 def test_rows_of_an_exploration_are_kept_and_never_see_the_test_split(small_drawn, tmp_path):
+    with np.load(small_drawn) as saved:
+        arrays = dict(saved)
+    arrays["pixels"][40:60] = arrays["pixels"][60:80]  # twins, some of them on either side
+    np.savez(tmp_path / "twins.npz", **arrays)
     words = [
         ROOT / "experiments/best_single.py",
         "--data",
-        small_drawn,
-        "--kept",
-        tmp_path / "kept",
+        tmp_path / "twins.npz",
         "--name",
         "proxy",
     ]
-    words += ["--runs", tmp_path / "runs", "--rows", "base,no_noise"]
+    words += ["--kept", tmp_path / "kept", "--runs", tmp_path / "runs", "--rows", "base,seed_1"]
     for setting in (
         "backbone=tiny",
         "batch_size=70",
+        "training_fraction=0.5",
         "vote_share=0",
         "stages.train.epochs=2",
         "stages.settle.epochs=1",
@@ -262,13 +265,42 @@ def test_rows_of_an_exploration_are_kept_and_never_see_the_test_split(small_draw
         words += ["--set", setting]
     printed = run_tool("explore.py", *words).stdout
     kept = tmp_path / "kept/proxy"
-    assert {path.name for path in kept.iterdir()} == {"base.json", "no_noise.json"}
+    names = {path.name for path in kept.iterdir()}
+    assert names == {f"{row}.{ending}" for row in ("base", "seed_1") for ending in ("json", "npz")}
     row = json.loads((kept / "base.json").read_text())
     assert row["selected_on"] == "PublicTest" and row["epochs"] == 3 and row["n"] == 70
     assert config.from_dict(row["config"]).backbone == "tiny"
     assert str(tmp_path) not in (kept / "base.json").read_text()
     assert not list((tmp_path / "runs").rglob("private*"))
-    assert "| nothing |" in printed and "| `augmentation.noise=0` |" in printed
+
+    trained = tmp_path / "runs/proxy/base"
+    experiment = runs.experiment_of(trained)
+    faces = fer2013.read(tmp_path / "twins.npz")
+    training = splits.of_experiment(faces, experiment).training
+    seen = {faces.pixels[each].tobytes() for each in training}
+    right = {}
+    for name in ("base", "seed_1"):
+        with np.load(kept / f"{name}.npz") as saved:
+            right[name] = dict(zip(saved["rows"], saved["predicted"] == saved["labels"]))
+            assert np.array_equal(saved["labels"], faces.labels[saved["rows"]])
+    unseen = [
+        each
+        for each in np.flatnonzero(faces.usage == 0)
+        if each not in training and faces.pixels[each].tobytes() not in seen
+    ]
+    assert list(right["base"]) == unseen and len(unseen) < 140
+    judged = row["judged"]
+    assert judged["n"] == len(unseen) == 140 - judged["twins_of_training_left_out"]
+    assert judged["on"] == "the rest of Training"
+    model = runs.load_model(trained / "model.keras")
+    said = model.predict(faces.pixels[unseen][..., None].astype("float32"), verbose=0).argmax(1)
+    assert judged["accuracy"] == pytest.approx((said == faces.labels[unseen]).mean())
+    both = set(right["base"]) & set(right["seed_1"])
+    gain = 100 * np.mean([int(right["seed_1"][each]) - int(right["base"][each]) for each in both])
+    assert f"| nothing | {judged['accuracy']:.2%} |".replace("%", " %") in printed
+    (line,) = [line for line in printed.splitlines() if line.startswith("| `seed=1` |")]
+    assert f"| {gain:+.1f} [" in line
+
     again = run_tool("explore.py", *words, "--table").stdout
     assert again.splitlines() == printed.splitlines()[-len(again.splitlines()) :]
     done = run_tool("explore.py", *words, "--rows", "nothing", check=False)

@@ -52,8 +52,8 @@ def test_a_part_trains_with_every_class_in_proportion(real, split):
         training_fraction=0.25,
         drop_leaks=True,
     )
-    rows = splits.judged_rows(real, "training", recalled)
-    assert np.array_equal(rows, quarter.training)
+    assert np.array_equal(splits.judged_rows(real, "training", recalled), quarter.training)
+    assert np.array_equal(splits.judged_rows(real, "rest", recalled), quarter.unlabelled)
 
 
 @pytest.mark.fer2013

@@ -1,14 +1,17 @@
-"""Trains a recipe with one factor changed at a time, and tells what each was worth on PublicTest.
+"""Trains a recipe with one factor changed at a time, and tells what each was worth, PrivateTest unseen.
 
     python experiments/tools/explore.py experiments/best_single.py --data fer2013.csv --ferplus fer2013new.csv
     python experiments/tools/explore.py experiments/best_single.py --table
 
-Each row of `ROWS` is trained in runs/explored/RECIPE/ROW, and its settings, its seed and its figures on the
-faces that choose the epoch are kept in experiments/explored/RECIPE/ROW.json. PrivateTest is never judged
-here. A row that is kept already is not trained again; the same command goes on where it was stopped.
---set is given to every row (the cheapest proxy: a smaller backbone, fewer faces and epochs; --name keeps it
-apart from the recipe itself), --rows takes some, --seconds stops the row in progress in time (exit status
-3: to be continued). Rows with another seed show what is chance.
+Each row of `ROWS` is trained in runs/explored/RECIPE/ROW, and its settings, its seed and its figures are
+kept in experiments/explored/RECIPE/ROW.json, its answers in ROW.npz. PrivateTest is never judged here. Rows
+are compared on the faces that choose the epoch or, with a training_fraction below 1, on those of Training
+that it leaves out: several times as many, which neither train nor choose (a face that has a twin among those
+that train is not counted). A row that is kept already is not trained again; the same command goes on where
+it was stopped. --set is given to every row (the cheapest proxy: a smaller backbone, fewer faces and epochs;
+--name keeps it apart from the recipe itself), --rows takes some, --seconds stops the row in progress in time
+(exit status 3: to be continued). Rows with another seed show what is chance: another part of Training, other
+weights at the start.
 """
 
 import argparse
@@ -17,9 +20,10 @@ import json
 import pathlib
 
 import collect
+import numpy as np
 import run_plan
 
-from insideout_tf import errors, runs
+from insideout_tf import errors, fer2013, metrics, runs, splits
 from insideout_tf.errors import UserError
 
 KEPT = run_plan.ROOT / "experiments/explored"
@@ -108,42 +112,98 @@ def explore(name, arguments, path):
     words += ["--resume"] if (directory / runs.CONFIG).exists() else []
     words += [word for setting in settings for word in ("--set", setting)]
     run_plan.call(arguments, "-m", "insideout_tf.train", arguments.recipe, *words)
+    if runs.experiment_of(directory).training_fraction < 1:
+        run_plan.call(arguments, "-m", "insideout_tf.evaluate", directory, "--split", "rest")
     keep(directory, path, row=name, changed=list(ROWS[name]), for_all_rows=arguments.set)
 
 
 def keep(directory, path, **about):
-    """Writes what the validation of a finished run says, and `about`, into the file `path`."""
+    """Writes what a finished run is worth, and `about`, into the file `path`, its answers beside it."""
+    experiment = runs.experiment_of(directory)
     found = runs.read_json(directory / runs.METRICS)
     facts = runs.read_json(directory / runs.ENVIRONMENT)
     with open(directory / runs.HISTORY, newline="", encoding="utf-8") as file:
         history = list(csv.DictReader(file))
     told = ("accuracy", "macro_f1", "nll", "n", "selected_on", "best_epoch", "training_seconds")
+    answers, judged = judge(directory, experiment)
+    with runs.replacing(path.with_suffix(".npz")) as temporary, open(temporary, "wb") as file:
+        np.savez_compressed(file, **answers)
     runs.write_json(
         path,
         {
             **about,
+            "judged": judged,
             **{key: found[key] for key in (*told, "parameters", "image_size", "seed")},
             "gap": float(history[found["best_epoch"] - 1]["gap"]),
             "epochs": len(history),
             **{key: facts[key] for key in ("device", "backend", "git_commit")},
-            "config": collect.without_folders(runs.experiment_of(directory)),
+            "config": collect.without_folders(experiment),
         },
     )
 
 
+def judge(directory, experiment):
+    """Returns the answers that rows are compared by, and the figures that follow from them.
+
+    The answers: int32 `rows` of the data, uint8 `predicted` and `labels`, each `[n]`.
+    """
+    left_out = directory / "rest" if experiment.training_fraction < 1 else directory
+    faces = fer2013.read(experiment.data, experiment.bad_rows)
+    with np.load(left_out / runs.PREDICTIONS) as saved:
+        rows, labels, said = saved["rows"], saved["labels"], saved["probabilities"]
+    training = splits.of_experiment(faces, experiment).training
+    keys = fer2013.content_keys(faces.pixels)
+    alone = ~np.isin(keys[rows], keys[training])
+    rows, labels, said = rows[alone], labels[alone], said[alone]
+    summary = metrics.summarize(said, labels)
+    answers = {
+        "rows": rows.astype(np.int32),
+        "predicted": said.argmax(1).astype(np.uint8),
+        "labels": labels.astype(np.uint8),
+    }
+    return answers, {
+        "on": runs.read_json(left_out / runs.METRICS)["split"],
+        "twins_of_training_left_out": int((~alone).sum()),
+        **{key: summary[key] for key in ("n", "accuracy", "macro_f1", "nll")},
+    }
+
+
 def table(kept):
     """Yields the rows kept in a folder as a table, the base first, then by accuracy."""
-    rows = [json.loads(path.read_text("utf-8")) for path in kept.glob("*.json")]
-    base = next((row["accuracy"] for row in rows if row["row"] == "base"), None)
-    yield "| changed | accuracy | against base | macro-F1 | log loss | gap | minutes |"
-    yield "|---|---|---|---|---|---|---|"
-    for row in sorted(rows, key=lambda row: (row["row"] != "base", -row["accuracy"])):
-        gained = "" if base is None else f"{100 * (row['accuracy'] - base):+.2f}"
+    rows = [{**json.loads(path.read_text("utf-8")), "path": path} for path in kept.glob("*.json")]
+    base = next((row["path"] for row in rows if row["row"] == "base"), None)
+    yield "| changed | accuracy | against base | macro-F1 | log loss | gap | where the epoch was chosen | minutes |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for row in sorted(rows, key=lambda row: (row["row"] != "base", -_judged(row)["accuracy"])):
+        judged = _judged(row)
         changed = ", ".join(f"`{each}`" for each in row["changed"]) or "nothing"
         yield (
-            f"| {changed} | {100 * row['accuracy']:.2f} % | {gained} | {row['macro_f1']:.3f} | "
-            f"{row['nll']:.3f} | {row['gap']:+.3f} | {row['training_seconds'] / 60:.0f} |"
-        )
+            f"| {changed} | {judged['accuracy']:.2%} | {gained(base, row['path'])} | "
+            f"{judged['macro_f1']:.3f} | {judged['nll']:.3f} | {row['gap']:+.3f} | "
+            f"{row['accuracy']:.2%} | {row['training_seconds'] / 60:.0f} |"
+        ).replace("%", " %")
+
+
+def _judged(row):
+    return row.get("judged", row)  # the oldest rows were judged where the epoch was chosen
+
+
+def gained(base, path):
+    """Returns, in points, how much better a row answers than the base the faces that both are judged on.
+
+    With the 95 % normal interval of the mean paired difference. "" for the base, and where answers are
+    missing.
+    """
+    if base in (None, path) or not all(each.with_suffix(".npz").exists() for each in (base, path)):
+        return ""
+    right = {}
+    for each in (base, path):
+        with np.load(each.with_suffix(".npz")) as saved:
+            right[each] = dict(zip(saved["rows"].tolist(), saved["predicted"] == saved["labels"]))
+    both = right[base].keys() & right[path].keys()
+    difference = np.array([float(right[path][row]) - float(right[base][row]) for row in both])
+    gain, error = 100 * difference.mean(), 100 * difference.std() / len(difference) ** 0.5
+    return f"{gain:+.1f} [{gain - 1.96 * error:+.1f}, {gain + 1.96 * error:+.1f}]"
 
 
 if __name__ == "__main__":
