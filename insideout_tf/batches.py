@@ -1,5 +1,7 @@
 """Arrays → training batches: uint8 faces, soft labels, explicit weights, an order that can resume."""
 
+import os
+
 import keras
 import numpy as np
 
@@ -117,9 +119,30 @@ def epoch_batches(arrays, experiment, stage, epoch, resident=False, steps=None, 
         layer = augment.keras_cv_layer(name)
         dataset = dataset.map(
             lambda batch, layer=layer: {**batch, "image": _as_rgb(layer, batch["image"])},
-            num_parallel_calls=tf.data.AUTOTUNE,
+            num_parallel_calls=os.cpu_count(),
         )
-    return dataset.prefetch(tf.data.AUTOTUNE)
+    return _untuned(dataset.prefetch(2))
+
+
+def in_order(array, batch_size):
+    """Returns whole batches of an array in its order, for `predict`: a tf.data.Dataset."""
+    import tensorflow as tf
+
+    dataset = tf.data.Dataset.from_tensor_slices(array)
+    return _untuned(dataset.batch(batch_size, drop_remainder=True).prefetch(2))
+
+
+def _untuned(dataset):
+    """Returns a tf.data.Dataset that does not tune itself.
+
+    The thread that tunes sleeps, longer each time and for up to a minute, and on busy cores TensorFlow 2.21
+    waits for it to wake when the iterator goes, at the end of each epoch.
+    """
+    import tensorflow as tf
+
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)
 
 
 def _grouped(order, together):

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from insideout_tf import augment, backbones, images, losses
+from insideout_tf import augment, backbones, batches, images, losses
 from insideout_tf.emotions import EMOTIONS
 from insideout_tf.errors import UserError
 
@@ -400,5 +400,8 @@ def predict_probabilities(model, pixels, batch_size=256):
     parts = []
     for start in range(0, len(pixels), together):
         block = images.to_model_input(pixels[start : start + together])
-        parts.append(model.predict(block, batch_size=batch_size, verbose=0))
+        if _ON_TENSORFLOW:
+            parts.append(model.predict(batches.in_order(block, batch_size), verbose=0))
+        else:
+            parts.append(model.predict(block, batch_size=batch_size, verbose=0))
     return np.concatenate(parts)[:count].astype(np.float32)

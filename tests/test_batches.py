@@ -51,6 +51,14 @@ def test_uint8_batches_that_see_each_face_once():
     assert sorted(seen) == list(range(70))
 
 
+def test_no_thread_that_tunes_is_waited_for_when_an_epoch_ends():
+    for data in (
+        batches.epoch_batches(arrays(), EXPERIMENT, 0, 0),
+        batches.in_order(np.zeros((20, 48, 48, 1), np.float32), 10),
+    ):
+        assert data.options().autotune.enabled is False
+
+
 def test_same_seed_same_batches_another_epoch_another_order():
     first, again = collected(epoch=3), collected(epoch=3)
     assert all(np.array_equal(a["image"], b["image"]) for a, b in zip(first, again))
