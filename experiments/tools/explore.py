@@ -6,8 +6,8 @@
 Each row of `ROWS` is trained in runs/explored/RECIPE/ROW, and its settings, its seed and its figures are
 kept in experiments/explored/RECIPE/ROW.json, its answers in ROW.npz. PrivateTest is never judged here. Rows
 are compared on the faces that choose the epoch or, with a training_fraction below 1, on those of Training
-that it leaves out: several times as many, which neither train nor choose (a face that has a twin among those
-that train is not counted). A row that is kept already is not trained again; the same command goes on where
+that it leaves out: several times as many, which neither train nor choose (a face that has a twin in the rest
+of Training is not counted). A row that is kept already is not trained again; the same command goes on where
 it was stopped. --set is given to every row (the cheapest proxy: a smaller backbone, fewer faces and epochs;
 --name keeps it apart from the recipe itself), --rows takes some, --seconds stops the row in progress in time
 (exit status 3: to be continued). Rows with another seed show what is chance: another part of Training, other
@@ -151,9 +151,7 @@ def judge(directory, experiment):
     faces = fer2013.read(experiment.data, experiment.bad_rows)
     with np.load(left_out / runs.PREDICTIONS) as saved:
         rows, labels, said = saved["rows"], saved["labels"], saved["probabilities"]
-    training = splits.of_experiment(faces, experiment).training
-    keys = fer2013.content_keys(faces.pixels)
-    alone = ~np.isin(keys[rows], keys[training])
+    alone = ~splits.also_in_training(faces, rows)
     rows, labels, said = rows[alone], labels[alone], said[alone]
     summary = metrics.summarize(said, labels)
     answers = {
