@@ -8,8 +8,8 @@ kept in experiments/explored/RECIPE/ROW.json, its answers in ROW.npz. PrivateTes
 are compared on the faces that choose the epoch or, with a training_fraction below 1, on those of Training
 that it leaves out: several times as many, which neither train nor choose (a face that has a twin in the rest
 of Training is not counted). A row that is kept already is not trained again; the same command goes on where
-it was stopped. --set is given to every row (the cheapest proxy: a smaller backbone, fewer faces and epochs;
---name keeps it apart from the recipe itself), --rows takes some, --seconds stops the row in progress in time
+it was stopped. --set is given to every row, before what the row changes (the cheapest proxy: a smaller
+backbone, fewer faces and epochs; --name keeps it apart from the recipe itself), --rows takes some, --seconds stops the row in progress in time
 (exit status 3: to be continued). Rows with another seed show what is chance: another part of Training, other
 weights at the start.
 """
@@ -39,8 +39,8 @@ ROWS = {
     "no_averaging": ("ema_decay=null",),
     "less_weight_decay": ("stages.train.weight_decay=0.001",),
     "no_mixing": ("augmentation.mixup_alpha=0", "augmentation.cutmix_alpha=0"),
-    "mixup_alone": ("augmentation.cutmix_alpha=0",),
-    "cutmix_alone": ("augmentation.mixup_alpha=0",),
+    "mixup_alone": ("augmentation.mixup_alpha=0.2", "augmentation.cutmix_alpha=0"),
+    "cutmix_alone": ("augmentation.mixup_alpha=0", "augmentation.cutmix_alpha=1"),
     "no_erasing": ("augmentation.erasing_probability=0",),
     "no_noise": ("augmentation.noise=0",),
     "blur": ("augmentation.blur=1.5",),
@@ -67,8 +67,10 @@ ROWS = {
     "96_px_resized_first": ("image_size=96", "augmentation.resize_first=true"),
     "128_px": ("image_size=128",),
     "224_px": ("image_size=224",),
+    "smallest_network": ("backbone=CompactFERNano",),
     "smaller_network": ("backbone=CompactFERSmall",),
-    "hybrid": ("backbone=CompactFERHybrid",),  # beside the one before, of about its size
+    "smaller_network_fine": ("backbone=CompactFERSmallFine",),
+    "hybrid": ("backbone=CompactFERHybrid",),  # beside smaller_network, of about its size
     "efficientnet_v2s": ("backbone=EfficientNetV2S",),
     # By KerasCV, so on TensorFlow alone; the last one, since it stops the others elsewhere.
     "randaugment": ('augmentation.keras_cv=["RandAugment"]', "feed=host"),
@@ -106,7 +108,7 @@ def main(argv=None):
 def explore(name, arguments, path):
     """Trains one row and keeps what its own validation says."""
     directory = arguments.runs / arguments.name / name
-    settings = [f"name={arguments.name}_{name}", *ROWS[name], *arguments.set]
+    settings = [f"name={arguments.name}_{name}", *arguments.set, *ROWS[name]]
     words = ["--data", arguments.data, "--run-dir", directory, "--verbose", "2"]
     words += ["--ferplus", arguments.ferplus] if arguments.ferplus else []
     words += ["--resume"] if (directory / runs.CONFIG).exists() else []
