@@ -131,7 +131,8 @@ def judged_rows(faces, split_name, experiment):
             f"{faces.source}: expected labelled faces to judge a model on. "
             "Received: no 'emotion' column"
         )
-    if split_name in ("validation", "training", "rest"):
+    of_training = {"validation": "validation", "training": "training", "rest": "unlabelled"}
+    if split_name in of_training:
         if experiment is None:
             raise UserError(
                 f"--split {split_name}: expected a run directory, which records how "
@@ -143,11 +144,7 @@ def judged_rows(faces, split_name, experiment):
                 "--split rest: expected a run whose training_fraction left faces of Training out. "
                 f"Choose another --split. Received: training_fraction {experiment.training_fraction:g}"
             )
-        return {
-            "validation": division.validation,
-            "training": division.training,
-            "rest": division.unlabelled,
-        }[split_name]
+        return getattr(division, of_training[split_name])
     wanted = {
         "private": (PRIVATE_TEST,),
         "public": (PUBLIC_TEST,),
