@@ -205,6 +205,7 @@ class Experiment:
     distribution: str = "none"  # "none", or "mirrored": each batch shared by all local devices
     jit_compile: str = "auto"  # "on", "off", "auto": off for TensorFlow on a CPU, which loses by it
     seed: int = 0
+    split_seed: int | None = None  # draws the faces that train; None: seed does
 
     def __post_init__(self):
         _settle_types(self, "")
@@ -233,6 +234,8 @@ class Experiment:
         _in_range("consistency_weight", self.consistency_weight, 0, 1000)
         _in_range("consistency_threshold", self.consistency_threshold, 0, 1)
         _in_range("seed", self.seed, 0, 2**31 - 1)
+        if self.split_seed is not None:
+            _in_range("split_seed", self.split_seed, 0, 2**31 - 1)
         if self.ema_decay is not None:
             _in_range("ema_decay", self.ema_decay, 0, 0.999999)
         _require(

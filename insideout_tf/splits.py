@@ -97,7 +97,7 @@ def of_experiment(faces, experiment):
         faces,
         experiment.split,
         experiment.validation_fraction,
-        experiment.seed,
+        experiment.seed if experiment.split_seed is None else experiment.split_seed,
         experiment.drop_leaks,
         experiment.training_fraction,
     )

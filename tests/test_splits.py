@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -54,6 +56,13 @@ def test_a_part_trains_with_every_class_in_proportion(real, split):
     )
     assert np.array_equal(splits.judged_rows(real, "training", recalled), quarter.training)
     assert np.array_equal(splits.judged_rows(real, "rest", recalled), quarter.unlabelled)
+    other, same = (
+        splits.of_experiment(real, dataclasses.replace(recalled, seed=5, split_seed=split_seed))
+        for split_seed in (None, 0)
+    )
+    assert not np.array_equal(other.training, quarter.training)
+    assert np.array_equal(same.training, quarter.training)
+    assert np.array_equal(same.validation, quarter.validation)
 
 
 @pytest.mark.fer2013

@@ -9,9 +9,9 @@ are compared on the faces that choose the epoch or, with a training_fraction bel
 that it leaves out: several times as many, which neither train nor choose (a face that has a twin in the rest
 of Training is not counted). A row that is kept already is not trained again; the same command goes on where
 it was stopped. --set is given to every row, before what the row changes (the cheapest proxy: a smaller
-backbone, fewer faces and epochs; --name keeps it apart from the recipe itself), --rows takes some, --seconds stops the row in progress in time
-(exit status 3: to be continued). Rows with another seed show what is chance: another part of Training, other
-weights at the start.
+backbone, fewer faces and epochs; --name keeps it apart from the recipe itself), --rows takes some, --seconds
+stops the row in progress in time (exit status 3: to be continued). Rows with another seed show what is
+chance: other weights at the start and another order, on another part of Training or on the same faces.
 """
 
 import argparse
@@ -31,6 +31,8 @@ ROWS = {
     "base": (),
     "seed_1": ("seed=1",),
     "seed_2": ("seed=2",),
+    "seed_1_same_faces": ("seed=1", "split_seed=0"),
+    "seed_2_same_faces": ("seed=2", "split_seed=0"),
     "adamw": (
         "stages.train.optimizer=adamw",
         "stages.train.learning_rate=0.001",
