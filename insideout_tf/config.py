@@ -205,7 +205,7 @@ class Experiment:
     distribution: str = "none"  # "none", or "mirrored": each batch shared by all local devices
     jit_compile: str = "auto"  # "on", "off", "auto": off for TensorFlow on a CPU, which loses by it
     seed: int = 0
-    split_seed: int | None = None  # draws the faces that train; None: seed does
+    split_seed: int | None = None  # draws which faces train and which validate; None: seed does
 
     def __post_init__(self):
         _settle_types(self, "")
