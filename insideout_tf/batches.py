@@ -47,13 +47,7 @@ def training_arrays(faces, rows, experiment, unlabelled=()):
     labels = faces.labels[rows]
     soft = soft_labels(labels, experiment.label_smoothing)
     if experiment.vote_share:
-        if experiment.ferplus is None:
-            raise UserError(
-                "--ferplus: expected the path of fer2013new.csv, the FER+ votes, since vote_share "
-                f"is {experiment.vote_share:g}; README says where to get it. Or give --set "
-                "vote_share=0. Received: nothing"
-            )
-        voted = ferplus.translate(ferplus.read(experiment.ferplus, faces)[rows], labels)
+        voted = ferplus.voted_labels(faces, rows, experiment)
         soft += np.float32(experiment.vote_share) * (voted - soft)
     weights = class_weights(labels, experiment.class_weight)[labels]
     if count := len(unlabelled):

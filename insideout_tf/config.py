@@ -193,6 +193,7 @@ class Experiment:
     label_smoothing: float = 0.0  # Szegedy et al. 2016, section 7
     ferplus: str | None = None  # the file of FER+ votes, fer2013new.csv; --ferplus overrides it
     vote_share: float = 0.0  # of the label, taken from the FER+ votes instead of FER2013
+    doubted_fraction: float = 0.0  # of each class that trains: those the votes doubt most, left out
     teacher: tuple[str, ...] = ()  # runs, .keras files, packaged models; --teacher overrides it
     teacher_share: float = 0.0  # of the label, taken from what the teacher says of the same view
     consistency_weight: float = 0.0  # of the loss on pseudo-labels; 0: off
@@ -230,6 +231,7 @@ class Experiment:
         _in_range("batch_size", self.batch_size, 1, 65536)
         _in_range("label_smoothing", self.label_smoothing, 0, 0.99)
         _in_range("vote_share", self.vote_share, 0, 1)
+        _in_range("doubted_fraction", self.doubted_fraction, 0, 0.9)
         _in_range("teacher_share", self.teacher_share, 0, 1)
         _in_range("consistency_weight", self.consistency_weight, 0, 1000)
         _in_range("consistency_threshold", self.consistency_threshold, 0, 1)

@@ -1,6 +1,7 @@
-"""FER+ votes (Barsoum et al. 2016, arXiv 1608.01041) as soft labels in FER2013's own classes."""
+"""FER+ votes (Barsoum et al. 2016, arXiv 1608.01041): soft labels in FER2013's classes, and doubts of its own."""
 
 import csv
+import dataclasses
 
 import numpy as np
 
@@ -33,7 +34,8 @@ def read(path, faces):
     if (faces.identified or "").split(" ")[0] not in ORDERED_FILES:
         raise UserError(
             f"--ferplus: expected --data to be {', '.join(ORDERED_FILES)} as published, since FER+ "
-            "names its rows by their position in it. Use one of these files, or --set vote_share=0. "
+            "names its rows by their position in it. Use one of these files, or no votes: --set "
+            "vote_share=0 --set doubted_fraction=0. "
             f"Received: {faces.source} ({faces.identified or 'not a published file'})"
         )
     header = ["Usage", "Image name", *VOTES]
@@ -86,3 +88,49 @@ def translate(votes, labels):
     translated = np.zeros((len(votes), len(EMOTIONS)), np.float32)
     translated[:, model.classes_] = model.predict_proba(features)
     return translated
+
+
+def voted_labels(faces, rows, experiment):
+    """Returns float32 `[len(rows), 7]`: `translate` of the votes in `experiment.ferplus`, for `rows`.
+
+    Raises `UserError` where the experiment names no file, and what `read` raises.
+    """
+    if experiment.ferplus is None:
+        fields = ("vote_share", "doubted_fraction")
+        asked = {name: getattr(experiment, name) for name in fields if getattr(experiment, name)}
+        raise UserError(
+            "--ferplus: expected the path of fer2013new.csv, the FER+ votes, since "
+            + " and ".join(f"{name} is {value:g}" for name, value in asked.items())
+            + "; README says where to get it. Or give "
+            + " ".join(f"--set {name}=0" for name in asked)
+            + ". Received: nothing"
+        )
+    return translate(read(experiment.ferplus, faces)[rows], faces.labels[rows])
+
+
+def leave_doubted(split, faces, experiment):
+    """Takes the `doubted_fraction` of each class whose labels the votes doubt most out of `split`.
+
+    Returns the `Split`, in which they have left `training` for `doubted`, and the lines of a CSV that
+    lists them, [] without any: row, emotion, its probability by `translate`, the likeliest emotion.
+    Doubted most is the face whose own label is least probable, class by class ("prune by class",
+    Northcutt et al. 2021, arXiv 1911.00068, section 3.2): one threshold for all that takes 4 % of
+    FER2013's happy faces takes a third of disgust, which the voters call anger. At least one face of
+    each class stays. Raises what `voted_labels` does.
+    """
+    if not experiment.doubted_fraction:
+        return split, []
+    rows, labels = split.training, faces.labels[split.training]
+    voted = voted_labels(faces, rows, experiment)
+    own = voted[np.arange(len(rows)), labels]
+    doubted = np.zeros(len(rows), bool)
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        count = min(round(len(members) * experiment.doubted_fraction), len(members) - 1)
+        doubted[members[np.argsort(own[members], kind="stable")[:count]]] = True
+    lines = ["row,emotion,probability,votes_say"] + [
+        f"{rows[at]},{EMOTIONS[labels[at]]},{own[at]:.4f},{EMOTIONS[voted[at].argmax()]}"
+        for at in np.flatnonzero(doubted)
+    ]
+    kept = dataclasses.replace(split, training=rows[~doubted], doubted=rows[doubted])
+    return kept, lines if doubted.any() else []

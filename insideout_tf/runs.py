@@ -22,7 +22,7 @@ from insideout_tf.errors import UserError
 
 CONFIG, HISTORY, MODEL = "config.json", "history.csv", "model.keras"
 METRICS, PREDICTIONS, ENVIRONMENT = "metrics.json", "predictions.npz", "environment.json"
-BAD_ROWS, LEAKS = "bad_rows.txt", "leaks.csv"
+BAD_ROWS, LEAKS, DOUBTED = "bad_rows.txt", "leaks.csv", "doubted.csv"
 CHECKPOINT, PLOTS, TENSORBOARD = "checkpoint.npz", "plots", "tensorboard"
 MAX_MODEL_BYTES = 2 << 30  # expanded; VGG16 has 0.06 GB
 TEMPORARY = ".unfinished-"  # begins the name of a file that is being written

@@ -26,7 +26,7 @@ class Split:
 
     `validation_name` says what selected: "PublicTest" or "stratified validation". `leaks` are the
     rows left out of `training` because a test face has the same pixels, `unlabelled` those that
-    `training_fraction` left out.
+    `training_fraction` left out, `doubted` those that `ferplus.leave_doubted` did.
     """
 
     training: np.ndarray
@@ -34,6 +34,7 @@ class Split:
     validation_name: str
     leaks: np.ndarray
     unlabelled: np.ndarray
+    doubted: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 def make(faces, split, validation_fraction, seed, drop_leaks, training_fraction=1.0):
@@ -92,7 +93,7 @@ def make(faces, split, validation_fraction, seed, drop_leaks, training_fraction=
 
 
 def of_experiment(faces, experiment):
-    """Returns the `Split` that an experiment's fields ask for, the same each time."""
+    """Returns the `Split` that an experiment's fields ask for, the same each time, none doubted."""
     return make(
         faces,
         experiment.split,

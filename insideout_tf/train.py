@@ -8,7 +8,7 @@ import os
 import pathlib
 import shlex
 
-from insideout_tf import config, devices, errors, fer2013, quickstart, runs, splits
+from insideout_tf import config, devices, errors, fer2013, ferplus, quickstart, runs, splits
 from insideout_tf.errors import UserError
 
 
@@ -143,6 +143,7 @@ def train(
 
     faces = fer2013.read(experiment.data, experiment.bad_rows, use_cache)
     split = splits.of_experiment(faces, experiment)
+    split, doubts = ferplus.leave_doubted(split, faces, experiment)
     devices.prepare_backend()
     from insideout_tf import batches, stages
 
@@ -186,6 +187,8 @@ def train(
         runs.write_lines(directory / runs.BAD_ROWS, faces.skipped)
     if len(split.leaks):
         runs.write_lines(directory / runs.LEAKS, splits.list_leaks(faces, split.leaks))
+    if doubts:
+        runs.write_lines(directory / runs.DOUBTED, doubts)
     progress, model = stages.run_all(job, model if left else None, progress, saved)
 
     runs.save_model(model, directory / runs.MODEL)
@@ -265,6 +268,7 @@ def plan(job, model):
         f"  training  {len(split.training):,} faces"
         + (f" and {unlabelled:,} without labels" if unlabelled else "")
         + (f" ({len(split.leaks):,} leaks dropped)" if experiment.drop_leaks else "")
+        + (f" ({len(split.doubted):,} doubted left out)" if len(split.doubted) else "")
         + f", {steps} steps of {experiment.batch_size} an epoch",
         *([f"  skipped   {len(faces.skipped):,} bad rows or images"] if faces.skipped else []),
         f"  selection {len(split.validation):,} faces ({split.validation_name}), best "

@@ -1,12 +1,14 @@
 """FER+ votes belong to the published files alone, are checked line by line, and speak FER2013."""
 
 import csv
+import dataclasses
 
 import numpy as np
 import pytest
 from conftest import SOURCE, run_verb
 
-from insideout_tf import batches, config, fer2013, ferplus, train
+from insideout_tf import batches, config, fer2013, ferplus, splits, train
+from insideout_tf.emotions import EMOTIONS
 from insideout_tf.errors import UserError
 from insideout_tf.fer2013 import Faces
 
@@ -68,6 +70,49 @@ def test_labels_of_a_run_mix_both(faces):
     assert np.abs(label - expected).max() < 1e-6 and label.dtype == np.float32
 
 
+@pytest.mark.fer2013
+def test_doubted_faces_leave_training(faces):
+    """A tenth of each class, those whose label the votes call least probable; the rest is untouched."""
+    stages = (config.Stage("a", epochs=1, learning_rate=1.0),)
+    experiment = config.Experiment(
+        "x", stages, ferplus=str(FILE), training_fraction=0.25, doubted_fraction=0.1
+    )
+    whole = splits.of_experiment(faces, experiment)
+    kept, lines = ferplus.leave_doubted(whole, faces, experiment)
+    assert np.array_equal(np.union1d(kept.training, kept.doubted), whole.training)
+    assert not np.isin(kept.doubted, kept.training).any()
+    for name in ("validation", "leaks", "unlabelled"):
+        assert np.array_equal(getattr(kept, name), getattr(whole, name))
+    before, gone = (np.bincount(faces.labels[each]) for each in (whole.training, kept.doubted))
+    assert gone.tolist() == [round(count / 10) for count in before.tolist()]
+    told = list(csv.DictReader(lines))
+    assert [int(row["row"]) for row in told] == kept.doubted.tolist()
+    voted = ferplus.voted_labels(faces, whole.training, experiment)
+    own = dict(zip(whole.training, voted[np.arange(len(voted)), faces.labels[whole.training]]))
+    for label, emotion in enumerate(EMOTIONS):
+        listed = [row for row in told if row["emotion"] == emotion]
+        worst = max(float(row["probability"]) for row in listed)
+        members = kept.training[faces.labels[kept.training] == label]
+        assert worst <= min(own[row] for row in members) + 1e-4
+    # what the people saw in them is something else
+    assert sum(row["votes_say"] == row["emotion"] for row in told) < len(told) / 10
+    untouched = dataclasses.replace(experiment, ferplus=None, doubted_fraction=0.0)
+    assert ferplus.leave_doubted(whole, faces, untouched) == (whole, [])
+
+
+@pytest.mark.fer2013
+def test_a_run_without_the_doubted_faces_lists_them(unpacked, tiny_experiment, tmp_path, capsys):
+    run = ("--data", unpacked("csv"), "--ferplus", FILE, "--run-dir", tmp_path / "r")
+    fields = ("training_fraction=0.02", "doubted_fraction=0.25", "stages.finetune.epochs=1")
+    words = [word for field in fields for word in ("--set", field)]
+    status, out, err = run_verb(train.main, capsys, tiny_experiment, *run, *words, "--verbose", "0")
+    assert status == 0, err
+    listed = (tmp_path / "r/doubted.csv").read_text("utf-8").splitlines()
+    assert listed[0] == "row,emotion,probability,votes_say" and len(listed) > 100
+    count = len(listed) - 1
+    assert f"training  {574 - count} faces ({count} doubted left out)" in out
+
+
 def small(path, change):
     with open(FILE, newline="") as source:
         rows = list(csv.reader(source))[:8]
@@ -113,3 +158,6 @@ def test_what_the_command_line_says(tiny_experiment, small_drawn, tmp_path, caps
         *(*run, "--set", "vote_share=0.5", "--ferplus", tmp_path / "none.csv"),
     )
     assert status == 2 and "as published" in err and not (tmp_path / "r").exists()
+    status, _, err = run_verb(train.main, capsys, *run, "--set", "doubted_fraction=0.1")
+    assert status == 2 and "since doubted_fraction is 0.1; " in err
+    assert "Or give --set doubted_fraction=0. Received: nothing" in err

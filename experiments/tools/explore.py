@@ -48,6 +48,8 @@ ROWS = {
     "blur": ("augmentation.blur=1.5",),
     "no_votes": ("vote_share=0",),
     "votes_alone": ("vote_share=1",),
+    "votes_as_filter": ("vote_share=0", "doubted_fraction=0.1"),
+    "votes_and_filter": ("doubted_fraction=0.1",),
     "label_smoothing": ("vote_share=0", "label_smoothing=0.1"),
     "symmetric_loss": ("loss=symmetric(0.1,1)",),
     "generalised_loss": ("loss=generalised(0.7)",),
