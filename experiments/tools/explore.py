@@ -67,6 +67,7 @@ ROWS = {
     "settle_augmented": ("stages.settle.augmentation=null",),
     "standardize": ("standardize=all",),
     "64_px": ("image_size=64",),
+    "64_px_resized_first": ("image_size=64", "augmentation.resize_first=true"),
     "96_px": ("image_size=96",),
     "96_px_resized_first": ("image_size=96", "augmentation.resize_first=true"),
     "128_px": ("image_size=128",),
