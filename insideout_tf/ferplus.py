@@ -1,4 +1,4 @@
-"""FER+ votes (Barsoum et al. 2016, arXiv 1608.01041): soft labels in FER2013's classes, and doubts of its own."""
+"""FER+ votes (Barsoum et al. 2016, arXiv 1608.01041): soft labels, and doubts of FER2013's own."""
 
 import csv
 import dataclasses
@@ -112,7 +112,7 @@ def leave_doubted(split, faces, experiment):
     """Takes the `doubted_fraction` of each class whose labels the votes doubt most out of `split`.
 
     Returns the `Split`, in which they have left `training` for `doubted`, and the lines of a CSV that
-    lists them, [] without any: row, emotion, its probability by `translate`, the likeliest emotion.
+    lists them, [] at 0: row, emotion, its probability by `translate`, the likeliest emotion.
     Doubted most is the face whose own label is least probable, class by class ("prune by class",
     Northcutt et al. 2021, arXiv 1911.00068, section 3.2): one threshold for all that takes 4 % of
     FER2013's happy faces takes a third of disgust, which the voters call anger. At least one face of
@@ -133,4 +133,4 @@ def leave_doubted(split, faces, experiment):
         for at in np.flatnonzero(doubted)
     ]
     kept = dataclasses.replace(split, training=rows[~doubted], doubted=rows[doubted])
-    return kept, lines if doubted.any() else []
+    return kept, lines

@@ -187,7 +187,7 @@ def train(
         runs.write_lines(directory / runs.BAD_ROWS, faces.skipped)
     if len(split.leaks):
         runs.write_lines(directory / runs.LEAKS, splits.list_leaks(faces, split.leaks))
-    if doubts:
+    if len(split.doubted):
         runs.write_lines(directory / runs.DOUBTED, doubts)
     progress, model = stages.run_all(job, model if left else None, progress, saved)
 
