@@ -254,6 +254,22 @@ BACKBONES = {
         _COMPACT,
         False,
     ),
+    "CompactFERSmallWhole": Backbone(
+        _compact_fer(32, (32, 64, 96, 128), (2, 2, 2, 2), 256, early=False),
+        48,
+        _LARGE_BLOCKS,
+        1_101_216,
+        "this package: all 48 px with the small network's parameters",
+        False,
+    ),
+    "CompactFERMedium": Backbone(
+        _compact_fer(64, (64, 128, 256), (2, 2, 2), 256),
+        48,
+        _COMPACT_BLOCKS,
+        2_912_320,
+        "this package: the small network twice as wide",
+        False,
+    ),
     "CompactFERHybrid": Backbone(
         _compact_fer(32, (32, 64, 160), (1, 2, 4), 256, heads=5),
         48,

@@ -75,6 +75,8 @@ ROWS = {
     "smallest_network": ("backbone=CompactFERNano",),
     "smaller_network": ("backbone=CompactFERSmall",),
     "smaller_network_fine": ("backbone=CompactFERSmallFine",),
+    "small_network_whole": ("backbone=CompactFERSmallWhole",),  # its parameters, all 48 px
+    "medium_network": ("backbone=CompactFERMedium",),
     "hybrid": ("backbone=CompactFERHybrid",),  # beside smaller_network, of about its size
     "efficientnet_v2s": ("backbone=EfficientNetV2S",),
     # By KerasCV, so on TensorFlow alone; the last one, since it stops the others elsewhere.
