@@ -254,6 +254,14 @@ BACKBONES = {
         _COMPACT,
         False,
     ),
+    "CompactFERNanoWhole": Backbone(
+        _compact_fer(16, (16, 24, 32, 40), (1, 2, 2, 1), 96, early=False),
+        48,
+        _LARGE_BLOCKS,
+        93_826,
+        "this package: all 48 px with the nano network's parameters",
+        False,
+    ),
     "CompactFERSmallWhole": Backbone(
         _compact_fer(32, (32, 64, 96, 128), (2, 2, 2, 2), 256, early=False),
         48,

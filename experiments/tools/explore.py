@@ -73,6 +73,7 @@ ROWS = {
     "128_px": ("image_size=128",),
     "224_px": ("image_size=224",),
     "smallest_network": ("backbone=CompactFERNano",),
+    "smallest_network_whole": ("backbone=CompactFERNanoWhole",),  # its parameters, all 48 px
     "smaller_network": ("backbone=CompactFERSmall",),
     "smaller_network_fine": ("backbone=CompactFERSmallFine",),
     "small_network_whole": ("backbone=CompactFERSmallWhole",),  # its parameters, all 48 px
