@@ -8,7 +8,8 @@ is added, with as many parameters and four times the arithmetic: worth 0.8 point
 Training, the most that any change gained there (README.md beside this file). The rest is `compact_small.py`, with a
 camera's noise on its faces and a part of each label what the packaged small model says of the same augmented face.
 
-Needs 200 to 230 seconds an epoch on 2 cores of an AMD EPYC; not judged yet.
+Measured, seed 0: PrivateTest 70.69 %, macro-F1 0.687; PublicTest 68.93 %; 220 seconds an epoch on 2 cores of an
+AMD EPYC, 278 minutes with other work beside it.
 """
 
 from insideout_tf.config import Augmentation, Experiment, Stage
