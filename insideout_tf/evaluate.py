@@ -96,6 +96,8 @@ def evaluate(
     bad_rows = bad_rows or (experiment.bad_rows if experiment else "stop")
     faces = fer2013.read(data, bad_rows, use_cache)
     rows = splits.judged_rows(faces, split, experiment)
+    if run and split == "training":
+        rows = np.setdiff1d(rows, runs.doubted_rows(run))
     devices.prepare_backend()
     from insideout_tf import judgement
 

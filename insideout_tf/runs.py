@@ -1,6 +1,7 @@
 """The run directory: what is written where, always whole, and how a run is found again."""
 
 import contextlib
+import csv
 import errno
 import glob
 import importlib.metadata
@@ -287,6 +288,21 @@ def experiment_of(directory):
     return config.from_dict(
         read_json(pathlib.Path(directory) / CONFIG), where=str(pathlib.Path(directory) / CONFIG)
     )
+
+
+def doubted_rows(directory):
+    """Returns the rows that the run's doubted.csv lists, those `doubted_fraction` kept from training."""
+    path = pathlib.Path(directory) / DOUBTED
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return [int(line["row"]) for line in csv.DictReader(file)]
+    except FileNotFoundError:
+        return []
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{path}: expected a CSV with a column row of whole numbers. Restore the file. "
+            f"Received: {error}"
+        ) from None
 
 
 def model_path(run_or_model):

@@ -67,8 +67,9 @@ def blend(start, run, destination, share, settings=(), data=None):
     runs.create(destination, experiment, False, environment)
     curves = pathlib.Path(runs.PLOTS, "learning_curves.png")
     (destination / runs.PLOTS).mkdir()
-    for name in (runs.HISTORY, curves):
-        shutil.copyfile(directory / name, destination / name)
+    for name in (runs.HISTORY, curves, runs.BAD_ROWS, runs.LEAKS, runs.DOUBTED):
+        if (directory / name).exists():
+            shutil.copyfile(directory / name, destination / name)
     runs.save_model(model, destination / runs.MODEL)
     told = runs.read_json(directory / runs.METRICS)
     facts = {
