@@ -1,12 +1,13 @@
 """The small network's parameters at all 48×48 pixels: CompactFERSmallWhole, from random weights.
 
-    python -m insideout_tf.train experiments/compact_small_whole.py --data PATH/TO/fer2013.csv --ferplus PATH/TO/fer2013new.csv --teacher small
+    python -m insideout_tf.train experiments/compact_small_whole.py --data PATH/TO/fer2013.csv --ferplus PATH/TO/fer2013new.csv --teacher runs/compact_small_blend
     python -m insideout_tf.evaluate runs/compact_small_whole --split private
 
 `compact_small.py` halves the face's sides after one convolution. Here the first level keeps them and a fourth level
 is added, with as many parameters and four times the arithmetic: worth 0.8 points over 33 epochs on a quarter of
 Training, the most that any change gained there (README.md beside this file). The rest is `compact_small.py`, with a
-camera's noise on its faces and a part of each label what the packaged small model says of the same augmented face.
+camera's noise on its faces and a part of each label what a teacher says of the same augmented face: `compact_small_blend`,
+the `small` that the package held before this network.
 
 Measured, seed 0: PrivateTest 70.69 %, macro-F1 0.687; PublicTest 68.93 %; 220 seconds an epoch on 2 cores of an
 AMD EPYC, 278 minutes with other work beside it.

@@ -1,7 +1,7 @@
 """Puts a finished run into the package: NAME.keras, NAME.tflite and NAME.json, gated on parity.
 
     python experiments/tools/package_model.py runs/compact_nano nano --data fer2013.csv
-    python experiments/tools/package_model.py runs/compact_small_blend small --data fer2013.csv --quantize dynamic
+    python experiments/tools/package_model.py runs/compact_small_whole_blend small --data fer2013.csv --quantize dynamic
 
 Weights are rounded to float16 in both files (stored as float32 in the .keras file, whose ZIP is
 compressed, so that plain Keras opens it); --quantize dynamic stores them in 8 bits in the .tflite file.
