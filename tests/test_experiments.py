@@ -241,6 +241,33 @@ def test_an_ensemble_of_results_is_the_mean_of_their_answers():
     assert not done.stdout
 
 
+@pytest.mark.parametrize(
+    "better,worse",
+    [
+        ("compact_small_whole", "compact_small_fine"),
+        ("compact_small_whole_blend", "compact_small_blend"),
+    ],
+)
+def test_a_recipe_is_compared_with_another_over_the_same_faces(better, worse):
+    readme = (ROOT / "experiments/README.md").read_text("utf-8")
+    assert f"tables.py --against {worse}" in readme
+    printed = run_tool("tables.py", "--against", worse).stdout.splitlines()
+    (line,) = [each for each in printed[-12:] if each.startswith(f"| `{better}` |")]
+    accuracy, macro_f1 = line.strip("| ").split(" | ")[1:]
+    assert accuracy in readme and macro_f1 in readme
+    scores = [
+        json.loads((ROOT / f"experiments/results/{n}/seed0/metrics.json").read_text())["accuracy"]
+        for n in (better, worse)
+    ]
+    assert accuracy.startswith(f"{100 * (scores[0] - scores[1]):+.1f} [")
+
+
+def test_comparing_with_an_unknown_recipe_is_refused():
+    done = run_tool("tables.py", "--against", "nothing", check=False)
+    assert done.returncode == 2 and "--against: expected one of baseline_cnn" in done.stderr
+    assert not done.stdout
+
+
 def test_rows_of_an_exploration_are_kept_and_never_see_the_test_split(small_drawn, tmp_path):
     with np.load(small_drawn) as saved:
         arrays = dict(saved)
