@@ -214,7 +214,7 @@ def heat(pixels, shown, probabilities, title):
 def save(figure, path):
     """Writes one figure as PNG, whole or not at all."""
     with runs.replacing(path) as temporary:
-        figure.savefig(temporary, dpi=120, format="png")
+        figure.savefig(temporary, dpi=120, format="png", bbox_inches="tight", pad_inches=0.1)
 
 
 def create_figure(width, height, rows=1, columns=1, ratios=None):
