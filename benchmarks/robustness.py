@@ -12,7 +12,6 @@ strengths chosen here for 48 pixels. Prints a table and writes OUT.json and OUT.
 """
 
 import argparse
-import json
 import pathlib
 import tempfile
 import zipfile
@@ -105,10 +104,17 @@ def main():
     runs.write_json(f"{arguments.out}.json", found)
     draw(found, f"{arguments.out}.png")
     print("| damage | " + " | ".join(models) + " |\n|---|" + "---|" * len(models))
-    for kind, by_model in found["accuracy"].items():
+    rows = {
+        "undamaged": {name: [a] for name, a in found["undamaged"].items()},
+        **{
+            f"{kind} {found['strengths'][kind]}": by_model
+            for kind, by_model in found["accuracy"].items()
+        },
+        "mean of all that are damaged": {n: [a] for n, a in found["mean_of_damaged"].items()},
+    }
+    for title, by_model in rows.items():
         cells = (" ".join(f"{100 * a:.1f}" for a in by_model[name]) for name in models)
-        print(f"| {kind} {found['strengths'][kind]} | " + " | ".join(cells) + " |")
-    print(json.dumps(found["mean_of_damaged"]))
+        print(f"| {title} | " + " | ".join(cells) + " |")
 
 
 def load_fer(path):
