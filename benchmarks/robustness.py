@@ -104,17 +104,16 @@ def main():
     runs.write_json(f"{arguments.out}.json", found)
     draw(found, f"{arguments.out}.png")
     print("| damage | " + " | ".join(models) + " |\n|---|" + "---|" * len(models))
-    rows = {
-        "undamaged": {name: [a] for name, a in found["undamaged"].items()},
-        **{
-            f"{kind} {found['strengths'][kind]}": by_model
-            for kind, by_model in found["accuracy"].items()
-        },
-        "mean of all that are damaged": {n: [a] for n, a in found["mean_of_damaged"].items()},
-    }
-    for title, by_model in rows.items():
-        cells = (" ".join(f"{100 * a:.1f}" for a in by_model[name]) for name in models)
-        print(f"| {title} | " + " | ".join(cells) + " |")
+    print_row("undamaged", found["undamaged"])
+    for kind, by_model in found["accuracy"].items():
+        print_row(f"{kind} {found['strengths'][kind]}", by_model)
+    print_row("mean of all that are damaged", found["mean_of_damaged"])
+
+
+def print_row(title, by_model):
+    """Prints a line of the table: for each model an accuracy, or one for each strength."""
+    cells = (" ".join(f"{100 * a:.1f}" for a in np.atleast_1d(each)) for each in by_model.values())
+    print(f"| {title} | " + " | ".join(cells) + " |")
 
 
 def load_fer(path):

@@ -66,7 +66,8 @@ def test_both_engines_are_as_good_as_the_facts_say(name, public):
     both_ways = insideout_tf.predict_emotions(pixels, name, engine="litert", tta="flip")
     mirrored = insideout_tf.predict_emotions(pixels[:, :, ::-1], name, engine="litert", tta="flip")
     np.testing.assert_allclose(both_ways, mirrored, atol=1e-6)
-    assert (both_ways.argmax(1) == labels).mean() > (raw.argmax(1) == labels).mean() - 0.005
+    gained = (both_ways.argmax(1) == labels).mean() - (raw.argmax(1) == labels).mean()
+    assert gained > {"nano": -0.005, "small": 0}[name]
     assert nll(both_ways, labels) < nll(calibrated, labels)  # which every face moves
     assert metrics.expected_calibration_error(both_ways, labels) < 0.03
 
