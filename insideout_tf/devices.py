@@ -136,6 +136,36 @@ def resolve_precision(precision):
     return "mixed_bfloat16"
 
 
+def rounds_graphs(precision, jit_compile):
+    """True where TensorFlow itself is to round float32 graphs to bfloat16: on a processor.
+
+    Its oneDNN rounds what convolutions and products read, and sums in float32; everything else stays
+    float32, which processors are quicker at. jit_compile: as in an experiment; XLA's graphs are not rounded.
+    """
+    import keras
+
+    return (
+        precision == "mixed_bfloat16"
+        and jit_compile != "on"
+        and keras.backend.backend() == "tensorflow"
+        and accelerator() == "cpu"
+    )
+
+
+@contextlib.contextmanager
+def graphs_rounded():
+    """TensorFlow functions that are called in this context round as `rounds_graphs` says."""
+    import tensorflow as tf
+
+    pass_name = "auto_mixed_precision_onednn_bfloat16"
+    before = tf.config.optimizer.get_experimental_options().get(pass_name, False)
+    tf.config.optimizer.set_experimental_options({pass_name: True})
+    try:
+        yield
+    finally:
+        tf.config.optimizer.set_experimental_options({pass_name: before})
+
+
 def device_name():
     """Returns the name of the accelerator, or of the processor."""
     import keras

@@ -36,6 +36,16 @@ class Job:
     scope: collections.abc.Callable = contextlib.nullcontext  # in which variables are created
     teachers: tuple = ()  # delivered models
 
+    @property
+    def rounds_graphs(self):
+        """True where TensorFlow rounds the graph of a step, of a model whose layers stay float32."""
+        return devices.rounds_graphs(self.precision, self.experiment.jit_compile)
+
+    @property
+    def policy(self):
+        """The Keras policy of the layers in training."""
+        return "float32" if self.rounds_graphs else self.precision
+
 
 def create_model(job, stage):
     """Returns the model of a stage, for training.
@@ -44,9 +54,7 @@ def create_model(job, stage):
     """
     keras.utils.set_random_seed(job.experiment.seed)
     with job.scope():
-        return classifier.create_training(
-            job.experiment, job.experiment.size_of(stage), job.precision
-        )
+        return classifier.create_training(job.experiment, job.experiment.size_of(stage), job.policy)
 
 
 def begin():
@@ -138,16 +146,17 @@ def run_one(job, index, model, progress, saved, best_weights):
             )
             break
         started = time.perf_counter()
-        fitted = step_model.fit(
-            batches.epoch_batches(
-                job.arrays, experiment, index, epoch, resident, together=together
-            ),
-            initial_epoch=epoch,
-            epochs=stage.epochs,
-            verbose=job.verbose,
-            shuffle=False,
-            callbacks=[_OneEpoch(), nan_check],
-        ).history
+        with devices.graphs_rounded() if job.rounds_graphs else contextlib.nullcontext():
+            fitted = step_model.fit(
+                batches.epoch_batches(
+                    job.arrays, experiment, index, epoch, resident, together=together
+                ),
+                initial_epoch=epoch,
+                epochs=stage.epochs,
+                verbose=job.verbose,
+                shuffle=False,
+                callbacks=[_OneEpoch(), nan_check],
+            ).history
         trained = time.perf_counter()
         weights = averaging.delivered_weights(
             step_model,

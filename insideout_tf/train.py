@@ -288,7 +288,7 @@ def plan(job, model):
     outputs = sum(math.prod(layer.output.shape[1:]) for layer in model.layers)
     largest = max(map(experiment.size_of, experiment.stages))
     outputs *= (largest / model.get_layer("resize").height) ** 2
-    width = 4 if job.precision == "float32" else 2
+    width = 4 if job.policy == "float32" else 2
     memory = (
         4 * (2 * model.count_params() + 4 * widest) + outputs * experiment.batch_size * width * 2
     )
