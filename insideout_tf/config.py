@@ -199,7 +199,7 @@ class Experiment:
     consistency_weight: float = 0.0  # of the loss on pseudo-labels; 0: off
     consistency_threshold: float = 0.95  # the least probability that makes a pseudo-label
     augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
-    precision: str = "auto"  # "auto" (float32 on processors), "float32", "mixed_float16", "mixed_bfloat16"
+    precision: str = "auto"  # "auto", "float32", "mixed_float16", "mixed_bfloat16"
     ema_decay: float | None = None  # per step; None keeps the raw weights
     monitor: str = "val_macro_f1"  # chooses the best epoch: or "val_accuracy", "val_loss"
     feed: str = "auto"  # "host", "device" (the data set lives in device memory), "auto"
