@@ -9,7 +9,8 @@ import numpy as np
 from insideout_tf import plots, runs, video
 from insideout_tf.emotions import EMOTIONS
 
-SMALLEST = 360  # pixels of the shorter side of a drawn-on picture; smaller ones are enlarged
+SMALLEST = 360  # pixels of the shorter side of a drawn-on picture; smaller ones are enlarged,
+LARGEST = 2048  # but not beyond so many of the longer side
 COLOURS = {  # Okabe & Ito's palette, safe for colour-blind readers
     "angry": "#D55E00",
     "disgust": "#009E73",
@@ -25,8 +26,8 @@ def draw(image, boxes, probabilities, scale=None):
     """Returns an RGB PIL image with each face's box and bars; a box of None is the whole picture.
 
     Bars stand on a dark panel beside the face where there is room. scale: enlargement, for a result
-    of the picture's own proportions; by default the shorter side is brought to 360 pixels, and a
-    picture that is all face gets its panel at its right.
+    of the picture's own proportions; by default that of `enlargement`, and a picture that is all face
+    gets its panel at its right.
     """
     from PIL import Image, ImageDraw
 
@@ -58,7 +59,7 @@ def draw(image, boxes, probabilities, scale=None):
 
 def enlargement(size):
     """Returns the whole number by which `draw` enlarges a picture of (width, height)."""
-    return max(1, round(SMALLEST / min(size)))
+    return max(1, min(round(SMALLEST / min(size)), LARGEST // max(size)))
 
 
 def _panel(pencil, frame, size, unit, row, taken):

@@ -35,6 +35,17 @@ FORMS = {
 }
 
 
+def test_a_drawn_on_strip_stays_small(tmp_path, capsys):
+    """A few hundred bytes of picture do not become a gigabyte of drawing."""
+    strip, folder = tmp_path / "strip.png", tmp_path / "out"
+    Image.new("L", (1, 50_000)).save(strip)
+    words = (strip, "--faces", "crop", "--annotate", folder)
+    status, _, err = run_verb(predict.main, capsys, *words)
+    assert status == 0 and err == ""
+    with Image.open(folder / "strip.png") as drawn:
+        assert drawn.size[1] == 50_000 and drawn.size[0] < 1000
+
+
 @settings(
     max_examples=500,
     deadline=None,
