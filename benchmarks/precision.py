@@ -8,7 +8,6 @@ float32 in a graph that TensorFlow rounds. One process, the sides taking turns; 
 """
 
 import argparse
-import contextlib
 import statistics
 import time
 
@@ -49,7 +48,7 @@ def measure(network, size, batch, steps):
     seconds: dict[str, list[float]] = {name: [] for name in SIDES}
     for turn in range(2 + steps):  # the first two trace and settle
         for name, (_, rounded) in SIDES.items():
-            with devices.graphs_rounded() if rounded else contextlib.nullcontext():
+            with devices.graphs_rounded(rounded):
                 began = time.perf_counter()
                 takes[name]()
                 if turn > 1:

@@ -153,8 +153,11 @@ def rounds_graphs(precision, jit_compile):
 
 
 @contextlib.contextmanager
-def graphs_rounded():
-    """TensorFlow functions that are called in this context round as `rounds_graphs` says."""
+def graphs_rounded(wanted=True):
+    """TensorFlow functions that are called in this context round as `rounds_graphs` says, if `wanted`."""
+    if not wanted:
+        yield
+        return
     import tensorflow as tf
 
     pass_name = "auto_mixed_precision_onednn_bfloat16"

@@ -146,7 +146,7 @@ def run_one(job, index, model, progress, saved, best_weights):
             )
             break
         started = time.perf_counter()
-        with devices.graphs_rounded() if job.rounds_graphs else contextlib.nullcontext():
+        with devices.graphs_rounded(job.rounds_graphs):
             fitted = step_model.fit(
                 batches.epoch_batches(
                     job.arrays, experiment, index, epoch, resident, together=together
