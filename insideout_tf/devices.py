@@ -136,6 +136,15 @@ def resolve_precision(precision):
     return "mixed_bfloat16"
 
 
+def compiles(jit_compile):
+    """True where XLA is to compile a training step; jit_compile: as in an experiment."""
+    if jit_compile != "auto":
+        return jit_compile == "on"
+    import keras
+
+    return keras.backend.backend() == "jax" or accelerator() != "cpu"
+
+
 def rounds_graphs(precision, jit_compile):
     """True where TensorFlow itself is to round float32 graphs to bfloat16: on a processor.
 
@@ -146,7 +155,7 @@ def rounds_graphs(precision, jit_compile):
 
     return (
         precision == "mixed_bfloat16"
-        and jit_compile != "on"
+        and not compiles(jit_compile)
         and keras.backend.backend() == "tensorflow"
         and accelerator() == "cpu"
     )

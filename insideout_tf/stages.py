@@ -99,8 +99,7 @@ def run_one(job, index, model, progress, saved, best_weights):
         and experiment.distribution == "none"
     )
     steps = batches.steps_per_epoch(len(job.arrays["image"]), experiment.batch_size)
-    on_jax = keras.backend.backend() == "jax"
-    jit = {"on": True, "off": False, "auto": on_jax or not on_cpu}[experiment.jit_compile]
+    jit = devices.compiles(experiment.jit_compile)
     seed = experiment.seed + 1000 * (index + 1)
     with job.scope():
         step_model = classifier.TrainingModel(
@@ -133,6 +132,7 @@ def run_one(job, index, model, progress, saved, best_weights):
     scalars = _tensorboard_writer(job.directory)
     delivered = None
     checkpointed, checkpoint_seconds = -math.inf, 0.0
+    on_jax = keras.backend.backend() == "jax"
     together = STEPS_TOGETHER if resident and jit and on_jax else 1
     every = 1 if on_cpu or together > 1 else NAN_CHECK_STEPS
     nan_check = _StopOnNaN(stage, steps, together, every)

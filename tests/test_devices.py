@@ -20,6 +20,7 @@ def rounds_natively():
     ("precision", "jit_compile", "expected"),
     [
         ("mixed_bfloat16", "auto", True),
+        ("mixed_bfloat16", "off", True),
         ("mixed_bfloat16", "on", False),
         ("mixed_float16", "auto", False),
         ("float32", "auto", False),
