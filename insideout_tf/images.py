@@ -29,7 +29,7 @@ def decode_face(data, where):
                 f"{where}: expected an image of {FACE_SIDE}×{FACE_SIDE} pixels. Crop and "
                 f"resize it, or remove it. Received: {image.size[0]}×{image.size[1]}"
             )
-        return np.asarray(_grey(image), np.uint8)
+        return np.asarray(_grey(image, where), np.uint8)
 
 
 def read_face(path):
@@ -43,8 +43,9 @@ def read_face(path):
 def read_image(path):
     """Returns the picture in an image file as a PIL image, decoded and upright by its EXIF tag.
 
-    Raises `UserError` naming the file when it is no image, damaged, or too large to be decoded
-    (`MAX_FILE_BYTES`, `MAX_PIXELS`, judged before decoding).
+    16-bit grey levels become 8-bit ones. Raises `UserError` naming the file when it is no image,
+    damaged, of other levels than 0..255, or too large to be decoded (`MAX_FILE_BYTES`,
+    `MAX_PIXELS`, judged before decoding).
     """
     from PIL import ImageOps
 
@@ -63,7 +64,7 @@ def read_image(path):
             )
         upright = ImageOps.exif_transpose(image)
         upright.load()
-        return upright
+        return _in_8_bits(upright, path)
 
 
 def to_picture(picture):
@@ -73,7 +74,7 @@ def to_picture(picture):
     if isinstance(picture, (str, os.PathLike)):
         return read_image(picture)
     if hasattr(picture, "convert"):
-        return ImageOps.exif_transpose(picture)
+        return _in_8_bits(ImageOps.exif_transpose(picture), "picture")
     array = np.asarray(picture)
     if array.dtype != np.uint8 or array.ndim not in (2, 3) or 0 in array.shape:
         raise UserError(
@@ -98,7 +99,7 @@ def shrink(image):
     """
     from PIL import Image, ImageOps
 
-    grey = _grey(ImageOps.exif_transpose(image))
+    grey = _grey(ImageOps.exif_transpose(image), "images")
     if grey.size != (FACE_SIDE, FACE_SIDE):
         grey = grey.resize((FACE_SIDE, FACE_SIDE), Image.Resampling.BILINEAR)
     return np.asarray(grey, np.uint8)
@@ -136,7 +137,7 @@ def to_faces(images):
             f"without the n. Received: shape {list(np.shape(images))}"
         )
     if array.dtype != np.uint8:
-        array = _whole(array)
+        array = _whole(array, "images")
     if channels == 1:
         array = array[..., 0]
     if array.shape[1:] == (FACE_SIDE, FACE_SIDE):
@@ -146,19 +147,19 @@ def to_faces(images):
     return to_faces([Image.fromarray(face) for face in array])
 
 
-def _whole(array):
+def _whole(array, where):
     """Returns numbers in 0..255 as uint8, rounded; refuses others, and fractions of one."""
     if not array.size:
         return array.astype(np.uint8)
     low, high = float(array.min()), float(array.max())
     if not (low >= 0 and high <= 255):  # so that NaN is refused
         raise UserError(
-            "images: expected grey levels from 0 to 255. Scale them. Received: numbers from "
+            f"{where}: expected grey levels from 0 to 255. Scale them. Received: numbers from "
             f"{low:g} to {high:g}"
         )
     if array.dtype.kind == "f" and 0 < high <= 1:
         raise UserError(
-            "images: expected grey levels from 0 to 255, not fractions: this model was trained on "
+            f"{where}: expected grey levels from 0 to 255, not fractions: this model was trained on "
             "them as files hold them. Multiply by 255. Received: floating point numbers from "
             f"{low:g} to {high:g}"
         )
@@ -189,16 +190,20 @@ def _opened(data, where):
         ) from None
 
 
-def _grey(image):
+def _grey(image, where):
+    image = _in_8_bits(image, where)
+    return image if image.mode == "L" else image.convert("RGB").convert("L")
+
+
+def _in_8_bits(image, where):
+    """Returns a picture of deeper grey levels in 256 of them, any other as it is."""
     from PIL import Image
 
-    if image.mode == "L":
-        return image
     if image.mode.startswith("I;16"):  # Pillow would cut off what is above 255
         return Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
     if image.mode in ("I", "F"):
-        return Image.fromarray(_whole(np.asarray(image)))
-    return image.convert("RGB").convert("L")
+        return Image.fromarray(_whole(np.asarray(image), where))
+    return image
 
 
 def to_model_input(pixels):

@@ -49,6 +49,18 @@ def test_drawn_faces_in_a_scene(detect):
         assert face.pixels.dtype == np.uint8
 
 
+def test_a_scene_of_16_bit_grey_levels_shows_the_same_face(detect, tmp_path):
+    chosen = detectable(detect, drawn.draw_all(28, 7, 7)[0], 1)
+    scene = np.asarray(scene_of(chosen, [(300, 100, 200)]).convert("L"))
+    Image.fromarray(scene).save(tmp_path / "grey.png")
+    Image.fromarray(scene.astype(np.uint16) * 257).save(tmp_path / "deep.png")
+    ((plain,), (deep,)) = (
+        insideout_tf.detect_emotions(tmp_path / name, mode="detect")
+        for name in ("grey.png", "deep.png")
+    )
+    assert deep == plain
+
+
 @pytest.mark.fer2013
 def test_real_faces_keep_their_emotion(detect, real):
     """Cut out of a scene, a face is judged as it is in FER2013; a wide margin would not do."""

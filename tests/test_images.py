@@ -78,6 +78,14 @@ def test_what_is_no_face(given, message):
         images.to_faces(given)
 
 
+def test_numbers_that_are_no_grey_levels_are_refused_by_the_file_name(tmp_path):
+    path = tmp_path / "depth.tiff"
+    Image.fromarray(np.full((90, 80), 70_000, np.int32)).save(path)
+    for read in (images.read_image, images.to_faces):
+        with pytest.raises(UserError, match="depth.tiff: expected grey levels .* from 70000"):
+            read(path)
+
+
 def test_files_that_are_no_pictures(tmp_path, monkeypatch):
     path = tmp_path / "face.png"
     path.write_bytes(b"not a picture")

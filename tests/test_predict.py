@@ -169,13 +169,14 @@ def test_unreadable_faces_are_named_and_the_others_told(small_drawn, tmp_path, c
         Image.fromarray(data["pixels"][0]).save(tmp_path / "face.png")
     (tmp_path / "broken.png").write_bytes(b"x")
     (tmp_path / "notes.txt").write_text("no picture, and not taken for one")
+    Image.fromarray(np.full((48, 48), 70_000, np.int32)).save(tmp_path / "depth.tiff")
     out = tmp_path / "faces.csv"
-    status, text, err = run_verb(
-        predict.main, capsys, tmp_path / "none.png", tmp_path, "--csv", out
-    )
+    given = [tmp_path / "none.png", tmp_path / "depth.tiff", tmp_path]
+    status, text, err = run_verb(predict.main, capsys, *given, "--csv", out)
     assert status == 2 and text.startswith(str(tmp_path / "face.png")) and text.count("\n") == 1
-    assert len(err.splitlines()) == 3 and "none.png: No such file" in err
-    assert "broken.png: expected a readable" in err and "Received: 2 that are not" in err
+    assert len(err.splitlines()) == 4 and "none.png: No such file" in err
+    assert "depth.tiff: expected grey levels from 0 to 255" in err
+    assert "broken.png: expected a readable" in err and "Received: 3 that are not" in err
     assert [row["source"] for row in csv.DictReader(out.open())] == [str(tmp_path / "face.png")]
 
 
