@@ -1,7 +1,6 @@
 """Parsed faces kept in the user's cache folder, found again by the content of the file they are from."""
 
 import contextlib
-import hashlib
 import os
 import pathlib
 import sys
@@ -36,7 +35,7 @@ def load(path):
     with contextlib.suppress(OSError):
         if not any(folder().glob(f"{FORMAT}-{size}-*.npz")):
             return None
-    entry = _entry(size, _sha256(path))
+    entry = _entry(size, runs.sha256(path))
     try:
         with np.load(entry, allow_pickle=False) as stored:  # verifies the checksums
             arrays = {name: stored[name] for name in stored.files}
@@ -53,7 +52,7 @@ def save(path, digest, arrays):
     cannot be written only costs the next read its time.
     """
     with contextlib.suppress(OSError):
-        entry = _entry(path.stat().st_size, digest or _sha256(path))
+        entry = _entry(path.stat().st_size, digest or runs.sha256(path))
         with runs.replacing(entry) as temporary:
             with open(temporary, "wb") as file:
                 np.savez(file, **arrays)
@@ -65,8 +64,3 @@ def save(path, digest, arrays):
 
 def _entry(size, digest):
     return folder() / f"{FORMAT}-{size}-{digest}.npz"
-
-
-def _sha256(path):
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,7 +1,6 @@
 """Judges a trained model on a named split: `python -m insideout_tf.evaluate RUN_OR_MODEL ...`."""
 
 import argparse
-import hashlib
 import json
 import os
 import pathlib
@@ -116,7 +115,7 @@ def evaluate(
         "selection_overlap": _overlaps(split, selected_on),
         "leaks_dropped": experiment.drop_leaks if experiment else None,
         "data_is_that_of_training": None if trained_on is None else trained_on == faces.digest,
-        "model_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "model_sha256": runs.sha256(path),
     }
     probabilities = predict(model, faces.pixels[rows], tta)
     out = pathlib.Path(out)

@@ -1,7 +1,6 @@
 """Turns a trained model into what serves it: `python -m insideout_tf.export RUN_OR_MODEL --out DIR`."""
 
 import argparse
-import hashlib
 import json
 import pathlib
 import subprocess
@@ -175,7 +174,7 @@ def describe(path, run):
             "temperature", 1.0
         ),  # not applied: logits / temperature calibrates
         "insideout_tf": insideout_tf.__version__,
-        "model_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "model_sha256": runs.sha256(path),
     }
 
 

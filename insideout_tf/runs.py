@@ -4,6 +4,7 @@ import contextlib
 import csv
 import errno
 import glob
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -25,6 +26,11 @@ CONFIG, HISTORY, MODEL = "config.json", "history.csv", "model.keras"
 METRICS, PREDICTIONS, ENVIRONMENT = "metrics.json", "predictions.npz", "environment.json"
 BAD_ROWS, LEAKS, DOUBTED = "bad_rows.txt", "leaks.csv", "doubted.csv"
 CHECKPOINT, PLOTS, TENSORBOARD = "checkpoint.npz", "plots", "tensorboard"
+GIVEN = {  # what environment.json calls the SHA-256 of a file that an option names
+    "teacher_sha256": "--teacher",
+    "start_sha256": "--start-from",
+    "ferplus_sha256": "--ferplus",
+}
 MAX_MODEL_BYTES = 2 << 30  # expanded; VGG16 has 0.06 GB
 TEMPORARY = ".unfinished-"  # begins the name of a file that is being written
 PACKAGES = (
@@ -143,6 +149,12 @@ def write_lines(path, lines):
         temporary.write_text("".join(f"{line}\n" for line in lines), "utf-8")
 
 
+def sha256(path):
+    """Returns the SHA-256 of a file's content in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def save_model(model, path):
     """Saves a Keras model whole or not at all."""
     with replacing(path) as temporary:
@@ -229,10 +241,11 @@ def sweep(directory):
         (directory / CHECKPOINT).unlink(missing_ok=True)
 
 
-def note_resumed(directory, faces):
+def note_resumed(directory, faces, digests):
     """Adds this resumption to environment.json, whose code or machine may differ from before.
 
-    Raises `UserError` unless `faces` are those the run was started with.
+    digests: of the other files that the run reads, by their `GIVEN` names. Raises `UserError` unless
+    they and `faces` are those the run was started with.
     """
     path = pathlib.Path(directory) / ENVIRONMENT
     recorded = read_json(path)
@@ -243,6 +256,13 @@ def note_resumed(directory, faces):
             f"{str(started)[:12]}...). Give that file, or choose another --run-dir. "
             f"Received: digest {faces.digest[:12]}..."
         )
+    for name, digest in digests.items():
+        started = recorded.get(name, digest)  # the oldest runs recorded none of FER+
+        if started != digest:
+            raise UserError(
+                f"{GIVEN[name]}: --resume expects the content the run was started with (SHA-256 "
+                f"{started}). Give that, or choose another --run-dir. Received: {digest}"
+            )
     write_json(path, {**recorded, "resumed": [*recorded.get("resumed", []), environment()]})
 
 

@@ -1,7 +1,6 @@
 """Trains an experiment: `python -m insideout_tf.train [EXPERIMENT.py] [--data PATH] ...`."""
 
 import argparse
-import hashlib
 import json
 import math
 import os
@@ -153,7 +152,9 @@ def train(
     if experiment.sharpness_aware and precision == "mixed_float16":
         precision = "float32"  # a step skipped for its scaled gradients would end uphill
     scope = devices.distribution_scope(experiment)
-    teachers, told = load_teachers(experiment, scope)
+    teachers, digests = load_teachers(experiment, scope)
+    if experiment.vote_share or experiment.doubted_fraction:
+        digests["ferplus_sha256"] = runs.sha256(experiment.ferplus)
     job = stages.Job(
         experiment, directory, faces, split, arrays, precision, verbose, scope, teachers
     )
@@ -162,13 +163,13 @@ def train(
     left = experiment.stages[progress["stage"] :]
     model = stages.create_model(job, (left or experiment.stages)[0])
     if experiment.start_from is not None and not saved:
-        told = {**told, **load_start(experiment, model)}
+        digests["start_sha256"] = load_start(experiment, model)
     print(plan(job, model), flush=True)
     if dry_run:
         return None
 
     if resume:
-        runs.note_resumed(directory, faces)
+        runs.note_resumed(directory, faces, digests)
     else:
         runs.create(
             directory,
@@ -180,7 +181,7 @@ def train(
                 "data_source": faces.source,
                 "data_identified": faces.identified,
                 "data_digest": faces.digest,
-                **told,
+                **digests,
             },
         )
     if faces.skipped:
@@ -199,7 +200,7 @@ def train(
 
 
 def load_teachers(experiment, scope):
-    """Returns the models that teach, and what environment.json says of them."""
+    """Returns the models that teach, and a dict of what environment.json says of them."""
     if not experiment.teacher_share:
         return (), {}
     if not experiment.teacher:
@@ -208,7 +209,7 @@ def load_teachers(experiment, scope):
             f"{experiment.teacher_share:g}. Or give --set teacher_share=0. Received: nothing"
         )
     paths = [runs.model_path(name)[0] for name in experiment.teacher]
-    sums = [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
+    sums = [runs.sha256(path) for path in paths]
     from insideout_tf import classifier
 
     with scope():
@@ -217,7 +218,7 @@ def load_teachers(experiment, scope):
 
 
 def load_start(experiment, model):
-    """Gives `model` the weights to start from; returns what environment.json says of them."""
+    """Gives `model` the weights to start from; returns the SHA-256 of their file."""
     from insideout_tf import classifier
 
     path = runs.model_path(experiment.start_from)[0]
@@ -229,7 +230,7 @@ def load_start(experiment, model):
             "part of it. Take the experiment that trained it, or change backbone and hidden_units with "
             f"--set. Received: {path}, another network, of {start.count_params():,} parameters"
         )
-    return {"start_sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    return runs.sha256(path)
 
 
 def judge(job, model, progress):

@@ -2,12 +2,13 @@
 
 import csv
 import dataclasses
+import hashlib
 
 import numpy as np
 import pytest
 from conftest import SOURCE, run_verb
 
-from insideout_tf import batches, config, evaluate, fer2013, ferplus, splits, train
+from insideout_tf import batches, config, evaluate, fer2013, ferplus, runs, splits, train
 from insideout_tf.emotions import EMOTIONS
 from insideout_tf.errors import UserError
 from insideout_tf.fer2013 import Faces
@@ -111,6 +112,8 @@ def test_a_run_without_the_doubted_faces_lists_them(unpacked, tiny_experiment, t
     assert listed[0] == "row,emotion,probability,votes_say" and len(listed) > 100
     count = len(listed) - 1
     assert f"training  {574 - count} faces ({count} doubted left out)" in out
+    environment = runs.read_json(tmp_path / "r/environment.json")
+    assert environment["ferplus_sha256"] == hashlib.sha256(FILE.read_bytes()).hexdigest()
     status, out, err = run_verb(evaluate.main, capsys, tmp_path / "r", "--split", "training")
     assert status == 0, err
     assert f": {574 - count} faces" in out

@@ -535,7 +535,7 @@ def started(name, **fields):
         **{"standardize": "outliers", **fields},  # as the packaged ones
     )
     model = classifier.create_training(experiment, 48, "float32")
-    assert len(train.load_start(experiment, model)["start_sha256"]) == 64
+    assert len(train.load_start(experiment, model)) == 64
     start = runs.load_model(runs.model_path(name)[0])
     faces = np.random.default_rng(0).integers(0, 256, (4, 48, 48), np.uint8)
     expected, found = (classifier.predict_probabilities(each, faces) for each in (start, model))
@@ -570,3 +570,10 @@ def test_a_student_of_a_trained_run(tiny_experiment, small_drawn, tmp_path, caps
     content = (teacher / "model.keras").read_bytes()
     assert environment["teacher_sha256"] == [hashlib.sha256(content).hexdigest()]
     assert json.loads((student / "config.json").read_text())["teacher"] == [str(teacher)]
+    # As if it had been interrupted, and its teacher replaced in the meantime.
+    (student / "metrics.json").unlink()
+    model = runs.load_model(teacher / "model.keras")
+    model.set_weights([weight + 1 for weight in model.get_weights()])
+    runs.save_model(model, teacher / "model.keras")
+    status, _, err = run_verb(train.main, capsys, *taught, "--teacher", teacher, "--resume")
+    assert status == 2 and "--teacher: --resume expects the content the run was started with" in err

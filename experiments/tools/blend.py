@@ -9,7 +9,6 @@ second one, judged on the faces that chose its epoch.
 """
 
 import argparse
-import hashlib
 import pathlib
 import shutil
 
@@ -61,7 +60,7 @@ def blend(start, run, destination, share, settings=(), data=None):
             f"{start}: expected a model that {run} was trained from. Received: one with other layers"
         )
 
-    digests = [hashlib.sha256(each.read_bytes()).hexdigest() for each in (start_path, path)]
+    digests = [runs.sha256(each) for each in (start_path, path)]
     environment = runs.read_json(directory / runs.ENVIRONMENT)
     environment["blended"] = {"share": share, "start_sha256": digests[0], "run_sha256": digests[1]}
     runs.create(destination, experiment, False, environment)

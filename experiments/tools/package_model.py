@@ -11,7 +11,6 @@ the one that fits PublicTest best. PrivateTest's figures are those of the very f
 """
 
 import argparse
-import hashlib
 import json
 import pathlib
 import tempfile
@@ -76,7 +75,7 @@ def package(run, name, data, quantize):
             "experiment": runs.experiment_of(run).name,
             "git_commit": runs.read_json(run / runs.ENVIRONMENT)["git_commit"],
             "data_identified": faces.identified,
-            "sha256": {s: hashlib.sha256(p.read_bytes()).hexdigest() for s, p in files.items()},
+            "sha256": {s: runs.sha256(p) for s, p in files.items()},
             "bytes": {s: p.stat().st_size for s, p in files.items()},
             "judged": {
                 f"{each} {suffix}": figures(probabilities, faces.labels[split[each]], temperature)
