@@ -6,7 +6,7 @@
 From random weights, all 48×48 pixels kept through the first level, as VGG-like networks do that lead on
 FER2013 (Khaireddin & Chen 2021, arXiv 2105.03588), with residual blocks and squeeze and excitation. Labels
 are half FER2013's own, half the FER+ votes. SGD with Nesterov momentum on a long cosine, weights averaged
-over steps, mixup and cutmix on half of the batches, erasing and noise; then some epochs at a low rate on
+over steps, mixup and cutmix on half of the faces, erasing and noise; then some epochs at a low rate on
 faces that are hardly changed. The best epoch by PublicTest. `experiments/tools/explore.py` changes one
 factor at a time.
 

@@ -3,7 +3,7 @@
     python -m insideout_tf.train experiments/compact_small_again.py --data PATH/TO/fer2013.csv --ferplus PATH/TO/fer2013new.csv --start-from runs/compact_small --teacher runs/compact_small
 
 The rate goes up to nearly where it was and comes down again (Loshchilov & Hutter 2017, arXiv 1608.03983), half
-of each label is what the model said before (Furlanello et al. 2018, arXiv 1805.04770), and half of the batches
+of each label is what the model said before (Furlanello et al. 2018, arXiv 1805.04770), and half of the faces
 are mixed, so that it cannot overfit as it did.
 
 It did not help: 68.93 % of PublicTest after 34 of 42 epochs, flat since; the model it began with has 69.13 %.

@@ -51,7 +51,7 @@ class Augmentation:
     erasing_area: tuple[float, float] = (0.02, 0.2)  # fraction of the image
     mixup_alpha: float = 0.0  # Beta(alpha, alpha); 0 turns it off (Zhang et al. 2018, section 2)
     cutmix_alpha: float = 0.0  # likewise (Yun et al. 2019, section 3.1)
-    mix_probability: float = 1.0  # share of batches that are mixed
+    mix_probability: float = 1.0  # of the faces, each with its neighbour in the batch
     keras_cv: tuple[str, ...] = ()  # KerasCV layers of the tf.data path: "RandAugment", ...
 
     def __post_init__(self):
