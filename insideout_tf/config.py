@@ -477,7 +477,7 @@ def override(experiment, assignments):
                     key = names.index(key)
                 else:
                     _require(
-                        key.isdigit() and int(key) < len(target),
+                        key.isdecimal() and int(key) < len(target),
                         f"--set {here}",
                         f"an index from 0 to {len(target) - 1} or one of {names}",
                         key,

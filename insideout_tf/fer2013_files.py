@@ -266,7 +266,7 @@ def _hidden(path):
 
 def _natural_order(path):
     return [
-        (0, int(word), "") if word.isdigit() else (1, 0, word)
+        (0, int(word), "") if word.isdecimal() else (1, 0, word)
         for word in re.split(r"(\d+)", path.name)
     ]
 

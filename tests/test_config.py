@@ -95,6 +95,7 @@ def test_override():
         ("batchsize=3", "unknown field 'batchsize'. Did you mean 'batch_size'?"),
         ("stages.0.epoch=3", "Did you mean 'epochs'?"),
         ("stages.4.epochs=3", "an index from 0 to 0 or one of ['only']"),
+        ("stages.².epochs=3", "an index from 0 to 0 or one of"),
         ("batch_size=many", "expected a value of type int"),
         ("batch_size", "expected key=value"),
         ("seed.x=1", "it has no field 'x'"),

@@ -90,7 +90,7 @@ def tree(tmp_path):
         ("test", "happiness", "PublicTest_3.png"),
         ("test", "sad", "PrivateTest_4.png"),
         ("test", "surprised", "im3.png"),
-        ("validation", "neutral", "im4.png"),
+        ("validation", "neutral", "²4.png"),
     ):
         file = root / part / folder / name
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -113,7 +113,7 @@ def test_tree_names_usage_and_order(tree):
         "test/happiness/PublicTest_3.png": (3, 1),
         "test/sad/PrivateTest_4.png": (4, 2),
         "test/surprised/im3.png": (5, 2),
-        "validation/neutral/im4.png": (6, 1),
+        "validation/neutral/²4.png": (6, 1),
     }
     fears = [name for name in faces.names if "FEAR" in name]
     assert fears == ["train/FEARFUL/im9.png", "train/FEARFUL/im10.png"]
