@@ -1,8 +1,9 @@
 """Draws what was found into a picture: boxes, names, and a bar for each emotion; a video's timeline."""
 
-import collections
 import contextlib
+import itertools
 import pathlib
+import typing
 
 import numpy as np
 
@@ -132,12 +133,17 @@ class Folder:
 
     def __init__(self, folder):
         self._folder = folder
-        self._taken: collections.Counter = collections.Counter()
+        self._taken: set[str] = set()
+        self._numbers: dict[str, typing.Iterator[int]] = {}
 
     def _name(self, source):
-        stem = pathlib.Path(source.replace(":", "-")).stem
-        self._taken[stem] += 1
-        return stem if self._taken[stem] == 1 else f"{stem}-{self._taken[stem]}"
+        """Returns the source's own name, or with a number where another has it (capitals aside)."""
+        name = stem = pathlib.Path(source.replace(":", "-")).stem
+        numbers = self._numbers.setdefault(stem.casefold(), itertools.count(2))
+        while name.casefold() in self._taken:
+            name = f"{stem}-{next(numbers)}"
+        self._taken.add(name.casefold())
+        return name
 
     def picture(self, sighting):
         drawn = draw(sighting.image, [face.box for face in sighting.found], sighting.probabilities)
