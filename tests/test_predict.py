@@ -193,10 +193,10 @@ def test_a_folder_its_photos_and_drawn_on_copies(tmp_path, capsys):
         predict.main, capsys, tmp_path / "photos", "--annotate", folder, "--json", records
     )
     assert status == 0 and err == ""
-    first, second, *others = text.splitlines()
-    assert first == f"{tmp_path / 'photos/a/one.jpg'}: no face found" and len(others) == 2
+    first, second, _, _ = text.splitlines()
+    assert first == f"{tmp_path / 'photos/a/one.jpg'}: no face found"
     assert second.endswith(", taken as a crop")
-    nothing, crop, *others = json.loads(records.read_text())
+    nothing, crop, _, _ = json.loads(records.read_text())
     assert nothing["faces"] == "detected" and nothing["emotion"] is nothing["box"] is None
     assert crop["faces"] == "crop" and crop["emotion"] in EMOTIONS
     names = {"one.png", "one-2.png", "ONE-3.png", "one-2-2.png"}  # none lost, whatever the disk
