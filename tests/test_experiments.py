@@ -334,6 +334,15 @@ def test_rows_of_an_exploration_are_kept_and_never_see_the_test_split(small_draw
     assert done.returncode == 2 and "expected some of base" in done.stderr
 
 
+def test_an_exploration_takes_imagenet_weights_from_a_file(small_drawn, tmp_path):
+    words = [ROOT / "experiments/best_single.py", "--data", small_drawn, "--runs", tmp_path]
+    words += ["--kept", tmp_path, "--set", "vote_share=0", "--rows", "imagenet_v2b0_adamw"]
+    missing = tmp_path / "missing.weights.h5"
+    done = run_tool("explore.py", *words, "--v2b0", missing, check=False)
+    assert done.returncode == 2 and f"'{missing}', no such file" in done.stderr
+    assert not list(tmp_path.rglob("*.json"))
+
+
 def run_tool(name, *arguments, check=True):
     done = subprocess.run(
         [sys.executable, ROOT / "experiments/tools" / name, *map(str, arguments)],

@@ -27,17 +27,19 @@ from insideout_tf import errors, fer2013, metrics, runs, splits
 from insideout_tf.errors import UserError
 
 KEPT = run_plan.ROOT / "experiments/explored"
+ADAMW = (
+    "stages.train.optimizer=adamw",
+    "stages.train.learning_rate=0.001",
+    "stages.train.weight_decay=0.05",
+)
+IMAGENET = "weights=imagenet"
 ROWS = {
     "base": (),
     "seed_1": ("seed=1",),
     "seed_2": ("seed=2",),
     "seed_1_same_faces": ("seed=1", "split_seed=0"),
     "seed_2_same_faces": ("seed=2", "split_seed=0"),
-    "adamw": (
-        "stages.train.optimizer=adamw",
-        "stages.train.learning_rate=0.001",
-        "stages.train.weight_decay=0.05",
-    ),
+    "adamw": ADAMW,
     "no_averaging": ("ema_decay=null",),
     "less_weight_decay": ("stages.train.weight_decay=0.001",),
     "no_mixing": ("augmentation.mixup_alpha=0", "augmentation.cutmix_alpha=0"),
@@ -80,6 +82,11 @@ ROWS = {
     "medium_network": ("backbone=CompactFERMedium",),
     "hybrid": ("backbone=CompactFERHybrid",),  # beside smaller_network, of about its size
     "efficientnet_v2s": ("backbone=EfficientNetV2S",),
+    # Beside adamw, the optimizer of every recipe for an EfficientNet.
+    "efficientnet_v2s_adamw": ("backbone=EfficientNetV2S", *ADAMW),
+    "efficientnet_v2b0_adamw": ("backbone=EfficientNetV2B0", *ADAMW),
+    "imagenet_v2b0_adamw": ("backbone=EfficientNetV2B0", IMAGENET, *ADAMW),
+    "imagenet_v2b0_adamw_96_px": ("backbone=EfficientNetV2B0", IMAGENET, *ADAMW, "image_size=96"),
     # By KerasCV, so on TensorFlow alone; the last one, since it stops the others elsewhere.
     "randaugment": ('augmentation.keras_cv=["RandAugment"]', "feed=host"),
 }
@@ -91,6 +98,9 @@ def main(argv=None):
     parser.add_argument("--data", help="FER2013")
     parser.add_argument("--name", help="of the rows' folder (default: the recipe's)")
     parser.add_argument("--ferplus", help="FER+ votes, for rows with a share of them")
+    parser.add_argument(
+        "--v2b0", help="ImageNet weights of EfficientNetV2-B0, not to download them"
+    )
     parser.add_argument("--rows", help=f"NAME,... of {', '.join(ROWS)} (default: all)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--runs", type=pathlib.Path, default=run_plan.ROOT / "runs/explored")
@@ -117,6 +127,8 @@ def explore(name, arguments, path):
     """Trains one row and keeps what its own validation says."""
     directory = arguments.runs / arguments.name / name
     settings = [f"name={arguments.name}_{name}", *arguments.set, *ROWS[name]]
+    if IMAGENET in settings and arguments.v2b0:
+        settings.append(f"weights={arguments.v2b0}")
     words = ["--data", arguments.data, "--run-dir", directory, "--verbose", "2"]
     words += ["--ferplus", arguments.ferplus] if arguments.ferplus else []
     words += ["--resume"] if (directory / runs.CONFIG).exists() else []
