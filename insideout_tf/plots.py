@@ -86,7 +86,8 @@ def learning_curves(history, best_epoch=None):
     right.set_ylim(0, 1)
     for axes in (left, right):
         axes.set_xlabel("epoch")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+        axes.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)  # or the first stage's name lies outside
         axes.grid(alpha=0.3)
         names = [row["stage"] for row in history]
         starts = [0, *(i for i in range(1, len(names)) if names[i] != names[i - 1])]

@@ -5,12 +5,13 @@ import hashlib
 import json
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
 from conftest import ROOT, kill_after, run_python, run_verb
 
-from insideout_tf import config, evaluate, metrics, runs, train
+from insideout_tf import config, evaluate, metrics, plots, runs, train
 
 call = functools.partial(run_verb, train.main)
 
@@ -90,6 +91,21 @@ def test_history_has_all_stages_and_the_gap(finished):
     assert history["epoch"].tolist() == [1, 2, 3]
     assert np.allclose(history["gap"], history["clean_accuracy"] - history["val_accuracy"])
     assert np.isfinite(history.drop(columns="stage").to_numpy()).all()
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 40])
+def test_learning_curves_of_few_and_of_many_epochs_fill_the_picture(finished, tmp_path, epochs):
+    import pandas as pd
+    from PIL import Image
+
+    first = pd.read_csv(finished / "history.csv").iloc[0].to_dict()
+    history = [{**first, "epoch": epoch} for epoch in range(1, epochs + 1)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        plots.save(plots.learning_curves(history, epochs), tmp_path / "curves.png")
+    with Image.open(tmp_path / "curves.png") as picture:
+        width, height = picture.size
+    assert 2.2 < width / height < 2.8
 
 
 def test_best_epoch_is_the_one_delivered(finished):
@@ -369,6 +385,7 @@ def test_trains_without_tensorflow_on_jax_and_tensorflow_agrees(
     directory = tmp_path / "run"
     code = """
 import sys
+import warnings
 class Blocked:
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] in ("tensorflow", "keras_cv"):
