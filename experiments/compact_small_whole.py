@@ -5,7 +5,7 @@
 
 `compact_small.py` halves the face's sides after one convolution. Here the first level keeps them and a fourth level
 is added, with as many parameters and four times the arithmetic: worth 0.8 points over 33 epochs on a quarter of
-Training, the most that any change gained there (README.md beside this file). The rest is `compact_small.py`, with a
+Training, the most that any change gained there from random weights (README.md beside this file). The rest is `compact_small.py`, with a
 camera's noise on its faces and a part of each label what a teacher says of the same augmented face: `compact_small_blend`,
 the `small` that the package held before this network.
 
