@@ -4,8 +4,8 @@
     python -m insideout_tf.evaluate runs/v2b0_taught --split private
 
 ImageNet weights, as in v2b0_cpu.py and v2b0_votes.py, which see most of their epochs at 64 px. Here a face has 96 px
-from the first epoch on, so that B0's first, halving convolution leaves as many places as the face has pixels, and a third of each
-label is what the packaged `small` says of the same augmented face (Hinton et al. 2015, arXiv 1503.02531). The epoch
+from the first epoch on, so that B0's first, halving convolution leaves as many places as the face has pixels, and three tenths of each
+label are what the packaged `small` says of the same augmented face (Hinton et al. 2015, arXiv 1503.02531). The epoch
 is chosen by log loss on PublicTest, which every face moves.
 
 `--set weights=PATH` takes the ImageNet weights from a file where Keras cannot download them. Not measured yet.

@@ -385,7 +385,6 @@ def test_trains_without_tensorflow_on_jax_and_tensorflow_agrees(
     directory = tmp_path / "run"
     code = """
 import sys
-import warnings
 class Blocked:
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] in ("tensorflow", "keras_cv"):

@@ -82,7 +82,7 @@ ROWS = {
     "medium_network": ("backbone=CompactFERMedium",),
     "hybrid": ("backbone=CompactFERHybrid",),  # beside smaller_network, of about its size
     "efficientnet_v2s": ("backbone=EfficientNetV2S",),
-    # Beside adamw, the optimizer of every recipe for an EfficientNet.
+    # Beside adamw, by which every recipe here fine-tunes an EfficientNet.
     "efficientnet_v2s_adamw": ("backbone=EfficientNetV2S", *ADAMW),
     "efficientnet_v2b0_adamw": ("backbone=EfficientNetV2B0", *ADAMW),
     "imagenet_v2b0_adamw": ("backbone=EfficientNetV2B0", IMAGENET, *ADAMW),
