@@ -6,7 +6,7 @@
     python -m insideout_tf.evaluate runs/best_ensemble --split private
 
 A, B and C are the best by PublicTest of three different kinds (such as an EfficientNet on ImageNet weights, a
-network made for 48 px, a hybrid with self-attention). The student is `best_single.py`'s: 7.3 million parameters
+network made for 48 px, a hybrid with self-attention). The student is `compact_large.py`'s: 7.3 million parameters
 (EfficientNetB2: 7.8), the same augmentation and schedule. Seven tenths of each label are what the three say of
 the same, often mixed, view (Beyer et al. 2022, arXiv 2106.05237).
 

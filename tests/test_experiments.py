@@ -274,7 +274,7 @@ def test_rows_of_an_exploration_are_kept_and_never_see_the_test_split(small_draw
     arrays["pixels"][40:60] = arrays["pixels"][60:80]  # twins, some of them on either side
     np.savez(tmp_path / "twins.npz", **arrays)
     words = [
-        ROOT / "experiments/best_single.py",
+        ROOT / "experiments/compact_large.py",
         "--data",
         tmp_path / "twins.npz",
         "--name",
@@ -335,7 +335,7 @@ def test_rows_of_an_exploration_are_kept_and_never_see_the_test_split(small_draw
 
 
 def test_an_exploration_takes_imagenet_weights_from_a_file(small_drawn, tmp_path):
-    words = [ROOT / "experiments/best_single.py", "--data", small_drawn, "--runs", tmp_path]
+    words = [ROOT / "experiments/compact_large.py", "--data", small_drawn, "--runs", tmp_path]
     words += ["--kept", tmp_path, "--set", "vote_share=0", "--rows", "imagenet_v2b0_adamw"]
     missing = tmp_path / "missing.weights.h5"
     done = run_tool("explore.py", *words, "--v2b0", missing, check=False)
