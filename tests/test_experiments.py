@@ -5,6 +5,7 @@ import json
 import os
 import re
 import runpy
+import shutil
 import subprocess
 import sys
 
@@ -28,6 +29,7 @@ PROMISED = {
 }
 FILES = sorted((ROOT / "experiments").glob("*.py"))
 RESULTS = sorted((ROOT / "experiments/results").glob("*/seed*"))
+MODELS = [folder for folder in RESULTS if (folder / runs.MODEL).exists()]
 B4_WEIGHTS = WEIGHTS.with_name("efficientnet-b4_imagenet_partial_fp16.npz")
 
 
@@ -103,6 +105,45 @@ def test_readme_quotes_the_mean_of_the_seeds(name):
     text = (ROOT / "experiments/README.md").read_text()
     assert f"{np.mean([row['accuracy'] for row in rows]):.2%}".replace("%", " %") in text
     assert f"{np.mean([row['macro_f1'] for row in rows]):.3f}" in text
+
+
+@pytest.mark.fer2013
+@pytest.mark.parametrize("folder", MODELS, ids=lambda folder: f"{folder.parent.name}-{folder.name}")
+def test_a_committed_model_says_what_its_predictions_say(folder, real, tmp_path):
+    """In a process that knows Keras alone, on the faces that are judged first."""
+    assert (folder / runs.MODEL).stat().st_size <= 16_000_000
+    with np.load(folder / runs.PREDICTIONS) as saved:
+        rows, expected = saved["rows"][:256], saved["probabilities"][:256].astype("float32")
+    np.save(tmp_path / "faces.npy", real.pixels[rows][..., None].astype("float32"))
+    script = (
+        "import sys, keras, numpy as np\n"
+        "said = keras.models.load_model(sys.argv[1]).predict(np.load(sys.argv[2]), verbose=0)\n"
+        "np.save(sys.argv[3], said)\n"
+    )
+    words = [folder / runs.MODEL, tmp_path / "faces.npy", tmp_path / "said.npy"]
+    subprocess.run([sys.executable, "-c", script, *map(str, words)], cwd=tmp_path, check=True)
+    assert np.abs(np.load(tmp_path / "said.npy") - expected).max() < 5e-3
+
+
+def test_a_model_is_collected_only_if_it_says_what_was_judged(tiny_run, tmp_path):
+    run, results = tmp_path / "run", tmp_path / "results"
+    shutil.copytree(tiny_run, run)
+    run_tool("collect.py", run, results, "--model")
+    original, rounded = (runs.load_model(each / runs.MODEL) for each in (run, results))
+    weights = rounded.get_weights()
+    assert all(np.array_equal(each, each.astype(np.float16)) for each in weights)
+    faces = np.random.default_rng(0).uniform(0, 255, (8, 48, 48, 1)).astype("float32")
+    furthest = np.abs(original.predict(faces, verbose=0) - rounded.predict(faces, verbose=0)).max()
+    assert 0 < furthest < 5e-3
+    assert (results / runs.MODEL).stat().st_size < (run / runs.MODEL).stat().st_size
+
+    with np.load(run / "public" / runs.PREDICTIONS) as saved:
+        told = dict(saved)
+    told["probabilities"] = told["probabilities"][:, ::-1]
+    np.savez(run / "public" / runs.PREDICTIONS, **told)
+    done = run_tool("collect.py", run, tmp_path / "again", "--model", check=False)
+    assert done.returncode == 2 and "model.keras: expected the run's probabilities" in done.stderr
+    assert not list((tmp_path / "again").glob("*.keras"))
 
 
 @pytest.mark.skipif(not B4_WEIGHTS.exists(), reason=f"no {B4_WEIGHTS}")

@@ -1,12 +1,14 @@
 """Judges a finished run, copies its evidence into a small folder; builds its model again from that.
 
-    python experiments/tools/collect.py runs/NAME experiments/results/NAME/seed0 [--weights FILE.npz]
+    python experiments/tools/collect.py runs/NAME experiments/results/NAME/seed0 [--model] [--weights FILE.npz]
     python experiments/tools/collect.py --restore FILE.npz experiments/results/NAME/seed0 MODEL.keras
 
 What is not judged yet is: PrivateTest, as it is and with flip averaging, PublicTest, and both merged
 if neither chose the epoch. The folder holds PrivateTest's metrics.json, predictions.npz and confusion
 matrix, the metrics of the others, the history, the learning curves, the config and the environment;
-paths in these keep their last part only. --weights adds the delivered weights as float16, in one file
+paths in these keep their last part only. --model adds the trained model, model.keras, its weights rounded
+to float16 (`package_model.save_rounded`): refused above 16 MB or where it is not what was judged, within 5e-3
+in probability and 0.1 points of PublicTest. --weights adds the delivered weights as float16, in one file
 beside it: half a model, and never the state of the optimizer.
 """
 
@@ -15,8 +17,9 @@ import pathlib
 import shutil
 
 import numpy as np
+import package_model
 
-from insideout_tf import config, devices, errors, evaluate, runs
+from insideout_tf import config, conversion, devices, errors, evaluate, fer2013, runs
 from insideout_tf.errors import UserError
 
 JUDGED = {
@@ -25,6 +28,7 @@ JUDGED = {
     "public": ("public", "none"),
     "merged": ("merged", "none"),
 }
+LARGEST_MODEL = 16_000_000  # bytes
 # Fields of the config that hold one.
 PATHS = ("data", "weights", "ferplus", "teacher", "start_from")
 
@@ -33,6 +37,7 @@ def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("source", help="a run directory; with --restore, the results folder")
     parser.add_argument("destination", type=pathlib.Path)
+    parser.add_argument("--model", action="store_true")
     group = parser.add_mutually_exclusive_group()
     group.add_argument("--weights", type=pathlib.Path)
     group.add_argument("--restore", type=pathlib.Path, metavar="FILE.npz")
@@ -42,6 +47,8 @@ def main(argv=None):
             restore(arguments.restore, pathlib.Path(arguments.source), arguments.destination)
         else:
             collect(arguments.source, arguments.destination)
+            if arguments.model:
+                add_model(arguments.source, arguments.destination / runs.MODEL)
             if arguments.weights:
                 save_weights(arguments.source, arguments.weights)
 
@@ -90,6 +97,28 @@ def last_parts(words):
         return [last_parts(word) for word in words]
     field, equals, path = words.rpartition("=")
     return field + equals + pathlib.PurePath(path).name
+
+
+def add_model(run, path):
+    """Saves the run's model into `path` with weights rounded to float16, if it says what was judged."""
+    file, run = runs.model_path(run)
+    devices.prepare_backend()
+    with np.load(run / "public" / runs.PREDICTIONS) as saved:
+        said, labels, rows = saved["probabilities"], saved["labels"], saved["rows"]
+    experiment = runs.experiment_of(run)
+    pixels = fer2013.read(experiment.data, experiment.bad_rows).pixels[rows]
+    model = runs.load_model(file)
+    with runs.replacing(path) as temporary:
+        package_model.save_rounded(model, temporary)
+        size = temporary.stat().st_size
+        if size > LARGEST_MODEL:
+            raise UserError(
+                f"--model: expected at most {LARGEST_MODEL:,} bytes. Keep the weights elsewhere, with "
+                f"--weights. Received: {size:,} bytes"
+            )
+        found = package_model.predict(runs.load_model(temporary), "keras", pixels)
+        parity = conversion.PARITY["float16"]
+        package_model.check(runs.MODEL, found, said.astype(np.float32), labels, parity)
 
 
 def save_weights(run, path):
