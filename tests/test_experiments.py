@@ -263,8 +263,14 @@ def test_tables_tell_every_result(tmp_path):
         assert f"`{name}`" in printed or f"| {name.removeprefix('ablation_')} | " in printed
 
 
-def test_an_ensemble_of_results_is_the_mean_of_their_answers():
-    names = "insideout_v2s_grown,v2b0_votes,compact_small_fine"  # as README gives the command
+@pytest.mark.parametrize(
+    "names",  # as README gives the command
+    [
+        "insideout_v2s_grown,v2b0_votes,compact_small_fine",
+        "best_single,compact_small_whole_blend",
+    ],
+)
+def test_an_ensemble_of_results_is_the_mean_of_their_answers(names):
     readme = (ROOT / "experiments/README.md").read_text("utf-8")
     assert f"--ensemble {names}" in readme
     printed = run_tool("tables.py", "--ensemble", names).stdout.splitlines()
