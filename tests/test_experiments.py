@@ -29,7 +29,6 @@ PROMISED = {
 }
 FILES = sorted((ROOT / "experiments").glob("*.py"))
 RESULTS = sorted((ROOT / "experiments/results").glob("*/seed*"))
-MODELS = [folder for folder in RESULTS if (folder / runs.MODEL).exists()]
 B4_WEIGHTS = WEIGHTS.with_name("efficientnet-b4_imagenet_partial_fp16.npz")
 
 
@@ -105,24 +104,6 @@ def test_readme_quotes_the_mean_of_the_seeds(name):
     text = (ROOT / "experiments/README.md").read_text()
     assert f"{np.mean([row['accuracy'] for row in rows]):.2%}".replace("%", " %") in text
     assert f"{np.mean([row['macro_f1'] for row in rows]):.3f}" in text
-
-
-@pytest.mark.fer2013
-@pytest.mark.parametrize("folder", MODELS, ids=lambda folder: f"{folder.parent.name}-{folder.name}")
-def test_a_committed_model_says_what_its_predictions_say(folder, real, tmp_path):
-    """In a process that knows Keras alone, on the faces that are judged first."""
-    assert (folder / runs.MODEL).stat().st_size <= 16_000_000
-    with np.load(folder / runs.PREDICTIONS) as saved:
-        rows, expected = saved["rows"][:256], saved["probabilities"][:256].astype("float32")
-    np.save(tmp_path / "faces.npy", real.pixels[rows][..., None].astype("float32"))
-    script = (
-        "import sys, keras, numpy as np\n"
-        "said = keras.models.load_model(sys.argv[1]).predict(np.load(sys.argv[2]), verbose=0)\n"
-        "np.save(sys.argv[3], said)\n"
-    )
-    words = [folder / runs.MODEL, tmp_path / "faces.npy", tmp_path / "said.npy"]
-    subprocess.run([sys.executable, "-c", script, *map(str, words)], cwd=tmp_path, check=True)
-    assert np.abs(np.load(tmp_path / "said.npy") - expected).max() < 5e-3
 
 
 def test_a_model_is_collected_only_if_it_says_what_was_judged(tiny_run, tmp_path):
@@ -267,7 +248,7 @@ def test_tables_tell_every_result(tmp_path):
     "names",  # as README gives the command
     [
         "insideout_v2s_grown,v2b0_votes,compact_small_fine",
-        "best_single,compact_small_whole_blend",
+        "v2b0_taught,compact_small_whole_blend",
     ],
 )
 def test_an_ensemble_of_results_is_the_mean_of_their_answers(names):
@@ -321,7 +302,7 @@ def test_rows_of_an_exploration_are_kept_and_never_see_the_test_split(small_draw
     arrays["pixels"][40:60] = arrays["pixels"][60:80]  # twins, some of them on either side
     np.savez(tmp_path / "twins.npz", **arrays)
     words = [
-        ROOT / "experiments/compact_large.py",
+        ROOT / "experiments/best_single.py",
         "--data",
         tmp_path / "twins.npz",
         "--name",
@@ -382,7 +363,7 @@ def test_rows_of_an_exploration_are_kept_and_never_see_the_test_split(small_draw
 
 
 def test_an_exploration_takes_imagenet_weights_from_a_file(small_drawn, tmp_path):
-    words = [ROOT / "experiments/compact_large.py", "--data", small_drawn, "--runs", tmp_path]
+    words = [ROOT / "experiments/best_single.py", "--data", small_drawn, "--runs", tmp_path]
     words += ["--kept", tmp_path, "--set", "vote_share=0", "--rows", "imagenet_v2b0_adamw"]
     missing = tmp_path / "missing.weights.h5"
     done = run_tool("explore.py", *words, "--v2b0", missing, check=False)

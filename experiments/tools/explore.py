@@ -1,7 +1,7 @@
 """Trains a recipe with one factor changed at a time, and tells what each was worth, PrivateTest unseen.
 
-    python experiments/tools/explore.py experiments/compact_large.py --data fer2013.csv --ferplus fer2013new.csv
-    python experiments/tools/explore.py experiments/compact_large.py --table
+    python experiments/tools/explore.py experiments/best_single.py --data fer2013.csv --ferplus fer2013new.csv
+    python experiments/tools/explore.py experiments/best_single.py --table
 
 Each row of `ROWS` is trained in runs/explored/RECIPE/ROW, and its settings, its seed and its figures are
 kept in experiments/explored/RECIPE/ROW.json, its answers in ROW.npz. PrivateTest is never judged here. Rows
