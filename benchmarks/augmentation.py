@@ -24,8 +24,8 @@ def sides(batch, size):
     import tensorflow as tf
     from keras import layers
 
-    from insideout_tf import augment
     from insideout_tf.config import Augmentation
+    from insideout_tf.training import augment
 
     settings = Augmentation(
         flip=True,

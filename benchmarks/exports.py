@@ -30,11 +30,13 @@ def main():
     parser.add_argument("data")
     parser.add_argument("--only", help="names with commas between")
     arguments = parser.parse_args()
-    from insideout_tf import devices, export, fer2013, packaged, runs
-    from insideout_tf.usages import PUBLIC_TEST
+    from insideout_tf import devices, export
+    from insideout_tf.data.faces import PUBLIC_TEST
+    from insideout_tf.data.read import read_faces
+    from insideout_tf.serving import packaged
 
     devices.prepare_backend()
-    faces = fer2013.read(arguments.data)
+    faces = read_faces(arguments.data)
     public = faces.pixels[faces.usage == PUBLIC_TEST][:64]
     names = arguments.only.split(",") if arguments.only else (*packaged.names(), *NETWORKS)
     print(
@@ -47,7 +49,7 @@ def main():
             if name in NETWORKS:
                 source = pathlib.Path(folder, f"{name}.keras")
                 create(name, faces).save(source)
-            own = rounding(export.load(runs.model_path(source)[0]), public)
+            own = rounding(export.load(packaged.model_path(source)[0]), public)
             began = time.perf_counter()
             record = export.export(source, pathlib.Path(folder, "out"), data=arguments.data)
             seconds = time.perf_counter() - began
@@ -63,13 +65,13 @@ def create(name, faces):
     """Returns a delivered model whose answers differ from face to face."""
     import keras
 
-    from insideout_tf import classifier
     from insideout_tf.config import Experiment, Stage
-    from insideout_tf.usages import TRAINING
+    from insideout_tf.data.faces import TRAINING
+    from insideout_tf.network.build import build_network
 
     keras.utils.set_random_seed(0)
     stages = (Stage("all", epochs=1, learning_rate=0.1),)
-    model = classifier.create_delivered(
+    model = build_network(
         Experiment(name=name, backbone=name, weights="none", image_size=SIZE, stages=stages)
     )
     norms = [each for each in model.layers if isinstance(each, keras.layers.BatchNormalization)]

@@ -26,19 +26,21 @@ def main():
     arguments = parser.parse_args()
     from PIL import Image
 
-    from insideout_tf import faces, fer2013, recognition
-    from insideout_tf.usages import PUBLIC_TEST
+    from insideout_tf.data.faces import PUBLIC_TEST
+    from insideout_tf.data.read import read_faces
+    from insideout_tf.photos import detect
+    from insideout_tf.serving import recognize
 
-    data = fer2013.read(arguments.data)
+    data = read_faces(arguments.data)
     rows = np.flatnonzero(data.usage == PUBLIC_TEST)
     rows = np.sort(np.random.default_rng(0).permutation(rows)[: arguments.faces])
-    detect = faces.create_detector()
+    find_faces = detect.create_detector()
     scenes, boxes, kept, frames = [], [], [], []
     for index, row in enumerate(rows):
         side = SIDES[index % len(SIDES)]
         face = Image.fromarray(data.pixels[row]).resize((side, side), Image.Resampling.BICUBIC)
         scene = Image.fromarray(np.pad(np.asarray(face), side, mode="edge"))
-        found = detect(scene)
+        found = find_faces(scene)
         if len(found) == 1:
             (left, top, width, _), _ = found[0]
             scenes.append(scene)
@@ -52,13 +54,13 @@ def main():
     print(
         f"its box in the frame of FER2013 (medians): left {left:.3f}, top {top:.3f}, side {width:.3f}"
     )
-    recognise = recognition.load_recogniser(arguments.model)
+    recognise = recognize.load_recognizer(arguments.model)
     labels = data.labels[kept]
     as_they_are = (recognise(data.pixels[kept]).argmax(1) == labels).mean()
     print(f"\naccuracy of these faces as FER2013 has them: {as_they_are:.2%}\n")
     print("| margin | accuracy of the cut-out faces |\n|---|---|")
     for margin in MARGINS:
-        pixels = [faces.cut(scene, box, margin) for scene, box in zip(scenes, boxes)]
+        pixels = [detect.cut(scene, box, margin) for scene, box in zip(scenes, boxes)]
         accuracy = (recognise(np.stack(pixels)).argmax(1) == labels).mean()
         print(f"| {margin:+.3f} | {accuracy:.2%} |")
 

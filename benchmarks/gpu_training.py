@@ -116,13 +116,16 @@ def measure_ours(side, network, size, batch, arguments):
     import jax
     import numpy as np
 
-    from insideout_tf import devices, fer2013
+    from insideout_tf import devices
+    from insideout_tf.data.faces import Faces
 
     devices.prepare_backend()
     import keras
 
-    from insideout_tf import batches, classifier, optimizers
     from insideout_tf.config import Augmentation, Experiment, Stage
+    from insideout_tf.data import batches
+    from insideout_tf.training import fused, optimizers
+    from insideout_tf.training.model import TrainingModel
 
     experiment = Experiment(
         name="speed",
@@ -147,18 +150,16 @@ def measure_ours(side, network, size, batch, arguments):
         stages=(Stage("all", epochs=1, learning_rate=1e-4, weight_decay=1e-2, clip_norm=1.0),),
     )
     pixels, labels = random_faces(arguments.faces)
-    faces = fer2013.Faces(
-        pixels, labels.astype(np.uint8), np.zeros(len(pixels), np.uint8), "random"
-    )
+    faces = Faces(pixels, labels.astype(np.uint8), np.zeros(len(pixels), np.uint8), "random")
     arrays = batches.training_arrays(faces, np.arange(len(pixels)), experiment)
-    model = classifier.create_training(experiment, size, "mixed_bfloat16")
+    model = fused.build_training_network(experiment, size, "mixed_bfloat16")
     if side.endswith("+taps"):
         for layer in model.layers:
             if type(layer) is keras.layers.DepthwiseConv2D:
                 layer.__class__ = taps_layer()
     host: list[float] = []
 
-    class Timed(classifier.TrainingModel):
+    class Timed(TrainingModel):
         def make_train_function(self, force=False):
             super().make_train_function(force)
             step = self.train_function  # type: ignore[has-type]

@@ -60,11 +60,12 @@ def main(argv=None):
         return
     import numpy as np
 
-    from insideout_tf import fer2013, packaged
-    from insideout_tf.usages import PRIVATE_TEST, PUBLIC_TEST
+    from insideout_tf.data.faces import PRIVATE_TEST, PUBLIC_TEST
+    from insideout_tf.data.read import read_faces
+    from insideout_tf.serving import packaged
 
     with tempfile.TemporaryDirectory() as folder:
-        faces = fer2013.read(arguments.data)
+        faces = read_faces(arguments.data)
         private, public = faces.usage == PRIVATE_TEST, faces.usage == PUBLIC_TEST
         data = f"{folder}/faces.npz"
         np.savez(
@@ -96,7 +97,7 @@ def main(argv=None):
 
 def packaged_form(name):
     """Returns the ending in `FORMS` of the file in the package; the others are converted here."""
-    from insideout_tf import packaged
+    from insideout_tf.serving import packaged
 
     return f"-{packaged.facts(name)['litert_weights']}.tflite"
 
@@ -119,10 +120,12 @@ def convert(name, folder, data):
     import numpy as np
     import package_model
 
-    from insideout_tf import conversion, devices, packaged, runs
+    from insideout_tf import devices
+    from insideout_tf.network.weights import load_model
+    from insideout_tf.serving import litert, onnx, packaged
 
     devices.prepare_backend()
-    model = runs.load_model(packaged.path_of(name, ".keras"))
+    model = load_model(packaged.path_of(name, ".keras"))
     with np.load(data) as arrays:
         faces, labels = (
             arrays["public_pixels"][..., None].astype("float32"),
@@ -135,10 +138,10 @@ def convert(name, folder, data):
             if ending == packaged_form(name):
                 content = packaged.path_of(name, ".tflite").read_bytes()
             elif ending == ".onnx":
-                content = conversion.to_onnx(model)
+                content = onnx.to_onnx(model)
             else:
                 kind = ending[1:].removesuffix(".tflite").replace("float32", "none")
-                content = conversion.to_litert(model, kind)
+                content = litert.to_litert(model, kind)
             path.write_bytes(content)
             predict, _ = predictor(str(path), 1)
             found = np.concatenate([predict(part) for part in np.split(faces, [512, 2048])])

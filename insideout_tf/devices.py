@@ -53,7 +53,7 @@ def native_stderr_closed():
         os.close(saved)
 
 
-def in_turn(function):
+def serialized(function):
     """Returns `function`, of one argument, answering one thread at a time."""
     turn = threading.Lock()
 

@@ -1,4 +1,4 @@
-"""Judges a trained model on a named split: `python -m insideout_tf.evaluate RUN_OR_MODEL ...`."""
+"""Judges a trained model on a named split: `insideout evaluate RUN_OR_MODEL ...`."""
 
 import argparse
 import json
@@ -8,32 +8,36 @@ import sys
 
 import numpy as np
 
-from insideout_tf import devices, errors, fer2013, packaged, runs, splits
+from insideout_tf import devices, errors, files, runs
+from insideout_tf.data import splits
+from insideout_tf.data.read import read_faces
 from insideout_tf.errors import UserError
+from insideout_tf.evaluation.report import METRICS, PLOTS, PREDICTIONS
+from insideout_tf.network.weights import load_model
+from insideout_tf.serving import packaged
 
-TTA = ("none", "flip", "ten-crop")
-CROP_SIDE = 40  # of 48 pixels (Khaireddin & Chen 2021; Pramerdorfer & Kampel 2016 crop alike)
+TTA = ("none", "flip")
 
 
 def parse(argv):
     parser = argparse.ArgumentParser(
-        prog="python -m insideout_tf.evaluate",
+        prog="insideout evaluate",
         description="Judge a run or a saved model: accuracy, macro-F1, calibration, plots.",
     )
     parser.add_argument("model", help="a run directory, a .keras file or a packaged model")
     parser.add_argument("--data", help="default: the data the run was trained with")
     parser.add_argument(
         "--split",
-        choices=splits.JUDGED,
-        default="private",
-        help="private, public, merged (both), validation, training or rest, what training_fraction "
-        "left out of it (default: private, the test split: report it once, for a final model)",
+        choices=splits.EVALUATED,
+        help="validation, public, private, merged (both tests), training, or rest: what "
+        "training_fraction left out of it (default: validation; of a model file alone: public). "
+        "private is the test split: report it once, for a final model",
     )
     parser.add_argument(
         "--tta",
         choices=TTA,
         default="none",
-        help="average over the mirrored face, or over ten crops of 40 pixels",
+        help="flip: average over the face and its mirror image",
     )
     parser.add_argument(
         "--out",
@@ -46,14 +50,13 @@ def parse(argv):
         choices=("stop", "skip"),
         help="stop at the first bad row or image of the data, or skip them (default: as the run)",
     )
-    parser.add_argument("--no-cache", action="store_true", help="parse the data again")
     parser.add_argument("--json", action="store_true", help="print metrics.json instead of a table")
     return parser.parse_args(argv)
 
 
 def main(argv=None):
     arguments = parse(argv)
-    with errors.reported("insideout_tf.evaluate"):
+    with errors.reported("insideout evaluate"):
         summary, out = evaluate(
             arguments.model,
             arguments.data,
@@ -61,7 +64,6 @@ def main(argv=None):
             arguments.tta,
             arguments.out,
             arguments.bad_rows,
-            not arguments.no_cache,
         )
         print(json.dumps(summary, indent=2) if arguments.json else report(summary, out))
 
@@ -69,15 +71,15 @@ def main(argv=None):
 def evaluate(
     run_or_model,
     data=None,
-    split="private",
+    split=None,
     tta="none",
     out=None,
     bad_rows=None,
-    use_cache=True,
 ):
     """Judges a model; writes metrics.json, predictions.npz and plots; returns (metrics, folder)."""
-    path, run = runs.model_path(run_or_model)
+    path, run = packaged.model_path(run_or_model)
     experiment = runs.experiment_of(run) if run else None
+    split = split or ("validation" if run else "public")
     data = data or (experiment.data if experiment else None)
     if data is None:
         raise UserError(
@@ -93,17 +95,15 @@ def evaluate(
             "is that of its validation split. Received: the run directory"
         )
     bad_rows = bad_rows or (experiment.bad_rows if experiment else "stop")
-    faces = fer2013.read(data, bad_rows, use_cache)
-    rows = splits.judged_rows(faces, split, experiment)
-    if run and split == "training":
-        rows = np.setdiff1d(rows, runs.doubted_rows(run))
+    faces = read_faces(data, bad_rows)
+    rows = splits.evaluation_rows(faces, split, experiment)
     devices.prepare_backend()
-    from insideout_tf import judgement
+    from insideout_tf.evaluation.report import write_report
 
-    model = runs.load_model(path)
+    model = load_model(path)
     selected_on = _selected_on(run)
     trained_on = (
-        runs.read_json(run / runs.ENVIRONMENT).get("data_digest")
+        files.read_json(run / runs.ENVIRONMENT).get("data_digest")
         if run and (run / runs.ENVIRONMENT).exists()
         else None
     )
@@ -115,48 +115,27 @@ def evaluate(
         "selection_overlap": _overlaps(split, selected_on),
         "leaks_dropped": experiment.drop_leaks if experiment else None,
         "data_is_that_of_training": None if trained_on is None else trained_on == faces.digest,
-        "model_sha256": runs.sha256(path),
+        "model_sha256": files.sha256(path),
     }
     probabilities = predict(model, faces.pixels[rows], tta)
     out = pathlib.Path(out)
-    return judgement.write(out, faces, rows, probabilities, facts), out
+    return write_report(out, faces, rows, probabilities, facts), out
 
 
 def predict(model, pixels, tta="none"):
     """Returns float32 `[n, 7]`: probabilities averaged over the views of `tta`."""
-    from insideout_tf import classifier
+    from insideout_tf.network.predict import predict_probabilities
 
     views = 0
     total = np.zeros((len(pixels), 7), np.float32)
     for view in _views(pixels, tta):
-        total += classifier.predict_probabilities(model, view)
+        total += predict_probabilities(model, view)
         views += 1
     return total / views
 
 
 def _views(pixels, tta):
-    """Yields the face; or it and its mirror; or five 40-pixel crops, resized to 48, and mirrors."""
-    if tta == "ten-crop":
-        from insideout_tf import augment
-
-        edge = (48 - CROP_SIDE) / 48 / 2
-        for x, y in ((-edge, -edge), (edge, -edge), (-edge, edge), (edge, edge), (0.0, 0.0)):
-            for mirror in (1.0, -1.0):
-                zoom = CROP_SIDE / 48
-                matrix = np.array([[zoom * mirror, 0, x], [0, zoom, y]], np.float32)
-                yield np.concatenate(
-                    [
-                        np.asarray(
-                            augment.warp(
-                                block.astype(np.float32),
-                                np.broadcast_to(matrix, (len(block), 2, 3)),
-                                48,
-                            )
-                        )
-                        for block in np.array_split(pixels, max(1, len(pixels) // 512))
-                    ]
-                )
-        return
+    """Yields the face, and with "flip" its mirror image."""
     yield pixels
     if tta == "flip":
         yield pixels[:, :, ::-1]
@@ -164,9 +143,9 @@ def _views(pixels, tta):
 
 def _selected_on(run):
     """Returns the split on which the run chose its epoch, or None for a model file alone."""
-    if run is None or not (run / runs.METRICS).exists():
+    if run is None or not (run / METRICS).exists():
         return None
-    return runs.read_json(run / runs.METRICS).get("selected_on")
+    return files.read_json(run / METRICS).get("selected_on")
 
 
 def _overlaps(split, selected_on):
@@ -191,7 +170,7 @@ def _describe_file(path, model):
 
 def report(summary, out):
     """Returns the figures as text for a terminal."""
-    from insideout_tf import judgement
+    from insideout_tf.evaluation.report import describe_leaks
 
     intervals = summary["intervals_95"]
     lines = []
@@ -216,7 +195,7 @@ def report(summary, out):
             f"  {name:<10} {row['precision']:>9.3f} {row['recall']:>9.3f} "
             f"{row['f1']:>9.3f} {row['support']:>7}"
         )
-    if leaks := judgement.describe_leaks(summary["leaks"]):
+    if leaks := describe_leaks(summary["leaks"]):
         dropped = {True: "dropped from training", False: "trained on", None: "perhaps trained on"}
         lines.append(f"Leaks ({dropped[summary['leaks_dropped']]}): {leaks}.")
     if summary["bad_rows_skipped"]:
@@ -231,7 +210,7 @@ def report(summary, out):
             "Note: this is not the data set the run was trained with; make sure that no "
             "face of it was."
         )
-    lines.append(f"written to {out}{os.sep}: {runs.METRICS}, {runs.PREDICTIONS}, {runs.PLOTS}/")
+    lines.append(f"written to {out}{os.sep}: {METRICS}, {PREDICTIONS}, {PLOTS}/")
     return "\n".join(lines)
 
 

@@ -1,20 +1,25 @@
-"""Shows what a model looked at: `python -m insideout_tf.explain MODEL IMAGE --out PNG`."""
+"""Shows what a model looked at: `insideout explain MODEL IMAGE --out PNG`."""
 
 import argparse
 import pathlib
 
 import numpy as np
 
-from insideout_tf import devices, errors, faces, footage, images, plots, runs
-from insideout_tf.emotions import EMOTIONS, label_of
+from insideout_tf import devices, errors
+from insideout_tf.data import images
+from insideout_tf.data.classes import EMOTIONS, label_of
 from insideout_tf.errors import UserError
+from insideout_tf.evaluation import plots
+from insideout_tf.network.weights import load_model
+from insideout_tf.photos import detect, pictures
+from insideout_tf.serving import packaged
 
 MOST = 6  # faces of one picture
 
 
 def parse(argv):
     parser = argparse.ArgumentParser(
-        prog="python -m insideout_tf.explain",
+        prog="insideout explain",
         description="Draw Grad-CAM heat maps: the places of a face that spoke for an emotion.",
     )
     parser.add_argument("model", help="a run directory, a .keras file or a packaged model")
@@ -33,13 +38,13 @@ def parse(argv):
     parser.add_argument(
         "--layer", help="look at this layer (default: the last with a spatial extent)"
     )
-    parser.add_argument("--faces", choices=faces.MODES, default="auto", help="as of predict")
+    parser.add_argument("--faces", choices=detect.MODES, default="auto", help="as of predict")
     return parser.parse_args(argv)
 
 
 def main(argv=None):
     arguments = parse(argv)
-    with errors.reported("insideout_tf.explain"):
+    with errors.reported("insideout explain"):
         print(explain(**vars(arguments)))
 
 
@@ -48,18 +53,18 @@ def explain(model, image, out, emotion=None, smooth=0, layer=None, faces="auto")
     if not 0 <= smooth <= 1000:
         raise UserError(f"--smooth: expected 0 to 1000 copies. Received: {smooth}")
     wanted = None if emotion is None else label_of(emotion, "--emotion")
-    path, _ = runs.model_path(model)
+    path, _ = packaged.model_path(model)
     picture = images.read_image(image)
-    found = footage.Finder(faces)(picture)[:MOST]
+    found = pictures.FaceDetector(detect)(picture)[:MOST]
     if not found:
         raise UserError(
             f"{image}: expected a face. Cut it out and give it with --faces crop. Received: a "
             "picture in which none is found"
         )
     devices.prepare_backend()
-    from insideout_tf import grad_cam
+    from insideout_tf.evaluation import grad_cam
 
-    loaded = runs.load_model(path)
+    loaded = load_model(path)
     pixels = np.stack([face.pixels for face in found])
     maps, labels, probabilities = grad_cam.heatmaps(
         loaded, pixels, None if wanted is None else [wanted] * len(found), layer, smooth
@@ -68,7 +73,7 @@ def explain(model, image, out, emotion=None, smooth=0, layer=None, faces="auto")
     if wanted is None:
         second = np.argsort(-probabilities, 1, kind="stable")[:, 1]
         shown.append(grad_cam.heatmaps(loaded, pixels, second, layer, smooth)[:2])
-    title = f"{pathlib.Path(image).name}: Grad-CAM of {path.stem if path.name != runs.MODEL else path.parent.name}"
+    title = f"{pathlib.Path(image).name}: Grad-CAM of {path.stem if path.name != packaged.MODEL else path.parent.name}"
     plots.save(plots.heat(pixels, shown, probabilities, title), out)
     lines = [
         f"face {index + 1}: {EMOTIONS[label]} {row[label]:.1%}"

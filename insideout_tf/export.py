@@ -1,4 +1,4 @@
-"""Turns a trained model into what serves it: `python -m insideout_tf.export RUN_OR_MODEL --out DIR`."""
+"""Turns a trained model into what serves it: `insideout export RUN_OR_MODEL --out DIR`."""
 
 import argparse
 import json
@@ -10,10 +10,14 @@ import tempfile
 import numpy as np
 
 import insideout_tf
-from insideout_tf import conversion, devices, errors, export_check, fer2013, images, packaged, runs
-from insideout_tf.emotions import EMOTIONS
+from insideout_tf import devices, errors, files, runs
+from insideout_tf.data import images
+from insideout_tf.data.classes import EMOTIONS
+from insideout_tf.data.faces import PUBLIC_TEST
+from insideout_tf.data.read import read_faces
 from insideout_tf.errors import UserError
-from insideout_tf.usages import PUBLIC_TEST
+from insideout_tf.network.weights import load_model
+from insideout_tf.serving import litert, onnx, packaged, parity, saved_model
 
 FORMATS = {
     "savedmodel": "saved_model/1",
@@ -29,7 +33,7 @@ REPEAT = 1e-5  # how far two equal calls may differ, for threads that sum in ano
 
 def parse(argv):
     parser = argparse.ArgumentParser(
-        prog="python -m insideout_tf.export",
+        prog="insideout export",
         description="Export a run or a saved model for TF Serving, LiteRT and ONNX Runtime; each "
         "file is compared with the Keras model in a process of its own before it is kept.",
     )
@@ -42,7 +46,7 @@ def parse(argv):
     parser.add_argument("--out", type=pathlib.Path, required=True, metavar="DIR")
     parser.add_argument(
         "--quantize",
-        choices=conversion.QUANTIZE,
+        choices=saved_model.QUANTIZE,
         default="none",
         help="how the weights of the .tflite file are stored: float16 halves it, dynamic (8 bits) "
         "quarters it and is the fastest on a CPU (default: none, float32)",
@@ -58,7 +62,7 @@ def parse(argv):
 
 def main(argv=None):
     arguments = parse(argv)
-    with errors.reported("insideout_tf.export"):
+    with errors.reported("insideout export"):
         record = export(
             arguments.model,
             arguments.out,
@@ -78,16 +82,16 @@ def export(run_or_model, out, formats=tuple(FORMATS), quantize="none", data=None
     Raises `UserError`.
     """
     check_arguments(formats, quantize)
-    path, run = runs.model_path(run_or_model)
+    path, run = packaged.model_path(run_or_model)
     out = pathlib.Path(out)
-    runs.check_folder(out, overwrite)
+    files.check_folder(out, overwrite)
     faces, said_of_faces = choose_faces(data, run)
     model = load(path)
     pixels = images.to_model_input(faces)
     expected = model.predict(pixels, verbose=0)
     facts = describe(path, run)
     record = {**facts, "compared_on": f"{len(faces)} {said_of_faces}", "formats": {}}
-    with runs.replacing_folder(out) as folder, tempfile.TemporaryDirectory() as scratch:
+    with files.replacing_folder(out) as folder, tempfile.TemporaryDirectory() as scratch:
         write_faces(scratch, faces, pixels, expected)
         for name in formats:
             file = folder / FORMATS[name]
@@ -95,20 +99,20 @@ def export(run_or_model, out, formats=tuple(FORMATS), quantize="none", data=None
             entry = {"path": FORMATS[name], "weights": "float32" if stored == "none" else stored}
             if name == "savedmodel":
                 file.parent.mkdir()
-                conversion.write_saved_model(model, file, facts)
-                entry["signatures"] = list(conversion.SIGNATURES)
-                entry["warmup"] = conversion.write_warmup_requests(file, facts["name"])
+                saved_model.write_saved_model(model, file, facts)
+                entry["signatures"] = list(saved_model.SIGNATURES)
+                entry["warmup"] = saved_model.write_warmup_requests(file, facts["name"])
             elif name == "litert":
-                file.write_bytes(conversion.to_litert(model, quantize, facts))
+                file.write_bytes(litert.to_litert(model, quantize, facts))
             else:
-                file.write_bytes(conversion.to_onnx(model, facts))
-                entry["opset"] = conversion.ONNX_OPSET
+                file.write_bytes(onnx.to_onnx(model, facts))
+                entry["opset"] = onnx.OPSET
             found = verify(name, file, scratch)
-            limit = conversion.PARITY[stored]
+            limit = saved_model.PARITY[stored]
             check(file.relative_to(folder), found, limit)
             size = sum(each.stat().st_size for each in (file, *file.rglob("*")) if each.is_file())
             record["formats"][name] = {**entry, "bytes": size, "limit": limit, **found}
-        runs.write_json(folder / RECORD, record)
+        files.write_json(folder / RECORD, record)
     return record
 
 
@@ -138,10 +142,10 @@ def choose_faces(data, run):
     if data is None and recorded and recorded != "drawn" and pathlib.Path(recorded).exists():
         data = recorded
     if data is None:
-        from insideout_tf import drawn
+        from insideout_tf.data import drawn
 
         return drawn.draw_all(FACES, 7, 7)[0][:FACES], "drawn faces"
-    faces = fer2013.read(data)
+    faces = read_faces(data)
     rows = np.flatnonzero(faces.usage == PUBLIC_TEST)
     if len(rows) < FACES:
         return faces.pixels[:FACES], f"faces of {pathlib.Path(data).name}"
@@ -157,7 +161,7 @@ def load(path):
             "expected the TensorFlow backend, which converts models. Unset KERAS_BACKEND and `pip "
             f"install -r requirements.txt`. Received: backend {keras.backend.backend()!r}"
         )
-    return runs.load_model(path)
+    return load_model(path)
 
 
 def describe(path, run):
@@ -174,7 +178,7 @@ def describe(path, run):
             "temperature", 1.0
         ),  # not applied: logits / temperature calibrates
         "insideout_tf": insideout_tf.__version__,
-        "model_sha256": runs.sha256(path),
+        "model_sha256": files.sha256(path),
     }
 
 
@@ -191,7 +195,7 @@ def write_faces(folder, faces, pixels, expected):
 
 def verify(name, file, folder):
     """Returns what a fresh process finds of an exported file; raises `UserError` if it cannot."""
-    command = [sys.executable, "-I", export_check.__file__, name, str(file), str(folder)]
+    command = [sys.executable, "-I", parity.__file__, name, str(file), str(folder)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]

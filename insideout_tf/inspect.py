@@ -1,4 +1,4 @@
-"""Says what is in a FER2013 file or folder: `python -m insideout_tf.inspect PATH [--json]`."""
+"""Says what is in a FER2013 file or folder: `insideout inspect PATH [--json]`."""
 
 import argparse
 import json
@@ -7,17 +7,18 @@ import sys
 
 import numpy as np
 
-from insideout_tf import errors, fer2013
-from insideout_tf.emotions import EMOTIONS
+from insideout_tf import errors
+from insideout_tf.data.classes import EMOTIONS
+from insideout_tf.data.faces import USAGES, content_keys
+from insideout_tf.data.read import read_faces
 from insideout_tf.errors import UserError
-from insideout_tf.usages import USAGES
 
 SHOWN_BAD_ROWS = 10
 
 
 def parse(argv):
     parser = argparse.ArgumentParser(
-        prog="python -m insideout_tf.inspect",
+        prog="insideout inspect",
         description="Counts, duplicates and blank images of a FER2013 file or folder.",
     )
     parser.add_argument(
@@ -38,25 +39,24 @@ def parse(argv):
         default="stop",
         help="stop at the first bad row or image (default), or skip and list them",
     )
-    parser.add_argument("--no-cache", action="store_true", help="parse the file again")
     return parser.parse_args(argv)
 
 
 def main(argv=None):
     arguments = parse(argv)
-    with errors.reported("insideout_tf.inspect"):
+    with errors.reported("insideout inspect"):
         if arguments.figure and arguments.figure.suffix.lower() != ".png":
             raise UserError(
                 f"--figure: expected a file name ending in .png. Received: {arguments.figure}"
             )
-        faces = fer2013.read(arguments.path, arguments.bad_rows, not arguments.no_cache)
+        faces = read_faces(arguments.path, arguments.bad_rows)
         if arguments.figure:
             if faces.labels is None:
                 raise UserError(
                     f"{faces.source}: --figure expects labelled faces. "
                     "Received: no 'emotion' column"
                 )
-            from insideout_tf import plots
+            from insideout_tf.evaluation import plots
 
             plots.save(plots.faces_by_class(faces), arguments.figure)
         facts = examine(faces)
@@ -93,7 +93,7 @@ def examine(faces):
 
 
 def _duplicates(faces):
-    _, group = np.unique(fer2013.content_keys(faces.pixels), return_inverse=True)
+    _, group = np.unique(content_keys(faces.pixels), return_inverse=True)
     distinct = int(group.max()) + 1
     usages = np.unique(faces.usage)
     labels = np.zeros(len(faces), np.int64) if faces.labels is None else faces.labels

@@ -1,4 +1,4 @@
-"""Tells the emotions of faces in pictures and video: `python -m insideout_tf.predict PHOTO ...`."""
+"""Tells the emotions of faces in pictures and video: `insideout predict PHOTO ...`."""
 
 import argparse
 import collections
@@ -7,24 +7,17 @@ import itertools
 import pathlib
 import sys
 
-from insideout_tf import (
-    annotate,
-    errors,
-    faces,
-    footage,
-    images,
-    packaged,
-    recognition,
-    records,
-    video,
-)
-from insideout_tf.emotions import EMOTIONS
+from insideout_tf import errors
+from insideout_tf.data import images
+from insideout_tf.data.classes import EMOTIONS
 from insideout_tf.errors import UserError
+from insideout_tf.photos import detect, draw, pictures, records, video
+from insideout_tf.serving import engines, packaged, recognize
 
 
 def parse(argv):
     parser = argparse.ArgumentParser(
-        prog="python -m insideout_tf.predict",
+        prog="insideout predict",
         description="Tell the emotions of faces: in photos, cropped images, folders, videos or a "
         "camera. One line a face; a summary for a video.",
     )
@@ -36,10 +29,10 @@ def parse(argv):
     )
     parser.add_argument(
         "--faces",
-        choices=faces.MODES,
+        choices=detect.MODES,
         default="auto",
         help="crop: each picture is one face; detect: look for faces; auto: a square picture of at "
-        f"most {faces.CROP_SIDE} pixels is a face (default)",
+        f"most {detect.CROP_SIDE} pixels is a face (default)",
     )
     parser.add_argument(
         "--model",
@@ -50,7 +43,7 @@ def parse(argv):
     )
     parser.add_argument(
         "--engine",
-        choices=recognition.ENGINES,
+        choices=engines.ENGINES,
         default="auto",
         help="litert answers within a second or two, since it loads no framework (default: litert "
         "where the model has a .tflite file and ai-edge-litert is installed)",
@@ -62,7 +55,7 @@ def parse(argv):
     )
     parser.add_argument(
         "--tta",
-        choices=recognition.TTA,
+        choices=recognize.TTA,
         default="none",
         help="flip: average each face with its mirror image, in twice the time (default: none)",
     )
@@ -78,9 +71,9 @@ def parse(argv):
     parser.add_argument(
         "--margin",
         type=float,
-        default=faces.MARGIN,
+        default=detect.MARGIN,
         help="of a found face's side, added on every side before it is cut out (default "
-        f"{faces.MARGIN:g}, measured by benchmarks/face_margin.py)",
+        f"{detect.MARGIN:g}, measured by benchmarks/face_margin.py)",
     )
     parser.add_argument(
         "--yunet",
@@ -103,10 +96,10 @@ def parse(argv):
 
 def main(argv=None):
     arguments = parse(argv)
-    with errors.reported("insideout_tf.predict"):
+    with errors.reported("insideout predict"):
         sources = list(expand(arguments.sources))
         check(arguments, sources)
-        recognise = recognition.load_recogniser(
+        recognise = recognize.load_recognizer(
             arguments.model,
             arguments.engine,
             calibrated=not arguments.uncalibrated,
@@ -151,8 +144,8 @@ def check(arguments, sources):
 
 def predict(sources, recognise, arguments):
     """Writes what is found to the terminal and the outputs; returns how many sources were not whole."""
-    find = footage.Finder(arguments.faces, arguments.margin, arguments.yunet)
-    annotated = annotate.Folder(arguments.annotate) if arguments.annotate else None
+    find = pictures.FaceDetector(arguments.faces, arguments.margin, arguments.yunet)
+    annotated = draw.Folder(arguments.annotate) if arguments.annotate else None
     outs = {kind: getattr(arguments, kind) for kind in records.KINDS}
     say = (lambda text: None) if "-" in outs.values() else print
     unreadable: list = []
@@ -161,7 +154,7 @@ def predict(sources, recognise, arguments):
         unreadable.append(source)
         if not isinstance(error, UserError):
             error = f"{source}: {error.strerror or error}. Check the path"
-        print(f"insideout_tf.predict: {error}", file=sys.stderr)
+        print(f"insideout predict: {error}", file=sys.stderr)
 
     with records.outputs(outs) as write:
         for is_video, group in itertools.groupby(sources, video.is_video):
@@ -173,7 +166,7 @@ def predict(sources, recognise, arguments):
                     if summary:
                         say(summary)
                 continue
-            for sighting in footage.judge_pictures(
+            for sighting in pictures.recognize_pictures(
                 group, find, recognise, complain, keep=annotated is not None
             ):
                 for record in records.of(sighting):
@@ -193,7 +186,7 @@ def judge_video(source, find, recognise, complain, write, annotated, arguments):
             complain(source, error)
             return None
         show = stack.enter_context(annotated.video(source, clip)) if annotated else None
-        sightings = footage.judge_video(
+        sightings = pictures.recognize_video(
             source, clip, find, recognise, arguments.smooth, arguments.seconds
         )
         progress = Progress(source, clip.declared)

@@ -1,4 +1,4 @@
-"""Trains an experiment: `python -m insideout_tf.train [EXPERIMENT.py] [--data PATH] ...`."""
+"""Trains an experiment: `insideout train [EXPERIMENT.py] [--data PATH] ...`."""
 
 import argparse
 import json
@@ -7,21 +7,28 @@ import os
 import pathlib
 import shlex
 
-from insideout_tf import config, devices, errors, fer2013, ferplus, quickstart, runs, splits
+from insideout_tf import devices, errors, files, overrides, runs
+from insideout_tf.data import splits
+from insideout_tf.data.read import read_faces
 from insideout_tf.errors import UserError
+from insideout_tf.evaluation.report import METRICS, PLOTS
+from insideout_tf.network.weights import load_model, save_model
+from insideout_tf.recipes import quickstart
+from insideout_tf.serving import packaged
+from insideout_tf.training import checkpoint
 
 
 def parse(argv):
     parser = argparse.ArgumentParser(
-        prog="python -m insideout_tf.train",
+        prog="insideout train",
         description="Train a facial-emotion classifier. Without arguments: the quickstart, on "
         "drawn faces, in a few minutes.",
     )
     parser.add_argument(
         "experiment",
         nargs="?",
-        help="an experiment file with get_config(), such "
-        "as experiments/effnet_b2.py (default: the quickstart)",
+        help="a recipe by name, such as effnet_b2, or a file with get_config() (default: the "
+        "quickstart; `insideout recipes` lists the names)",
     )
     parser.add_argument(
         "--data",
@@ -29,13 +36,14 @@ def parse(argv):
         ".tar.gz, kaggle:OWNER/DATASET or 'drawn'",
     )
     parser.add_argument(
-        "--ferplus", help="fer2013new.csv, the FER+ votes, for an experiment with a vote_share"
+        "--ferplus",
+        help="fer2013new.csv, the FER+ votes, for an experiment with a soft_label_weight",
     )
     parser.add_argument(
         "--teacher",
         action="append",
         metavar="RUN_OR_MODEL",
-        help="a trained run, a .keras file or a packaged model, for an experiment with a teacher_share; several are "
+        help="a trained run, a .keras file or a packaged model, for an experiment with a distillation_weight; several are "
         "averaged",
     )
     parser.add_argument(
@@ -64,7 +72,6 @@ def parse(argv):
         help="stop at the first bad row or image of the data (default), or skip them and list them "
         "in bad_rows.txt of the run",
     )
-    parser.add_argument("--no-cache", action="store_true", help="parse the data again")
     parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")
     parser.add_argument(
         "--verbose",
@@ -78,26 +85,28 @@ def parse(argv):
 
 def main(argv=None):
     arguments = parse(argv)
-    with errors.reported("insideout_tf.train"):
+    with errors.reported("insideout train"):
         experiment = (
-            config.load(arguments.experiment) if arguments.experiment else quickstart.get_config()
+            overrides.load(arguments.experiment)
+            if arguments.experiment
+            else quickstart.get_config()
         )
-        overrides = list(arguments.set)
+        assignments = list(arguments.set)
         if arguments.drop_leaks:
-            overrides.append("drop_leaks=true")
+            assignments.append("drop_leaks=true")
         if arguments.bad_rows:
-            overrides.append(f"bad_rows={arguments.bad_rows}")
+            assignments.append(f"bad_rows={arguments.bad_rows}")
         if arguments.data:
             is_name = arguments.data == "drawn" or arguments.data.startswith("kaggle:")
             data = arguments.data if is_name else os.path.expanduser(arguments.data)
-            overrides.append(f"data={json.dumps(data)}")
+            assignments.append(f"data={json.dumps(data)}")
         if arguments.ferplus:
-            overrides.append(f"ferplus={json.dumps(os.path.expanduser(arguments.ferplus))}")
+            assignments.append(f"ferplus={json.dumps(os.path.expanduser(arguments.ferplus))}")
         if arguments.teacher:
-            overrides.append(f"teacher={json.dumps(arguments.teacher)}")
+            assignments.append(f"teacher={json.dumps(arguments.teacher)}")
         if arguments.start_from:
-            overrides.append(f"start_from={json.dumps(arguments.start_from)}")
-        experiment = config.override(experiment, overrides)
+            assignments.append(f"start_from={json.dumps(arguments.start_from)}")
+        experiment = overrides.override(experiment, assignments)
         directory = arguments.run_dir or pathlib.Path("runs") / experiment.name
         train(
             experiment,
@@ -106,7 +115,6 @@ def main(argv=None):
             overwrite=arguments.overwrite,
             dry_run=arguments.dry_run,
             verbose=arguments.verbose,
-            use_cache=not arguments.no_cache,
         )
 
 
@@ -117,7 +125,6 @@ def train(
     overwrite=False,
     dry_run=False,
     verbose=None,
-    use_cache=True,
 ):
     """Trains `experiment` into `directory`; returns the metrics of its validation split.
 
@@ -135,30 +142,28 @@ def train(
     directory = pathlib.Path(directory)
     if not dry_run and runs.check(directory, experiment, resume, overwrite) == "finished":
         runs.sweep(directory)
-        metrics = runs.read_json(directory / runs.METRICS)
+        metrics = files.read_json(directory / METRICS)
         print(f"{directory} is finished; nothing to resume.")
         print(report(directory, metrics))
         return metrics
 
-    faces = fer2013.read(experiment.data, experiment.bad_rows, use_cache)
+    faces = read_faces(experiment.data, experiment.bad_rows)
     split = splits.of_experiment(faces, experiment)
-    split, doubts = ferplus.leave_doubted(split, faces, experiment)
     devices.prepare_backend()
-    from insideout_tf import batches, stages
+    from insideout_tf.data import batches
+    from insideout_tf.training import stages
 
     unlabelled = split.unlabelled if experiment.consistency_weight else ()
     arrays = batches.training_arrays(faces, split.training, experiment, unlabelled)
     precision = devices.resolve_precision(experiment.precision)
-    if experiment.sharpness_aware and precision == "mixed_float16":
-        precision = "float32"  # a step skipped for its scaled gradients would end uphill
     scope = devices.distribution_scope(experiment)
     teachers, digests = load_teachers(experiment, scope)
-    if experiment.vote_share or experiment.doubted_fraction:
-        digests["ferplus_sha256"] = runs.sha256(experiment.ferplus)
+    if experiment.soft_label_weight:
+        digests["ferplus_sha256"] = files.sha256(experiment.ferplus)
     job = stages.Job(
         experiment, directory, faces, split, arrays, precision, verbose, scope, teachers
     )
-    progress, saved = runs.load_checkpoint(directory) if resume else (None, {})
+    progress, saved = checkpoint.load_checkpoint(directory) if resume else (None, {})
     progress = progress or stages.begin()
     left = experiment.stages[progress["stage"] :]
     model = stages.create_model(job, (left or experiment.stages)[0])
@@ -185,14 +190,12 @@ def train(
             },
         )
     if faces.skipped:
-        runs.write_lines(directory / runs.BAD_ROWS, faces.skipped)
+        files.write_lines(directory / runs.BAD_ROWS, faces.skipped)
     if len(split.leaks):
-        runs.write_lines(directory / runs.LEAKS, splits.list_leaks(faces, split.leaks))
-    if len(split.doubted):
-        runs.write_lines(directory / runs.DOUBTED, doubts)
+        files.write_lines(directory / runs.LEAKS, splits.list_leaks(faces, split.leaks))
     progress, model = stages.run_all(job, model if left else None, progress, saved)
 
-    runs.save_model(model, directory / runs.MODEL)
+    save_model(model, directory / packaged.MODEL)
     metrics = judge(job, model, progress)
     runs.sweep(directory)
     print(report(directory, metrics))
@@ -201,41 +204,42 @@ def train(
 
 def load_teachers(experiment, scope):
     """Returns the models that teach, and a dict of what environment.json says of them."""
-    if not experiment.teacher_share:
+    if not experiment.distillation_weight:
         return (), {}
     if not experiment.teacher:
         raise UserError(
-            "--teacher: expected a trained run or .keras file, since teacher_share is "
-            f"{experiment.teacher_share:g}. Or give --set teacher_share=0. Received: nothing"
+            "--teacher: expected a trained run or .keras file, since distillation_weight is "
+            f"{experiment.distillation_weight:g}. Or give --set distillation_weight=0. Received: nothing"
         )
-    paths = [runs.model_path(name)[0] for name in experiment.teacher]
-    sums = [runs.sha256(path) for path in paths]
-    from insideout_tf import classifier
+    paths = [packaged.model_path(name)[0] for name in experiment.teacher]
+    sums = [files.sha256(path) for path in paths]
+    from insideout_tf.training import fused
 
     with scope():
-        teachers = tuple(classifier.hasten(runs.load_model(path)) for path in paths)
+        teachers = tuple(fused.use_fused_batch_norm(load_model(path)) for path in paths)
     return teachers, {"teacher_sha256": sums}
 
 
 def load_start(experiment, model):
     """Gives `model` the weights to start from; returns the SHA-256 of their file."""
-    from insideout_tf import classifier
+    from insideout_tf.network.weights import copy_weights
 
-    path = runs.model_path(experiment.start_from)[0]
-    start = runs.load_model(path)
-    if not classifier.assign_by_layer(model, start):
+    path = packaged.model_path(experiment.start_from)[0]
+    start = load_model(path)
+    if not copy_weights(model, start):
         raise UserError(
             f"--start-from: expected a model of the experiment's own network, {experiment.backbone} "
             f"with hidden_units {experiment.hidden_units} ({model.count_params():,} parameters), or of a "
             "part of it. Take the experiment that trained it, or change backbone and hidden_units with "
             f"--set. Received: {path}, another network, of {start.count_params():,} parameters"
         )
-    return runs.sha256(path)
+    return files.sha256(path)
 
 
 def judge(job, model, progress):
     """Writes metrics.json, predictions.npz and the plots of the validation split; returns metrics."""
-    from insideout_tf import classifier, judgement
+    from insideout_tf.evaluation.report import write_report
+    from insideout_tf.network.predict import predict_probabilities
 
     rows = job.split.validation
     name = "drawn" if job.faces.source == "drawn" else job.split.validation_name
@@ -248,10 +252,8 @@ def judge(job, model, progress):
         "training_seconds": round(sum(row["seconds"] for row in progress["history"]), 1),
         "leaks_dropped": job.experiment.drop_leaks,
     }
-    probabilities = classifier.predict_probabilities(model, job.faces.pixels[rows])
-    return judgement.write(
-        job.directory, job.faces, rows, probabilities, facts, progress["history"]
-    )
+    probabilities = predict_probabilities(model, job.faces.pixels[rows])
+    return write_report(job.directory, job.faces, rows, probabilities, facts, progress["history"])
 
 
 def plan(job, model):
@@ -259,7 +261,8 @@ def plan(job, model):
 
     model: that of any stage, since only the activations depend on the size.
     """
-    from insideout_tf import batches, classifier
+    from insideout_tf.data import batches
+    from insideout_tf.network.build import freeze_layers
 
     experiment, faces, split = job.experiment, job.faces, job.split
     steps = batches.steps_per_epoch(len(job.arrays["image"]), experiment.batch_size)
@@ -269,7 +272,6 @@ def plan(job, model):
         f"  training  {len(split.training):,} faces"
         + (f" and {unlabelled:,} without labels" if unlabelled else "")
         + (f" ({len(split.leaks):,} leaks dropped)" if experiment.drop_leaks else "")
-        + (f" ({len(split.doubted):,} doubted left out)" if len(split.doubted) else "")
         + f", {steps} steps of {experiment.batch_size} an epoch",
         *([f"  skipped   {len(faces.skipped):,} bad rows or images"] if faces.skipped else []),
         f"  selection {len(split.validation):,} faces ({split.validation_name}), best "
@@ -277,7 +279,7 @@ def plan(job, model):
     ]
     widest = 0
     for stage in experiment.stages:
-        classifier.freeze(model, stage, experiment.backbone)
+        freeze_layers(model, stage, experiment.backbone)
         trainable = sum(math.prod(variable.shape) for variable in model.trainable_variables)
         widest = max(widest, trainable)
         lines.append(
@@ -314,8 +316,8 @@ def report(directory, metrics):
         "",
         f"{metrics['split']}: accuracy {metrics['accuracy']:.2%} (95 % interval {low:.2%} to "
         f"{high:.2%}), macro-F1 {metrics['macro_f1']:.3f}, {metrics['n']:,} faces",
-        f"model    {directory / runs.MODEL}",
-        f"plots    {directory / runs.PLOTS}",
+        f"model    {directory / packaged.MODEL}",
+        f"plots    {directory / PLOTS}",
     ]
     if drawn:
         lines.insert(
@@ -323,13 +325,10 @@ def report(directory, metrics):
             "Judged on held-out drawn faces, not FER2013: this shows that training "
             "works, and says nothing about people.",
         )
-        lines.append(
-            "Next, on real data, in the source tree: python -m insideout_tf.train "
-            "experiments/v2b0_cpu.py --data PATH/TO/fer2013.csv"
-        )
+        lines.append("Next, on real data: insideout train v2b0_cpu --data PATH/TO/fer2013.csv")
     else:
         lines.append(
-            "Next, the test split, once: python -m insideout_tf.evaluate "
+            "Next, the test split, once: insideout evaluate "
             f"{shlex.quote(str(directory))} --split private"
         )
     return "\n".join(lines)

@@ -61,9 +61,9 @@ def unpacked(tmp_path_factory):
 @pytest.fixture(scope="session")
 def real(unpacked):
     """All of FER2013 as `Faces`, from the npz."""
-    from insideout_tf import fer2013
+    from insideout_tf.data.read import read_faces
 
-    return fer2013.read(unpacked("npz"))
+    return read_faces(unpacked("npz"))
 
 
 @pytest.fixture(scope="session")
@@ -89,7 +89,7 @@ def small_real(real, tmp_path_factory):
 @pytest.fixture(scope="session")
 def small_drawn(tmp_path_factory):
     """An npz of 280 + 70 + 70 drawn faces."""
-    from insideout_tf import drawn
+    from insideout_tf.data import drawn
 
     pixels, labels, usage = drawn.draw_all(280, 70, 70)
     path = tmp_path_factory.mktemp("drawn") / "drawn.npz"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, kill_after, run_python
 
-from insideout_tf import runs
+from insideout_tf.network.weights import load_model
 
 # The interpreter of an environment without TensorFlow, which .ci/run makes.
 JAX_PYTHON = os.environ.get("INSIDEOUT_TF_JAX_PYTHON")
@@ -31,10 +31,7 @@ def run_jax(*arguments, status=0):
 
 @ALONE
 def test_many_steps_in_one_call_train_as_one_by_one(tiny_experiment, small_drawn, tmp_path):
-    """JAX, the data set on the device: 8 steps an epoch in one call of 25, or in calls of 3.
-
-    The second stage is sharpness-aware, so that both kinds of step are among them.
-    """
+    """JAX, the data set on the device: 8 steps an epoch in one call of 25, or in calls of 3."""
     code = """
 import sys
 from insideout_tf import devices, train
@@ -47,9 +44,9 @@ train.main(sys.argv[2:])
     for feed, together in (("host", 25), ("device", 25), ("device", 3)):
         directory = tmp_path / f"{feed}-{together}"
         arguments = (tiny_experiment, "--data", small_drawn, "--run-dir", directory)
-        settings = ("--set", f"feed={feed}", "--set", "stages.finetune.sharpness_radius=0.05")
+        settings = ("--set", f"feed={feed}")
         run_jax("-c", code, together, *arguments, *settings, "--verbose", "0")
-        weights[feed, together] = runs.load_model(directory / "model.keras").get_weights()
+        weights[feed, together] = load_model(directory / "model.keras").get_weights()
     one_by_one = weights.pop(("host", 25))
     for found in weights.values():
         assert max(np.abs(a - b).max() for a, b in zip(one_by_one, found)) < 1e-5
@@ -101,7 +98,7 @@ def test_planned_runs_stop_in_time_go_on_and_come_back_as_float16(small_drawn, t
     assert done.returncode == 0, done.stderr
     with np.load(folder / "predictions.npz") as saved, np.load(small_drawn) as data:
         faces = data["pixels"][saved["rows"]][..., None].astype("float32")
-        found = runs.load_model(restored).predict(faces, verbose=0)
+        found = load_model(restored).predict(faces, verbose=0)
         assert np.abs(found - saved["probabilities"].astype("float32")).max() < 2e-3
 
 
@@ -122,7 +119,7 @@ def test_whole_life_on_jax_where_tensorflow_is_not_installed(
     process = subprocess.Popen([JAX_PYTHON, *map(str, train), "--run-dir", killed], cwd=ROOT)
     kill_after(process, killed / "history.csv")
     run_jax(*train, "--run-dir", killed, "--resume")
-    one, two = (runs.load_model(path / "model.keras").get_weights() for path in (whole, killed))
+    one, two = (load_model(path / "model.keras").get_weights() for path in (whole, killed))
     assert all(np.array_equal(a, b) for a, b in zip(one, two))
     assert "accuracy" in run_jax("-m", "insideout_tf.evaluate", killed, "--split", "private")
     environment = json.loads((killed / "environment.json").read_text())
@@ -182,7 +179,7 @@ def test_two_devices_that_share_a_batch_train_as_one(ema, small_drawn, tmp_path)
         directory = tmp_path / str(count)
         run_python(DEVICES, count, distribution, ema, small_drawn, directory)
         histories.append(pd.read_csv(directory / "history.csv"))
-        weights.append(runs.load_model(directory / "model.keras").get_weights())
+        weights.append(load_model(directory / "model.keras").get_weights())
     one, two = histories
     assert np.abs(one["loss"] - two["loss"]).max() < 1e-4
     assert np.abs(one["val_loss"] - two["val_loss"]).max() < 1e-3

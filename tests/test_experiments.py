@@ -15,7 +15,16 @@ import pytest
 from conftest import ROOT, WEIGHTS
 
 import insideout_tf
-from insideout_tf import backbones, classifier, config, fer2013, metrics, runs, splits
+from insideout_tf import config, overrides, recipes, runs
+from insideout_tf.data import splits
+from insideout_tf.data.read import read_faces
+from insideout_tf.evaluation import metrics
+from insideout_tf.evaluation.report import PREDICTIONS
+from insideout_tf.network import backbones
+from insideout_tf.network.build import build_network
+from insideout_tf.network.predict import predict_probabilities
+from insideout_tf.network.weights import load_model, save_model
+from insideout_tf.serving import packaged
 
 PROMISED = {
     "quickstart",
@@ -23,13 +32,11 @@ PROMISED = {
     "effnet_b2",
     "v2b0_cpu",
     "baseline_cnn",
-    "baseline_vgg16",
     "insideout_v2s_scratch",
     "effnet_b2_scratch",
 }
-FILES = sorted((ROOT / "experiments").glob("*.py"))
+FILES = [recipes.path_of(name) for name in recipes.names()]
 RESULTS = sorted((ROOT / "experiments/results").glob("*/seed*"))
-B4_WEIGHTS = WEIGHTS.with_name("efficientnet-b4_imagenet_partial_fp16.npz")
 
 
 def test_the_promised_experiments_are_there():
@@ -38,17 +45,17 @@ def test_the_promised_experiments_are_there():
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_loads_and_round_trips(file):
-    experiment = config.load(file)
+    experiment = overrides.load(file)
     assert experiment.name == file.stem
     assert config.from_dict(json.loads(json.dumps(config.to_dict(experiment)))) == experiment
     blocks = backbones.get(experiment.backbone).blocks
     for stage in experiment.stages:
         assert stage.unfreeze_from in (None, "all", *blocks)
-    assert "python -m insideout_tf.train" in file.read_text()
+    assert "insideout train" in file.read_text() or file.stem == "quickstart"
 
 
 def test_second_paper_as_published():
-    experiment = config.load(ROOT / "experiments/effnet_b2.py")
+    experiment = overrides.load("effnet_b2")
     warmup, finetune = experiment.stages
     assert (experiment.backbone, experiment.weights) == ("EfficientNetB2", "imagenet")
     assert (experiment.split, experiment.validation_fraction) == ("stratified", 0.125)
@@ -70,9 +77,9 @@ def test_second_paper_as_published():
 
 
 def test_quickstart_needs_no_file_outside_the_package():
-    from insideout_tf import quickstart
+    from insideout_tf.recipes import quickstart
 
-    assert config.load(ROOT / "experiments/quickstart.py") == quickstart.get_config()
+    assert overrides.load("quickstart") == quickstart.get_config()
 
 
 @pytest.mark.parametrize(
@@ -110,40 +117,21 @@ def test_a_model_is_collected_only_if_it_says_what_was_judged(tiny_run, tmp_path
     run, results = tmp_path / "run", tmp_path / "results"
     shutil.copytree(tiny_run, run)
     run_tool("collect.py", run, results, "--model")
-    original, rounded = (runs.load_model(each / runs.MODEL) for each in (run, results))
+    original, rounded = (load_model(each / packaged.MODEL) for each in (run, results))
     weights = rounded.get_weights()
     assert all(np.array_equal(each, each.astype(np.float16)) for each in weights)
     faces = np.random.default_rng(0).uniform(0, 255, (8, 48, 48, 1)).astype("float32")
     furthest = np.abs(original.predict(faces, verbose=0) - rounded.predict(faces, verbose=0)).max()
     assert 0 < furthest < 5e-3
-    assert (results / runs.MODEL).stat().st_size < (run / runs.MODEL).stat().st_size
+    assert (results / packaged.MODEL).stat().st_size < (run / packaged.MODEL).stat().st_size
 
-    with np.load(run / "public" / runs.PREDICTIONS) as saved:
+    with np.load(run / "public" / PREDICTIONS) as saved:
         told = dict(saved)
     told["probabilities"] = told["probabilities"][:, ::-1]
-    np.savez(run / "public" / runs.PREDICTIONS, **told)
+    np.savez(run / "public" / PREDICTIONS, **told)
     done = run_tool("collect.py", run, tmp_path / "again", "--model", check=False)
     assert done.returncode == 2 and "model.keras: expected the run's probabilities" in done.stderr
     assert not list((tmp_path / "again").glob("*.keras"))
-
-
-@pytest.mark.skipif(not B4_WEIGHTS.exists(), reason=f"no {B4_WEIGHTS}")
-def test_b4_weights_that_lack_a_block_begin_with_it_as_the_identity(tmp_path):
-    target = tmp_path / "b4.weights.h5"
-    run_tool("b4_weights.py", B4_WEIGHTS, target)
-    import keras
-
-    model = keras.applications.EfficientNetB4(include_top=False, weights=str(target))
-    ends = [model.get_layer(name).output for name in ("block7a_project_bn", "block7b_add")]
-    face = np.random.default_rng(0).uniform(0, 255, (1, 64, 64, 3)).astype("float32")
-    before, after = keras.Model(model.input, ends).predict(face, verbose=0)
-    assert np.array_equal(before, after) and np.isfinite(before).all() and before.std() > 0.01
-    damaged = tmp_path / "damaged.npz"
-    with np.load(B4_WEIGHTS) as arrays:
-        np.savez(damaged, **{name: arrays[name] for name in list(arrays)[1:]})
-    done = run_tool("b4_weights.py", damaged, tmp_path / "none.weights.h5", check=False)
-    assert done.returncode == 2 and "expected every array" in done.stderr
-    assert not list(tmp_path.glob("*none*"))
 
 
 @pytest.mark.skipif(not WEIGHTS.exists(), reason=f"no {WEIGHTS}")
@@ -179,8 +167,8 @@ def test_an_ensemble_says_the_mean_of_what_its_members_say(tmp_path):
     path = tmp_path / "ensemble.keras"
     run_tool("ensemble.py", path, "nano", "small")
     faces = np.random.default_rng(0).integers(0, 256, (9, 48, 48), np.uint8)
-    models = [insideout_tf.load("nano"), insideout_tf.load("small"), runs.load_model(path)]
-    said = [classifier.predict_probabilities(model, faces) for model in models]
+    models = [insideout_tf.load("nano"), insideout_tf.load("small"), load_model(path)]
+    said = [predict_probabilities(model, faces) for model in models]
     np.testing.assert_allclose(said[2], (said[0] + said[1]) / 2, atol=1e-5)
     assert np.abs(said[0] - said[1]).max() > 0.01
     done = run_tool("ensemble.py", tmp_path / "one.keras", "nano", check=False)
@@ -189,14 +177,14 @@ def test_an_ensemble_says_the_mean_of_what_its_members_say(tmp_path):
 
 
 def test_a_blend_is_a_run_between_two(tiny_run, tmp_path):
-    trained = runs.load_model(tiny_run / "model.keras")
-    start = runs.load_model(tiny_run / "model.keras")
+    trained = load_model(tiny_run / "model.keras")
+    start = load_model(tiny_run / "model.keras")
     start.set_weights([0.5 * array for array in trained.get_weights()])
-    runs.save_model(start, tmp_path / "start.keras")
+    save_model(start, tmp_path / "start.keras")
     words = ("--share", "0.4", "--set", "standardize=outliers")
     out = tmp_path / "between"
     printed = run_tool("blend.py", tmp_path / "start.keras", tiny_run, out, *words).stdout
-    found = runs.load_model(out / "model.keras")
+    found = load_model(out / "model.keras")
     for mine, its in zip(found.get_weights(), trained.get_weights()):
         np.testing.assert_allclose(mine, 0.7 * its, rtol=1e-5, atol=1e-7)
     assert found.get_layer("standardize_usual_mean")
@@ -220,9 +208,9 @@ def test_a_blend_is_a_run_between_two(tiny_run, tmp_path):
 def test_a_blend_with_a_network_without_the_last_block_begins_as_it():
     """At no share the larger network answers as the smaller one, whatever its block has learnt."""
     mix = runpy.run_path(str(ROOT / "experiments/tools/blend.py"))["mix"]
-    first = config.load(ROOT / "experiments/compact_nano.py")
+    first = overrides.load("compact_nano")
     larger = dataclasses.replace(first, backbone="CompactFERNanoFine")
-    start, trained, model = map(classifier.create_delivered, (first, larger, larger))
+    start, trained, model = map(build_network, (first, larger, larger))
     trained.get_layer("fine_conv2_bn").gamma.assign(np.ones(16))
     for each in (start, trained):  # fresh weights alone find every face alike
         kernel = each.get_layer("logits").kernel
@@ -230,9 +218,9 @@ def test_a_blend_with_a_network_without_the_last_block_begins_as_it():
     faces = np.random.default_rng(0).integers(0, 256, (9, 48, 48), np.uint8)
     for share, same in ((0.0, start), (1.0, trained)):
         assert mix(model, start, trained, share)
-        found, expected = (classifier.predict_probabilities(m, faces) for m in (model, same))
+        found, expected = (predict_probabilities(m, faces) for m in (model, same))
         np.testing.assert_allclose(found, expected, atol=1e-5)
-    assert np.abs(classifier.predict_probabilities(start, faces) - found).max() > 0.01
+    assert np.abs(predict_probabilities(start, faces) - found).max() > 0.01
 
 
 def test_tables_tell_every_result(tmp_path):
@@ -302,7 +290,7 @@ def test_rows_of_an_exploration_are_kept_and_never_see_the_test_split(small_draw
     arrays["pixels"][40:60] = arrays["pixels"][60:80]  # twins, some of them on either side
     np.savez(tmp_path / "twins.npz", **arrays)
     words = [
-        ROOT / "experiments/best_single.py",
+        recipes.path_of("best_single"),
         "--data",
         tmp_path / "twins.npz",
         "--name",
@@ -313,7 +301,7 @@ def test_rows_of_an_exploration_are_kept_and_never_see_the_test_split(small_draw
         "backbone=tiny",
         "batch_size=70",
         "training_fraction=0.5",
-        "vote_share=0",
+        "soft_label_weight=0",
         "stages.train.epochs=2",
         "stages.settle.epochs=1",
     ):
@@ -330,7 +318,7 @@ def test_rows_of_an_exploration_are_kept_and_never_see_the_test_split(small_draw
 
     trained = tmp_path / "runs/proxy/base"
     experiment = runs.experiment_of(trained)
-    faces = fer2013.read(tmp_path / "twins.npz")
+    faces = read_faces(tmp_path / "twins.npz")
     training = splits.of_experiment(faces, experiment).training
     seen = {faces.pixels[each].tobytes() for each in training}
     right = {}
@@ -347,7 +335,7 @@ def test_rows_of_an_exploration_are_kept_and_never_see_the_test_split(small_draw
     judged = row["judged"]
     assert judged["n"] == len(unseen) == 140 - judged["twins_of_training_left_out"]
     assert judged["on"] == "the rest of Training"
-    model = runs.load_model(trained / "model.keras")
+    model = load_model(trained / "model.keras")
     said = model.predict(faces.pixels[unseen][..., None].astype("float32"), verbose=0).argmax(1)
     assert judged["accuracy"] == pytest.approx((said == faces.labels[unseen]).mean())
     both = set(right["base"]) & set(right["seed_1"])
@@ -363,8 +351,8 @@ def test_rows_of_an_exploration_are_kept_and_never_see_the_test_split(small_draw
 
 
 def test_an_exploration_takes_imagenet_weights_from_a_file(small_drawn, tmp_path):
-    words = [ROOT / "experiments/best_single.py", "--data", small_drawn, "--runs", tmp_path]
-    words += ["--kept", tmp_path, "--set", "vote_share=0", "--rows", "imagenet_v2b0_adamw"]
+    words = [recipes.path_of("best_single"), "--data", small_drawn, "--runs", tmp_path]
+    words += ["--kept", tmp_path, "--set", "soft_label_weight=0", "--rows", "imagenet_v2b0_adamw"]
     missing = tmp_path / "missing.weights.h5"
     done = run_tool("explore.py", *words, "--v2b0", missing, check=False)
     assert done.returncode == 2 and f"'{missing}', no such file" in done.stderr

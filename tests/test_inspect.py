@@ -9,7 +9,7 @@ from conftest import run_verb
 from PIL import Image
 
 from insideout_tf import inspect
-from insideout_tf.fer2013 import Faces
+from insideout_tf.data.faces import Faces
 
 call = functools.partial(run_verb, inspect.main)
 
@@ -81,7 +81,7 @@ def test_errors_are_one_line(capsys, tmp_path):
     (tmp_path / "a.csv").write_text("emotion,pixels,Usage\n0,1 2 3,Training\n")
     status, out, error = call(capsys, tmp_path / "a.csv")
     assert status == 2 and not out and error.count("\n") == 1
-    assert error.startswith("insideout_tf.inspect: ") and "a.csv, line 2: expected 2304" in error
+    assert error.startswith("insideout inspect: ") and "a.csv, line 2: expected 2304" in error
     status, _, error = call(capsys, "drawn", "--figure", tmp_path / "a.jpg")
     assert status == 2 and "ending in .png" in error
     status, _, error = call(capsys, "drawn", "--figure", "/proc/none/a.png")

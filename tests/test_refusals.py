@@ -28,8 +28,8 @@ def refused(capsys, tiny_experiment, tmp_path):
             capsys, tiny_experiment, "--run-dir", directory, "--verbose", "0", *arguments
         )
         assert status == 2 and not directory.exists()
-        assert error.startswith("insideout_tf.train: ") and error.count("\n") == 1
-        return error.removeprefix("insideout_tf.train: ").strip()
+        assert error.startswith("insideout train: ") and error.count("\n") == 1
+        return error.removeprefix("insideout train: ").strip()
 
     return run
 
@@ -106,7 +106,7 @@ def test_experiment_file_with_a_typo(capsys, tmp_path):
     )
     status, _, error = call(capsys, path)
     assert status == 2 and error.startswith(
-        f"insideout_tf.train: {path}: line 5: unknown field 'bach_size' of Experiment. "
+        f"insideout train: {path}: line 5: unknown field 'bach_size' of Experiment. "
         "Did you mean 'batch_size'? Valid fields: name, stages, backbone, "
     )
     assert error.count("\n") == 1
@@ -120,7 +120,7 @@ def test_loss_that_is_no_number(capsys, tiny_experiment, small_drawn, tmp_path):
         *("--set", "stages.head.learning_rate=1e38", "--set", "stages.head.optimizer=sgd"),
     )
     assert status == 2 and error.count("\n") == 1
-    assert error.startswith("insideout_tf.train: stage 'head', epoch 1, step ")
+    assert error.startswith("insideout train: stage 'head', epoch 1, step ")
     assert error.strip().endswith(
         ": expected a finite loss. Lower the learning rate (--set stages.head.learning_rate=3e+37), "
         "set clip_norm, or use precision float32; --resume goes on from the last whole epoch only "
@@ -130,16 +130,16 @@ def test_loss_that_is_no_number(capsys, tiny_experiment, small_drawn, tmp_path):
 
 
 def test_resuming_a_run_of_another_experiment(capsys, tiny_experiment, small_drawn, tmp_path):
-    from insideout_tf import config, runs
+    from insideout_tf import overrides, runs
 
-    experiment = config.override(config.load(tiny_experiment), [f"data={small_drawn}"])
+    experiment = overrides.override(overrides.load(tiny_experiment), [f"data={small_drawn}"])
     runs.create(tmp_path / "run", experiment, False, {})
     base = (tiny_experiment, "--data", small_drawn, "--run-dir", tmp_path / "run")
     status, _, error = call(
         capsys, *base, "--resume", "--set", "seed=3", "--set", "stages.head.epochs=9"
     )
     assert status == 2 and error == (
-        f"insideout_tf.train: {tmp_path / 'run'}: --resume expects the experiment this run was "
+        f"insideout train: {tmp_path / 'run'}: --resume expects the experiment this run was "
         "started with. Give the same file and --set values, or choose another --run-dir. "
         "Received: stages.0.epochs 1 → 9, seed 0 → 3\n"
     )

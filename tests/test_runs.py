@@ -5,45 +5,46 @@ import pathlib
 import numpy as np
 import pytest
 
-from insideout_tf import runs
+from insideout_tf import files, runs
 from insideout_tf.errors import UserError
+from insideout_tf.training import checkpoint
 
 
 def test_replacing_keeps_the_old_file_when_writing_fails(tmp_path):
     path = tmp_path / "a.json"
-    runs.write_json(path, {"x": 1})
+    files.write_json(path, {"x": 1})
     with pytest.raises(TypeError):
-        runs.write_json(path, {"x": object()})
+        files.write_json(path, {"x": object()})
     with pytest.raises(RuntimeError):
-        with runs.replacing(path) as temporary:
+        with files.replacing(path) as temporary:
             temporary.write_text("half")
             raise RuntimeError
-    assert runs.read_json(path) == {"x": 1}
+    assert files.read_json(path) == {"x": 1}
     assert [child.name for child in tmp_path.iterdir()] == ["a.json"]
 
 
 def test_checkpoint_round_trip_and_damage(tmp_path):
-    assert runs.load_checkpoint(tmp_path) == (None, {})
+    assert checkpoint.load_checkpoint(tmp_path) == (None, {})
     progress = {"stage": 1, "best": -0.1234567890123456789, "history": [{"loss": 1e-30}]}
     arrays = {"a": np.float32([1.5, np.nan]), "b": np.arange(3, dtype=np.uint32)}
-    runs.save_checkpoint(tmp_path, progress, arrays)
-    again, loaded = runs.load_checkpoint(tmp_path)
+    checkpoint.save_checkpoint(tmp_path, progress, arrays)
+    again, loaded = checkpoint.load_checkpoint(tmp_path)
     assert again == progress
     for name in arrays:
         assert loaded[name].dtype == arrays[name].dtype
         assert np.array_equal(loaded[name], arrays[name], equal_nan=name == "a")
-    path = tmp_path / runs.CHECKPOINT
+    path = tmp_path / checkpoint.CHECKPOINT
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(UserError, match="expected a whole checkpoint"):
-        runs.load_checkpoint(tmp_path)
+        checkpoint.load_checkpoint(tmp_path)
 
 
 def test_read_json_errors(tmp_path):
     with pytest.raises(UserError, match="nothing there"):
-        runs.read_json(tmp_path / "a.json")
+        files.read_json(tmp_path / "a.json")
     (tmp_path / "a.json").write_text("{")
     with pytest.raises(UserError, match="expected JSON"):
-        runs.read_json(tmp_path / "a.json")
+        files.read_json(tmp_path / "a.json")
 
 
 def test_a_folder_that_is_no_run_is_left_alone(tmp_path):
@@ -59,12 +60,12 @@ def test_a_folder_that_cannot_take_its_place_leaves_the_old_one(tmp_path, monkey
     (out / "old").touch()
 
     def fail(path, target):
-        if path.name.startswith(runs.TEMPORARY) and "-old" not in path.name:
+        if path.name.startswith(files.TEMPORARY) and "-old" not in path.name:
             raise PermissionError(13, "no", str(path))
         return rename(path, target)
 
     monkeypatch.setattr(pathlib.Path, "rename", fail)
-    with pytest.raises(PermissionError) as caught, runs.replacing_folder(out) as folder:
+    with pytest.raises(PermissionError) as caught, files.replacing_folder(out) as folder:
         (folder / "new").touch()
     assert caught.value.filename == str(out)
     assert sorted(tmp_path.rglob("*")) == [out, out / "old"]

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from test_fuzz import EDITS, LONGEST, image, mutate
 
-from insideout_tf import predict, runs
+from insideout_tf import predict
 from insideout_tf.errors import UserError
+from insideout_tf.network.weights import load_model
 
 PHOTO = np.asarray(
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 12, 3), np.uint8)).resize(
@@ -148,7 +149,7 @@ keras.Model(pixels, x).save(sys.argv[1])
     run_python(code, path, witness)
     (tmp_path / "witness.harm").unlink()  # it was called when the model was made
     with pytest.raises(UserError, match="lambda.keras: expected a whole Keras model"):
-        runs.load_model(path)
+        load_model(path)
     assert not (tmp_path / "witness.harm").exists()
 
 
@@ -176,7 +177,7 @@ def test_bombs(tmp_path, capsys):
                 member.write(bytes(100 << 20))
     assert (tmp_path / "bomb.keras").stat().st_size < 10 << 20
     with pytest.raises(UserError, match="bytes, expanded; at most"):
-        runs.load_model(tmp_path / "bomb.keras")
+        load_model(tmp_path / "bomb.keras")
 
 
 def test_pictures_are_what_pillow_decodes_itself(tmp_path, capsys):

@@ -12,8 +12,14 @@ import argparse
 import pathlib
 import shutil
 
-from insideout_tf import config, devices, errors, fer2013, runs, splits
+from insideout_tf import devices, errors, files, overrides, runs
+from insideout_tf.data import splits
+from insideout_tf.data.read import read_faces
 from insideout_tf.errors import UserError
+from insideout_tf.evaluation.report import METRICS, PLOTS
+from insideout_tf.network.weights import load_model, save_model
+from insideout_tf.serving import packaged
+from insideout_tf.training import checkpoint
 
 TOLD_AGAIN = ("tta", "selected_on", "best_epoch", "training_seconds", "leaks_dropped")
 
@@ -39,45 +45,47 @@ def main(argv=None):
 
 def blend(start, run, destination, share, settings=(), data=None):
     """Writes the run; returns its metrics."""
-    path, directory = runs.model_path(run)
+    path, directory = packaged.model_path(run)
     if directory is None:
         raise UserError(f"{run}: expected a run directory. Received: a model file alone")
     if destination.exists():
         raise UserError(f"{destination}: expected a new folder. Received: one that exists")
-    start_path, _ = runs.model_path(start)
-    experiment = config.override(
+    start_path, _ = packaged.model_path(start)
+    experiment = overrides.override(
         runs.experiment_of(directory), [*settings, f"name={destination.name}"]
     )
-    faces = fer2013.read(data or experiment.data)
-    rows = splits.judged_rows(faces, "validation", experiment)
+    faces = read_faces(data or experiment.data)
+    rows = splits.evaluation_rows(faces, "validation", experiment)
     devices.prepare_backend()
-    from insideout_tf import classifier, judgement
+    from insideout_tf.evaluation.report import write_report
+    from insideout_tf.network.build import build_network
+    from insideout_tf.network.predict import predict_probabilities
 
-    trained, start_model = runs.load_model(path), runs.load_model(start_path)
-    model = classifier.create_delivered(experiment, trained.get_layer("resize").height)
+    trained, start_model = load_model(path), load_model(start_path)
+    model = build_network(experiment, trained.get_layer("resize").height)
     if not mix(model, start_model, trained, share):
         raise UserError(
             f"{start}: expected a model that {run} was trained from. Received: one with other layers"
         )
 
-    digests = [runs.sha256(each) for each in (start_path, path)]
-    environment = runs.read_json(directory / runs.ENVIRONMENT)
+    digests = [files.sha256(each) for each in (start_path, path)]
+    environment = files.read_json(directory / runs.ENVIRONMENT)
     environment["blended"] = {"share": share, "start_sha256": digests[0], "run_sha256": digests[1]}
     runs.create(destination, experiment, False, environment)
-    curves = pathlib.Path(runs.PLOTS, "learning_curves.png")
-    (destination / runs.PLOTS).mkdir()
-    for name in (runs.HISTORY, curves, runs.BAD_ROWS, runs.LEAKS, runs.DOUBTED):
+    curves = pathlib.Path(PLOTS, "learning_curves.png")
+    (destination / PLOTS).mkdir()
+    for name in (checkpoint.HISTORY, curves, runs.BAD_ROWS, runs.LEAKS):
         if (directory / name).exists():
             shutil.copyfile(directory / name, destination / name)
-    runs.save_model(model, destination / runs.MODEL)
-    told = runs.read_json(directory / runs.METRICS)
+    save_model(model, destination / packaged.MODEL)
+    told = files.read_json(directory / METRICS)
     facts = {
         "split": told["split"],
         **runs.describe(experiment, model),
         **{name: told[name] for name in TOLD_AGAIN},
     }
-    probabilities = classifier.predict_probabilities(model, faces.pixels[rows])
-    return judgement.write(destination, faces, rows, probabilities, facts)
+    probabilities = predict_probabilities(model, faces.pixels[rows])
+    return write_report(destination, faces, rows, probabilities, facts)
 
 
 def mix(model, start, trained, share):
@@ -86,16 +94,16 @@ def mix(model, start, trained, share):
     A layer that `start` lacks keeps what was trained, but for a BatchNorm that began with a scale of
     zero: it let nothing of its branch through.
     """
-    from insideout_tf import classifier
+    from insideout_tf.network.weights import copy_weights
 
-    if not classifier.assign_by_layer(model, trained):
+    if not copy_weights(model, trained):
         return False
     after = model.get_weights()
     for layer in model.layers:
         if type(getattr(layer, "gamma_initializer", None)).__name__ == "Zeros":
             layer.gamma.assign(0 * layer.gamma)
             layer.beta.assign(0 * layer.beta)
-    if not classifier.assign_by_layer(model, start):
+    if not copy_weights(model, start):
         return False
     before = model.get_weights()
     model.set_weights([(1 - share) * old + share * new for old, new in zip(before, after)])

@@ -19,8 +19,13 @@ import shutil
 import numpy as np
 import package_model
 
-from insideout_tf import config, conversion, devices, errors, evaluate, fer2013, runs
+from insideout_tf import config, devices, errors, evaluate, files, runs
+from insideout_tf.data.read import read_faces
 from insideout_tf.errors import UserError
+from insideout_tf.evaluation.report import METRICS, PLOTS, PREDICTIONS
+from insideout_tf.network.weights import load_model, save_model
+from insideout_tf.serving import packaged, saved_model
+from insideout_tf.training import checkpoint
 
 JUDGED = {
     "private": ("private", "none"),
@@ -48,41 +53,41 @@ def main(argv=None):
         else:
             collect(arguments.source, arguments.destination)
             if arguments.model:
-                add_model(arguments.source, arguments.destination / runs.MODEL)
+                add_model(arguments.source, arguments.destination / packaged.MODEL)
             if arguments.weights:
                 save_weights(arguments.source, arguments.weights)
 
 
 def collect(run, destination):
     """Judges the finished `run` where it is not, and writes its evidence into `destination`."""
-    _, run = runs.model_path(run)
+    _, run = packaged.model_path(run)
     if run is None:
         raise UserError("expected a run directory. Received: a model file alone")
     experiment = runs.experiment_of(run)
     for name, (split, tta) in JUDGED.items():
-        if not (run / name / runs.METRICS).exists() and (
+        if not (run / name / METRICS).exists() and (
             split != "merged" or experiment.split == "stratified"
         ):
             evaluate.evaluate(run, split=split, tta=tta)
     destination.mkdir(parents=True, exist_ok=True)
-    runs.write_json(destination / runs.CONFIG, without_folders(experiment))
-    facts = runs.read_json(run / runs.ENVIRONMENT)
+    files.write_json(destination / packaged.CONFIG, without_folders(experiment))
+    facts = files.read_json(run / runs.ENVIRONMENT)
     for each in (facts, *facts.get("resumed", ())):
         for name in {"command", "data_source"} & each.keys():
             each[name] = last_parts(each[name])
-    validation = runs.read_json(run / runs.METRICS)
+    validation = files.read_json(run / METRICS)
     facts |= {name: validation[name] for name in ("training_seconds", "best_epoch", "selected_on")}
     facts["faces_that_chose_the_epoch"] = validation["n"]
-    runs.write_json(destination / runs.ENVIRONMENT, facts)
+    files.write_json(destination / runs.ENVIRONMENT, facts)
     for name in JUDGED:
-        if (run / name / runs.METRICS).exists():
-            target = runs.METRICS if name == "private" else f"{name}.json"
-            shutil.copyfile(run / name / runs.METRICS, destination / target)
-    shutil.copyfile(run / "private" / runs.PREDICTIONS, destination / runs.PREDICTIONS)
-    shutil.copyfile(run / "private" / runs.PLOTS / "confusion.png", destination / "confusion.png")
-    shutil.copyfile(run / runs.HISTORY, destination / runs.HISTORY)
+        if (run / name / METRICS).exists():
+            target = METRICS if name == "private" else f"{name}.json"
+            shutil.copyfile(run / name / METRICS, destination / target)
+    shutil.copyfile(run / "private" / PREDICTIONS, destination / PREDICTIONS)
+    shutil.copyfile(run / "private" / PLOTS / "confusion.png", destination / "confusion.png")
+    shutil.copyfile(run / checkpoint.HISTORY, destination / checkpoint.HISTORY)
     curves = "learning_curves.png"
-    shutil.copyfile(run / runs.PLOTS / curves, destination / curves)
+    shutil.copyfile(run / PLOTS / curves, destination / curves)
 
 
 def without_folders(experiment):
@@ -101,14 +106,14 @@ def last_parts(words):
 
 def add_model(run, path):
     """Saves the run's model into `path` with weights rounded to float16, if it says what was judged."""
-    file, run = runs.model_path(run)
+    file, run = packaged.model_path(run)
     devices.prepare_backend()
-    with np.load(run / "public" / runs.PREDICTIONS) as saved:
+    with np.load(run / "public" / PREDICTIONS) as saved:
         said, labels, rows = saved["probabilities"], saved["labels"], saved["rows"]
     experiment = runs.experiment_of(run)
-    pixels = fer2013.read(experiment.data, experiment.bad_rows).pixels[rows]
-    model = runs.load_model(file)
-    with runs.replacing(path) as temporary:
+    pixels = read_faces(experiment.data, experiment.bad_rows).pixels[rows]
+    model = load_model(file)
+    with files.replacing(path) as temporary:
         package_model.save_rounded(model, temporary)
         size = temporary.stat().st_size
         if size > LARGEST_MODEL:
@@ -116,31 +121,31 @@ def add_model(run, path):
                 f"--model: expected at most {LARGEST_MODEL:,} bytes. Keep the weights elsewhere, with "
                 f"--weights. Received: {size:,} bytes"
             )
-        found = package_model.predict(runs.load_model(temporary), "keras", pixels)
-        parity = conversion.PARITY["float16"]
-        package_model.check(runs.MODEL, found, said.astype(np.float32), labels, parity)
+        found = package_model.predict(load_model(temporary), "keras", pixels)
+        parity = saved_model.PARITY["float16"]
+        package_model.check(packaged.MODEL, found, said.astype(np.float32), labels, parity)
 
 
 def save_weights(run, path):
     """Saves the weights of the delivered model as float16 arrays, in the order of `get_weights`."""
-    file, _ = runs.model_path(run)
+    file, _ = packaged.model_path(run)
     devices.prepare_backend()
-    arrays = runs.load_model(file).get_weights()
-    with runs.replacing(path) as temporary, open(temporary, "wb") as opened:
+    arrays = load_model(file).get_weights()
+    with files.replacing(path) as temporary, open(temporary, "wb") as opened:
         np.savez(opened, **{f"{i:04d}": a.astype(np.float16) for i, a in enumerate(arrays)})
 
 
 def restore(weights, results, path):
     """Builds the delivered model of a results folder, with weights of `save_weights`, into `path`."""
     devices.prepare_backend()
-    from insideout_tf import classifier
+    from insideout_tf.network.build import build_network
 
-    values = runs.read_json(results / runs.CONFIG)
+    values = files.read_json(results / packaged.CONFIG)
     experiment = config.from_dict({**values, "weights": "none"})
-    size = runs.read_json(results / runs.METRICS)["image_size"]
+    size = files.read_json(results / METRICS)["image_size"]
     with np.load(weights) as saved:
         arrays = [saved[name].astype(np.float32) for name in sorted(saved.files)]
-    model = classifier.create_delivered(experiment, size)
+    model = build_network(experiment, size)
     expected = [weight.shape for weight in model.weights]
     if expected != [array.shape for array in arrays]:
         raise UserError(
@@ -148,7 +153,7 @@ def restore(weights, results, path):
             f"that was saved with these results. Received: {len(arrays)} arrays of other shapes"
         )
     model.set_weights(arrays)
-    runs.save_model(model, path)
+    save_model(model, path)
 
 
 if __name__ == "__main__":

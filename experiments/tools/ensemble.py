@@ -11,8 +11,10 @@ plain Keras file like those of the members: evaluate, predict, export and --teac
 import argparse
 import pathlib
 
-from insideout_tf import devices, errors, runs
+from insideout_tf import devices, errors
 from insideout_tf.errors import UserError
+from insideout_tf.network.weights import load_model, save_model
+from insideout_tf.serving import packaged
 
 
 def main(argv=None):
@@ -24,8 +26,8 @@ def main(argv=None):
         if len(arguments.member) < 2:
             raise UserError(f"expected at least two members. Received: {arguments.member[0]}")
         devices.prepare_backend()
-        members = [runs.load_model(runs.model_path(name)[0]) for name in arguments.member]
-        runs.save_model(join(members), arguments.destination)
+        members = [load_model(packaged.model_path(name)[0]) for name in arguments.member]
+        save_model(join(members), arguments.destination)
 
 
 def join(members):

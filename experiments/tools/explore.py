@@ -23,8 +23,14 @@ import collect
 import numpy as np
 import run_plan
 
-from insideout_tf import errors, fer2013, metrics, runs, splits
+from insideout_tf import errors, files, runs
+from insideout_tf.data import splits
+from insideout_tf.data.read import read_faces
 from insideout_tf.errors import UserError
+from insideout_tf.evaluation import metrics
+from insideout_tf.evaluation.report import METRICS, PREDICTIONS
+from insideout_tf.serving import packaged
+from insideout_tf.training import checkpoint
 
 KEPT = run_plan.ROOT / "experiments/explored"
 ADAMW = (
@@ -48,15 +54,10 @@ ROWS = {
     "no_erasing": ("augmentation.erasing_probability=0",),
     "no_noise": ("augmentation.noise=0",),
     "blur": ("augmentation.blur=1.5",),
-    "no_votes": ("vote_share=0",),
-    "votes_alone": ("vote_share=1",),
-    "votes_as_filter": ("vote_share=0", "doubted_fraction=0.1"),
-    "votes_and_filter": ("doubted_fraction=0.1",),
-    "label_smoothing": ("vote_share=0", "label_smoothing=0.1"),
-    "symmetric_loss": ("loss=symmetric(0.1,1)",),
-    "generalised_loss": ("loss=generalised(0.7)",),
+    "no_votes": ("soft_label_weight=0",),
+    "votes_alone": ("soft_label_weight=1",),
+    "label_smoothing": ("soft_label_weight=0", "label_smoothing=0.1"),
     "class_weights": ("class_weight=clipped(0.5,2)",),
-    "sharpness_aware": ("stages.train.sharpness_radius=0.05",),
     "consistency": (  # beside no_mixing, which it needs
         "augmentation.mixup_alpha=0",
         "augmentation.cutmix_alpha=0",
@@ -69,9 +70,7 @@ ROWS = {
     "settle_augmented": ("stages.settle.augmentation=null",),
     "standardize": ("standardize=all",),
     "64_px": ("image_size=64",),
-    "64_px_resized_first": ("image_size=64", "augmentation.resize_first=true"),
     "96_px": ("image_size=96",),
-    "96_px_resized_first": ("image_size=96", "augmentation.resize_first=true"),
     "128_px": ("image_size=128",),
     "224_px": ("image_size=224",),
     "smallest_network": ("backbone=CompactFERNano",),
@@ -79,8 +78,6 @@ ROWS = {
     "smaller_network": ("backbone=CompactFERSmall",),
     "smaller_network_fine": ("backbone=CompactFERSmallFine",),
     "small_network_whole": ("backbone=CompactFERSmallWhole",),  # its parameters, all 48 px
-    "medium_network": ("backbone=CompactFERMedium",),
-    "hybrid": ("backbone=CompactFERHybrid",),  # beside smaller_network, of about its size
     "efficientnet_v2s": ("backbone=EfficientNetV2S",),
     # Beside adamw, by which every recipe here fine-tunes an EfficientNet.
     "efficientnet_v2s_adamw": ("backbone=EfficientNetV2S", *ADAMW),
@@ -88,7 +85,7 @@ ROWS = {
     "imagenet_v2b0_adamw": ("backbone=EfficientNetV2B0", IMAGENET, *ADAMW),
     "imagenet_v2b0_adamw_96_px": ("backbone=EfficientNetV2B0", IMAGENET, *ADAMW, "image_size=96"),
     # By KerasCV, so on TensorFlow alone; the last one, since it stops the others elsewhere.
-    "randaugment": ('augmentation.keras_cv=["RandAugment"]', "feed=host"),
+    "randaugment": ('augmentation.keras_cv=["RandAugment"]', "feed=memory"),
 }
 
 
@@ -131,7 +128,7 @@ def explore(name, arguments, path):
         settings.append(f"weights={arguments.v2b0}")
     words = ["--data", arguments.data, "--run-dir", directory, "--verbose", "2"]
     words += ["--ferplus", arguments.ferplus] if arguments.ferplus else []
-    words += ["--resume"] if (directory / runs.CONFIG).exists() else []
+    words += ["--resume"] if (directory / packaged.CONFIG).exists() else []
     words += [word for setting in settings for word in ("--set", setting)]
     run_plan.call(arguments, "-m", "insideout_tf.train", arguments.recipe, *words)
     if runs.experiment_of(directory).training_fraction < 1:
@@ -142,15 +139,15 @@ def explore(name, arguments, path):
 def keep(directory, path, **about):
     """Writes what a finished run is worth, and `about`, into the file `path`, its answers beside it."""
     experiment = runs.experiment_of(directory)
-    found = runs.read_json(directory / runs.METRICS)
-    facts = runs.read_json(directory / runs.ENVIRONMENT)
-    with open(directory / runs.HISTORY, newline="", encoding="utf-8") as file:
+    found = files.read_json(directory / METRICS)
+    facts = files.read_json(directory / runs.ENVIRONMENT)
+    with open(directory / checkpoint.HISTORY, newline="", encoding="utf-8") as file:
         history = list(csv.DictReader(file))
     told = ("accuracy", "macro_f1", "nll", "n", "selected_on", "best_epoch", "training_seconds")
     answers, judged = judge(directory, experiment)
-    with runs.replacing(path.with_suffix(".npz")) as temporary, open(temporary, "wb") as file:
+    with files.replacing(path.with_suffix(".npz")) as temporary, open(temporary, "wb") as file:
         np.savez_compressed(file, **answers)
-    runs.write_json(
+    files.write_json(
         path,
         {
             **about,
@@ -170,8 +167,8 @@ def judge(directory, experiment):
     The answers: int32 `rows` of the data, uint8 `predicted` and `labels`, each `[n]`.
     """
     left_out = directory / "rest" if experiment.training_fraction < 1 else directory
-    faces = fer2013.read(experiment.data, experiment.bad_rows)
-    with np.load(left_out / runs.PREDICTIONS) as saved:
+    faces = read_faces(experiment.data, experiment.bad_rows)
+    with np.load(left_out / PREDICTIONS) as saved:
         rows, labels, said = saved["rows"], saved["labels"], saved["probabilities"]
     alone = ~splits.also_in_training(faces, rows)
     rows, labels, said = rows[alone], labels[alone], said[alone]
@@ -182,7 +179,7 @@ def judge(directory, experiment):
         "labels": labels.astype(np.uint8),
     }
     return answers, {
-        "on": runs.read_json(left_out / runs.METRICS)["split"],
+        "on": files.read_json(left_out / METRICS)["split"],
         "twins_of_training_left_out": int((~alone).sum()),
         **{key: summary[key] for key in ("n", "accuracy", "macro_f1", "nll")},
     }

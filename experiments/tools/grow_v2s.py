@@ -20,7 +20,9 @@ import pathlib
 
 import numpy as np
 
-from insideout_tf import backbones, devices, errors, fer2013, runs
+from insideout_tf import devices, errors, files
+from insideout_tf.data.read import read_faces
+from insideout_tf.network import backbones
 
 SIZE, EPOCHS, BATCH, LEARNING_RATE = 64, 2, 64, 3e-3  # of the fit; pixels a side
 MATCHED = "block2a_expand_bn"  # the first layer whose outputs both networks share
@@ -34,7 +36,7 @@ def main(argv=None):
     parser.add_argument("--data", required=True, help="FER2013")
     arguments = parser.parse_args(argv)
     with errors.reported("grow_v2s.py"):
-        faces = fer2013.read(arguments.data)
+        faces = read_faces(arguments.data)
         grow(arguments.source, arguments.destination, faces.pixels[faces.usage == 0])
 
 
@@ -51,7 +53,7 @@ def grow(source, destination, pixels):
     fit(keras, small, large, pixels)
     probe = keras.ops.image.resize(pixels[:: len(pixels) // 256].astype("float32"), (SIZE, SIZE))
     print(f"explained of B0's features: {explained(small, large, probe):.4f}", flush=True)
-    with runs.replacing(destination) as temporary:
+    with files.replacing(destination) as temporary:
         large.save_weights(temporary)
 
 

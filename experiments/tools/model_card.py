@@ -3,8 +3,8 @@
 python experiments/tools/model_card.py
 """
 
-from insideout_tf import packaged
-from insideout_tf.emotions import EMOTIONS
+from insideout_tf.data.classes import EMOTIONS
+from insideout_tf.serving import packaged
 
 FILES = (".keras", ".tflite")
 

@@ -18,10 +18,14 @@ import zipfile
 
 import numpy as np
 
-from insideout_tf import conversion, devices, errors, fer2013, metrics, packaged, recognition, runs
-from insideout_tf.emotions import EMOTIONS
+from insideout_tf import devices, errors, files, runs
+from insideout_tf.data.classes import EMOTIONS
+from insideout_tf.data.faces import PRIVATE_TEST, PUBLIC_TEST
+from insideout_tf.data.read import read_faces
 from insideout_tf.errors import UserError
-from insideout_tf.usages import PRIVATE_TEST, PUBLIC_TEST
+from insideout_tf.evaluation import metrics
+from insideout_tf.network.weights import load_model
+from insideout_tf.serving import litert, packaged, recognize, saved_model
 
 PARITY_FACES, ACCURACY = 512, 1e-3
 
@@ -41,8 +45,8 @@ def main(argv=None):
 def package(run, name, data, quantize):
     """Writes the three files; returns what NAME.json holds."""
     devices.prepare_backend()
-    model = runs.load_model(run / runs.MODEL)
-    faces = fer2013.read(data)
+    model = load_model(run / packaged.MODEL)
+    faces = read_faces(data)
     split = {
         "PublicTest": np.flatnonzero(faces.usage == PUBLIC_TEST),
         "PrivateTest": np.flatnonzero(faces.usage == PRIVATE_TEST),
@@ -50,17 +54,17 @@ def package(run, name, data, quantize):
     public = faces.labels[split["PublicTest"]]
     original = predict(model, "keras", faces.pixels[split["PublicTest"]])
     with tempfile.TemporaryDirectory() as folder:
-        files = {
+        written = {
             ".keras": pathlib.Path(folder, "m.keras"),
             ".tflite": pathlib.Path(folder, "m.tflite"),
         }
-        save_rounded(model, files[".keras"])
-        files[".tflite"].write_bytes(conversion.to_litert(model, quantize))
+        save_rounded(model, written[".keras"])
+        written[".tflite"].write_bytes(litert.to_litert(model, quantize))
         said = {}
-        for suffix, path in files.items():
+        for suffix, path in written.items():
             engine, kind = ("litert", quantize) if suffix == ".tflite" else ("keras", "float16")
             said[suffix] = {s: predict(path, engine, faces.pixels[r]) for s, r in split.items()}
-            check(suffix, said[suffix]["PublicTest"], original, public, conversion.PARITY[kind])
+            check(suffix, said[suffix]["PublicTest"], original, public, saved_model.PARITY[kind])
         temperature = fit_temperature(said[".keras"]["PublicTest"], public)
         facts = {
             "name": name,
@@ -71,31 +75,31 @@ def package(run, name, data, quantize):
             "temperature": temperature,
             "calibrated_on": "PublicTest",
             "experiment": runs.experiment_of(run).name,
-            "git_commit": runs.read_json(run / runs.ENVIRONMENT)["git_commit"],
+            "git_commit": files.read_json(run / runs.ENVIRONMENT)["git_commit"],
             "data_identified": faces.identified,
-            "sha256": {s: runs.sha256(p) for s, p in files.items()},
-            "bytes": {s: p.stat().st_size for s, p in files.items()},
+            "sha256": {s: files.sha256(p) for s, p in written.items()},
+            "bytes": {s: p.stat().st_size for s, p in written.items()},
             "judged": {
                 f"{each} {suffix}": figures(probabilities, faces.labels[split[each]], temperature)
                 for suffix, both in said.items()
                 for each, probabilities in both.items()
             },
         }
-        for suffix, path in files.items():
-            with runs.replacing(packaged.FOLDER / f"{name}{suffix}") as temporary:
+        for suffix, path in written.items():
+            with files.replacing(packaged.FOLDER / f"{name}{suffix}") as temporary:
                 temporary.write_bytes(path.read_bytes())
-    runs.write_json(packaged.FOLDER / f"{name}.json", facts)
+    files.write_json(packaged.FOLDER / f"{name}.json", facts)
     return facts
 
 
 def predict(model, engine, pixels):
-    return recognition.predict_emotions(pixels, model, engine=engine, calibrated=False)
+    return recognize.predict_emotions(pixels, model, engine=engine, calibrated=False)
 
 
 def figures(probabilities, labels, temperature):
     """Returns the scores of one file on one split, calibrated ones beside those as they are."""
     scores = metrics.summarize(probabilities, labels)
-    calibrated = recognition.tempered(probabilities, temperature)
+    calibrated = recognize.apply_temperature(probabilities, temperature)
     return {
         **{key: scores[key] for key in ("n", "accuracy", "macro_f1", "nll", "ece")},
         "nll_calibrated": metrics.negative_log_likelihood(calibrated, labels),
@@ -127,7 +131,9 @@ def fit_temperature(probabilities, labels):
     from scipy import optimize
 
     found = optimize.minimize_scalar(
-        lambda t: metrics.negative_log_likelihood(recognition.tempered(probabilities, t), labels),
+        lambda t: metrics.negative_log_likelihood(
+            recognize.apply_temperature(probabilities, t), labels
+        ),
         bounds=(0.2, 5.0),
         method="bounded",
     )

@@ -15,9 +15,10 @@ import statistics
 
 import numpy as np
 
-from insideout_tf import errors, metrics, plots
-from insideout_tf.emotions import EMOTIONS
+from insideout_tf import errors
+from insideout_tf.data.classes import EMOTIONS
 from insideout_tf.errors import UserError
+from insideout_tf.evaluation import metrics, plots
 
 RESULTS = pathlib.Path(__file__).resolve().parent.parent / "results"
 PAPERS = {  # recall as published; what a paper does not give is left out

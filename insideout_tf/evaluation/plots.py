@@ -1,0 +1,230 @@
+"""Figures from arrays, written as PNG; colours are safe for colour-blind readers (Okabe & Ito)."""
+
+import pathlib
+
+import numpy as np
+
+from insideout_tf import files
+from insideout_tf.data.classes import EMOTIONS
+from insideout_tf.evaluation import metrics
+
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
+
+
+def write_report(folder, probabilities, labels, pixels, summary, history=None):
+    """Writes confusion.png, reliability.png, mistakes.png and, from a history, learning_curves.png."""
+    folder = pathlib.Path(folder)
+    title = f"{summary.get('experiment') or summary['backbone']}, {summary['split']}"
+    save(confusion(summary, title), folder / "confusion.png")
+    save(reliability(probabilities, labels, title), folder / "reliability.png")
+    save(mistakes(probabilities, labels, pixels, title), folder / "mistakes.png")
+    if history:
+        save(learning_curves(history, summary.get("best_epoch")), folder / "learning_curves.png")
+
+
+def confusion(summary, title):
+    """Returns a figure of the confusion matrix: row-normalised colour, counts beneath."""
+    counts = np.array(summary["confusion"])
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    figure, axes = create_figure(7.2, 6.4)
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for row in range(len(EMOTIONS)):
+        for column in range(len(EMOTIONS)):
+            axes.text(
+                column,
+                row,
+                f"{shares[row, column]:.0%}\n{counts[row, column]}",
+                ha="center",
+                va="center",
+                fontsize=9,
+                color="white" if shares[row, column] > 0.55 else "black",
+            )
+    names = [f"{name}\n(n={count})" for name, count in zip(EMOTIONS, counts.sum(1))]
+    axes.set_xticks(range(len(EMOTIONS)), EMOTIONS, rotation=30, ha="right")
+    axes.set_yticks(range(len(EMOTIONS)), names)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    axes.set_title(
+        f"{title}: accuracy {summary['accuracy']:.1%}, macro-F1 "
+        f"{summary['macro_f1']:.3f}\n(share of the true class, count)",
+        fontsize=11,
+    )
+    figure.colorbar(image, ax=axes, fraction=0.046, label="share of the true class")
+    return figure
+
+
+def learning_curves(history, best_epoch=None):
+    """Returns a figure of loss, accuracy and macro-F1 over the epochs of all stages on one axis."""
+    epochs = [int(row["epoch"]) for row in history]
+    figure, (left, right) = create_figure(11, 4.4, columns=2)
+    left.plot(
+        epochs,
+        [row["loss"] for row in history],
+        "o-",
+        color=ORANGE,
+        markersize=4,
+        label="training (augmented)",
+    )
+    left.plot(
+        epochs,
+        [row["val_loss"] for row in history],
+        "s-",
+        color=BLUE,
+        markersize=4,
+        label="validation",
+    )
+    left.set_ylabel("cross-entropy, nats")
+    for key, label, colour, style in (
+        ("clean_accuracy", "training faces, not augmented: accuracy", ORANGE, "o-"),
+        ("accuracy", "training, augmented: accuracy", GREY, "--"),
+        ("val_accuracy", "validation: accuracy", BLUE, "s-"),
+        ("val_macro_f1", "validation: macro-F1", GREEN, "^-"),
+    ):
+        right.plot(
+            epochs, [row[key] for row in history], style, color=colour, markersize=4, label=label
+        )
+    right.set_ylabel("score")
+    right.set_ylim(0, 1)
+    for axes in (left, right):
+        axes.set_xlabel("epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+        axes.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)  # or the first stage's name lies outside
+        axes.grid(alpha=0.3)
+        names = [row["stage"] for row in history]
+        starts = [0, *(i for i in range(1, len(names)) if names[i] != names[i - 1])]
+        for position, start in enumerate(starts):
+            at = epochs[start] - 0.5
+            if position:
+                axes.axvline(at, color="black", linewidth=1, linestyle=":")
+            height = 1.01 + 0.06 * (position % 2)  # two lines, since a stage can be short
+            axes.annotate(
+                names[start], (at, height), xycoords=("data", "axes fraction"), fontsize=9
+            )
+        if best_epoch:
+            axes.axvline(best_epoch, color=BLUE, linewidth=1, alpha=0.5)
+        axes.legend(fontsize=8, loc="best")
+    figure.suptitle(
+        "Learning curves" + (f" (epoch {best_epoch} kept)" if best_epoch else ""), fontsize=12
+    )
+    return figure
+
+
+def reliability(probabilities, labels, title):
+    """Returns a reliability diagram: accuracy against confidence by bin, and the bins' shares."""
+    count, confidence, right = metrics.calibration(probabilities, labels)
+    error = metrics.expected_calibration_error(probabilities, labels)
+    used = count > 0
+    figure, (upper, lower) = create_figure(5.6, 6.2, rows=2, ratios=(3, 1))
+    upper.plot([0, 1], [0, 1], color=GREY, linestyle="--", label="perfect calibration")
+    upper.plot(confidence[used], right[used], "o-", color=BLUE, label="model")
+    upper.set_ylabel("accuracy")
+    upper.set_title(f"{title}: expected calibration error {error:.3f}", fontsize=11)
+    upper.legend()
+    edges = np.linspace(0, 1, len(count) + 1)
+    lower.bar(
+        edges[:-1],
+        count / count.sum(),
+        width=1 / len(count),
+        align="edge",
+        color=BLUE,
+        edgecolor="white",
+    )
+    lower.set_ylabel("share of faces")
+    lower.set_xlabel("confidence (highest probability)")
+    for axes in (upper, lower):
+        axes.set_xlim(0, 1)
+        axes.grid(alpha=0.3)
+    return figure
+
+
+def mistakes(probabilities, labels, pixels, title, count=24):
+    """Returns a sheet of the faces that were wrong with the highest confidence."""
+    probabilities = np.asarray(probabilities, np.float64)
+    predicted = probabilities.argmax(1)
+    wrong = np.flatnonzero(predicted != labels)
+    wrong = wrong[np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")][:count]
+    captions = [
+        f"{EMOTIONS[labels[i]]} → {EMOTIONS[predicted[i]]}\n{probabilities[i].max():.0%}"
+        for i in wrong
+    ]
+    return sheet(
+        [pixels[i] for i in wrong],
+        captions,
+        f"{title}: most confident mistakes (label → prediction)",
+    )
+
+
+def faces_by_class(faces, columns=10, seed=0):
+    """Returns a sheet of sample faces, one row a class."""
+    random = np.random.default_rng(seed)
+    shown, captions = [], []
+    for label, name in enumerate(EMOTIONS):
+        own = random.permutation(np.flatnonzero(faces.labels == label))[:columns]
+        blank = columns - len(own)
+        shown += [faces.pixels[i] for i in own] + [None] * blank
+        captions += [name if position == 0 else "" for position in range(columns)]
+    return sheet(
+        shown, captions, f"{pathlib.Path(faces.source).name}: samples by class", columns=columns
+    )
+
+
+def sheet(pixels, captions, title, columns=6):
+    """Returns a grid of `[h, w]` grey images (0..255), each with its caption."""
+    rows = max(1, -(-len(pixels) // columns))
+    has_two = any("\n" in caption for caption in captions)
+    figure, grid = create_figure(
+        1.35 * columns, (1.75 if has_two else 1.5) * rows + 0.6, rows, columns
+    )
+    grid = np.atleast_1d(grid).ravel()
+    for axes in grid:
+        axes.axis("off")
+    for axes, image, caption in zip(grid, pixels, captions):
+        if image is not None:
+            axes.imshow(image, cmap="gray", vmin=0, vmax=255)
+        axes.set_title(caption, fontsize=8)
+    figure.suptitle(title if len(pixels) else f"{title}: none", fontsize=11)
+    return figure
+
+
+def heat(pixels, shown, probabilities, title):
+    """Returns a figure of faces, a row each: the face, then each class's heat map laid over it.
+
+    pixels: `[n, 48, 48]`. shown: list of (maps `[n, 48, 48]` in 0..1, labels `[n]`), one a column.
+    """
+    columns = 1 + len(shown)
+    figure, grid = create_figure(
+        2.6 * columns + 0.8, 2.75 * len(pixels) + 0.6, len(pixels), columns
+    )
+    grid = np.asarray(grid).reshape(len(pixels), columns)
+    for row, face in enumerate(pixels):
+        for column, axes in enumerate(grid[row]):
+            axes.axis("off")
+            axes.imshow(face, cmap="gray", vmin=0, vmax=255)
+            if not column:
+                axes.set_title("face", fontsize=10)
+                continue
+            maps, labels = shown[column - 1]
+            label = labels[row]
+            drawn = axes.imshow(maps[row], cmap="inferno", vmin=0, vmax=1, alpha=0.55)
+            axes.set_title(f"{EMOTIONS[label]} {probabilities[row, label]:.0%}", fontsize=10)
+    bar = figure.colorbar(drawn, ax=grid.ravel().tolist(), fraction=0.03)
+    bar.set_label("evidence for the class (of its largest)", fontsize=9)
+    figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def save(figure, path):
+    """Writes one figure as PNG, whole or not at all."""
+    with files.replacing(path) as temporary:
+        figure.savefig(temporary, dpi=120, format="png", bbox_inches="tight", pad_inches=0.1)
+
+
+def create_figure(width, height, rows=1, columns=1, ratios=None):
+    """Returns (figure of width × height inches, its axes) that needs no display."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(rows, columns, height_ratios=ratios)
+    return figure, axes

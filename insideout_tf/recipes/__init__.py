@@ -1,0 +1,64 @@
+"""The recipes that come with the package, by name.
+
+Each module has `get_config()`, which returns an `Experiment`. Its docstring says the idea, the
+paper, the command and what was measured. `insideout recipes` lists them.
+"""
+
+import argparse
+import ast
+import difflib
+import pathlib
+
+from insideout_tf import errors, files
+from insideout_tf.errors import UserError
+
+FOLDER = pathlib.Path(__file__).resolve().parent
+
+
+def names():
+    """Returns the names of the recipes, in alphabetical order."""
+    return sorted(path.stem for path in FOLDER.glob("*.py") if not path.stem.startswith("_"))
+
+
+def path_of(name):
+    """Returns the file of the recipe `name`. Raises `UserError` with the nearest name."""
+    if name in names():
+        return FOLDER / f"{name}.py"
+    close = difflib.get_close_matches(name, names(), n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    raise UserError(
+        f"recipe: expected the name of a recipe or the path of a file with get_config().{hint} "
+        f"`insideout recipes` lists the names. Received: {name!r}"
+    )
+
+
+def describe(name):
+    """Returns the first line of a recipe's docstring. The recipe is not run."""
+    text = ast.get_docstring(ast.parse(path_of(name).read_text("utf-8"))) or ""
+    return text.partition("\n")[0]
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(
+        prog="insideout recipes",
+        description="List the recipes that come with the package, or copy one to change it.",
+    )
+    parser.add_argument(
+        "--copy", nargs=2, metavar=("NAME", "FILE.py"), help="copy a recipe to a new file"
+    )
+    arguments = parser.parse_args(argv)
+    with errors.reported("insideout recipes"):
+        if not arguments.copy:
+            width = max(map(len, names()))
+            print("\n".join(f"{name:<{width}}  {describe(name)}" for name in names()))
+            return
+        name, target = arguments.copy
+        path, target = path_of(name), pathlib.Path(target).expanduser()
+        if target.exists():
+            raise UserError(
+                f"{target}: expected a file that does not exist yet. Choose another name. "
+                "Received: a file or folder that is there"
+            )
+        with files.replacing(target) as temporary:
+            temporary.write_bytes(path.read_bytes())
+        print(f"written to {target}\nNext: insideout train {target} --data PATH/TO/fer2013.csv")

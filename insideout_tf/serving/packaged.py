@@ -1,0 +1,60 @@
+"""The trained models that come with the package: their files, and what is known of each."""
+
+import functools
+import json
+import pathlib
+
+from insideout_tf.errors import UserError
+
+FOLDER = pathlib.Path(__file__).resolve().parent.parent / "models"
+MODEL, CONFIG = "model.keras", "config.json"  # of a run folder
+DEFAULT = "small"
+
+
+def names():
+    """Returns the names of the packaged models, the smallest first."""
+    sizes = {path.stem: path.stat().st_size for path in FOLDER.glob("*.tflite")}
+    return sorted(sizes, key=lambda name: sizes[name])
+
+
+def path_of(name, suffix):
+    """Returns the path of a packaged model, suffix ".keras", ".tflite" or ".json".
+
+    Raises `UserError` with the valid names.
+    """
+    if name not in names():
+        raise UserError(
+            f"model: expected one of {', '.join(names())}, or the path of a run, a .keras or a "
+            f".tflite file. Received: {name!r}"
+        )
+    return FOLDER / f"{name}{suffix}"
+
+
+@functools.cache
+def facts(name):
+    """Returns what a packaged model's .json says: temperature, figures, recipe, checksums."""
+    return json.loads(path_of(name, ".json").read_text("utf-8"))
+
+
+def model_path(run_or_model):
+    """Returns (path of the .keras file, run directory or None) of a run, a file or a packaged name."""
+    if str(run_or_model) in names():
+        return path_of(str(run_or_model), ".keras"), None
+    path = pathlib.Path(run_or_model).expanduser()
+    if path.is_dir():
+        file = path / MODEL
+        if not file.exists():
+            reason = (
+                "an interrupted run: finish it with --resume"
+                if (path / CONFIG).exists()
+                else "no run there"
+            )
+            raise UserError(f"{path}: expected a finished run with {MODEL}. Received: {reason}")
+        return file, path
+    if not path.exists():
+        raise UserError(
+            f"{path}: expected a run directory or a .keras file. Check the path. "
+            "Received: nothing there"
+        )
+    parent = path.parent
+    return path, parent if path.name == MODEL and (parent / CONFIG).exists() else None

@@ -1,0 +1,210 @@
+"""Videos are judged frame by frame, whole or as far as they go, and faces keep their numbers."""
+
+import csv
+import functools
+import json
+import math
+
+import cv2
+import numpy as np
+import pytest
+from conftest import run_verb
+from PIL import Image
+
+from insideout_tf import predict
+from insideout_tf.data import drawn
+from insideout_tf.data.classes import EMOTIONS
+from insideout_tf.errors import UserError
+from insideout_tf.photos import tracks, video
+
+call = functools.partial(run_verb, predict.main)
+FPS, SIZE = 10, (320, 240)
+
+
+def write_video(path, frames, fps=FPS):
+    out = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), fps, SIZE)
+    assert out.isOpened()
+    for frame in frames:
+        out.write(frame)
+    out.release()
+
+
+@pytest.fixture(scope="module")
+def face():
+    """A drawn face that the detector finds, 150 pixels large."""
+    from insideout_tf.photos import detect
+
+    detect = detect.create_detector()
+    for pixels in drawn.draw_all(28, 7, 7)[0]:
+        large = Image.fromarray(pixels).resize((150, 150), Image.Resampling.BICUBIC)
+        if len(detect(Image.fromarray(frame_with(large, 40)))) == 1:
+            return large
+    raise AssertionError("no face is found")
+
+
+def frame_with(face, left):
+    frame = np.full((SIZE[1], SIZE[0], 3), 120, np.uint8)
+    frame[45:195, left : left + 150] = np.asarray(face)[..., None]
+    return frame
+
+
+@pytest.fixture(scope="module")
+def clip(face, tmp_path_factory):
+    """Four seconds: a face that moves, one second without it, and it again."""
+    path = tmp_path_factory.mktemp("video") / "ein Clip.avi"
+    blank = np.full((SIZE[1], SIZE[0], 3), 120, np.uint8)
+    write_video(
+        path,
+        [frame_with(face, 20 + 4 * i) for i in range(20)]
+        + [blank] * 12
+        + [frame_with(face, 100)] * 8,
+    )
+    return path
+
+
+def test_records_annotated_copy_and_timeline(clip, tmp_path, capsys):
+    lines, table, folder = tmp_path / "o.jsonl", tmp_path / "o.csv", tmp_path / "drawn"
+    arguments = ("--jsonl", lines, "--csv", table, "--annotate", folder)
+    status, out, error = call(capsys, clip, *arguments)
+    assert status == 0 and error == ""
+    assert "40 frames, 3.9 s, a face in " in out and out.count("\n") == 1
+    records = [json.loads(line) for line in lines.read_text().splitlines()]
+    rows = list(csv.DictReader(table.open()))
+    assert [record["frame"] for record in records] == list(range(40)) and len(rows) == 40
+    assert [record["seconds"] for record in records] == [i / FPS for i in range(40)]
+    with_face = [record for record in records if record["emotion"]]
+    assert len(with_face) >= 20 and not any(record["emotion"] for record in records[20:32])
+    assert all(record["box"] is None for record in records[20:32])
+    # One face while it is seen, another number after it was gone for longer than a second.
+    numbers = {record["frame"]: record["face"] for record in with_face}
+    before = {number for frame, number in numbers.items() if frame < 20}
+    after = {number for frame, number in numbers.items() if frame >= 32}
+    assert before == {0} and after == {1}
+    boxes = {record["frame"]: record["box"][0] for record in with_face if record["frame"] < 20}
+    moved = (boxes[max(boxes)] - boxes[min(boxes)]) / (max(boxes) - min(boxes))
+    assert 3 < moved < 5  # pixels a frame
+    for record, row in zip(records, rows):
+        assert row["emotion"] == (record["emotion"] or "")
+        assert row["left"] == ("" if record["box"] is None else str(record["box"][0]))
+    assert {path.name for path in folder.iterdir()} == {"ein Clip.mp4", "ein Clip-timeline.png"}
+    with video.opened(folder / "ein Clip.mp4") as copy:
+        assert len(list(copy.frames)) == 40 and copy.size[0] / copy.size[1] == SIZE[0] / SIZE[1]
+    assert Image.open(folder / "ein Clip-timeline.png").size[0] > 800
+
+
+def test_smoothing_is_exponential_in_seconds():
+    followed = tracks.Tracks(smoothing=0.5)
+    box = (0, 0, 10, 10)
+    first, second = np.eye(7, dtype=np.float32)[:2]
+    _, found = followed.update(0.0, [box], first[None])
+    assert np.array_equal(found[0], first)
+    for step in range(1, 6):
+        _, found = followed.update(0.1 * step, [box], second[None])
+    kept = math.exp(-0.5 / 0.5)
+    assert np.allclose(found[0, :2], [kept, 1 - kept], atol=1e-5)
+    raw = tracks.Tracks(smoothing=0)
+    raw.update(0.0, [box], first[None])
+    assert np.array_equal(raw.update(0.1, [box], second[None])[1][0], second)
+
+
+def test_faces_keep_their_numbers_when_they_change_places_in_the_list():
+    followed, one, other = tracks.Tracks(0), (0, 0, 50, 50), (200, 0, 50, 50)
+    rows = np.eye(7, dtype=np.float32)[:2]
+    assert followed.update(0.0, [one, other], rows)[0] == [0, 1]
+    assert followed.update(0.1, [(202, 0, 50, 50), (3, 0, 50, 50)], rows)[0] == [1, 0]
+    assert followed.update(0.2, [], np.zeros((0, 7)))[0] == []
+    assert followed.update(0.3, [(100, 100, 40, 40)], rows[:1])[0] == [2]
+    assert followed.update(5.0, [one], rows[:1])[0] == [3]  # seconds later it is another one
+    assert tracks.overlap((0, 0, 10, 10), (5, 0, 10, 10)) == pytest.approx(1 / 3)
+
+
+def test_memory_stays_bounded(clip, tmp_path, capsys, monkeypatch):
+    """Frames are read as they are judged: never more than a batch of them ahead."""
+    from insideout_tf.photos import pictures
+
+    waiting, most = 0, 0
+    original = video.opened
+
+    def counted(source):
+        import contextlib
+
+        @contextlib.contextmanager
+        def context():
+            nonlocal waiting, most
+            with original(source) as opened:
+
+                def frames():
+                    nonlocal waiting, most
+                    for frame in opened.frames:
+                        waiting += 1
+                        most = max(most, waiting)
+                        yield frame
+
+                yield opened._replace(frames=frames())
+
+        return context()
+
+    def judged(*arguments):
+        nonlocal waiting
+        for sighting in sightings(*arguments):
+            waiting -= 1
+            yield sighting
+
+    sightings = pictures.recognize_video
+    monkeypatch.setattr(video, "opened", counted)
+    monkeypatch.setattr(pictures, "judge_video", judged)
+    assert call(capsys, clip)[0] == 0
+    assert 1 <= most <= pictures.TOGETHER
+
+
+def test_cut_off_and_unreadable_videos(clip, tmp_path, capsys):
+    """What is there of a cut-off file is judged; each bad file has its line; the others go on."""
+    content = clip.read_bytes()
+    (tmp_path / "cut.avi").write_bytes(content[: len(content) // 2])
+    (tmp_path / "empty.mp4").write_bytes(b"")
+    (tmp_path / "text.mkv").write_text("no video\n" * 100)
+    status, out, error = call(
+        capsys, tmp_path, tmp_path / "none.mp4", "webcam:x", clip, "--csv", tmp_path / "o.csv"
+    )
+    assert status == 2 and str(clip) in out
+    said = error.splitlines()
+    for name, words in (
+        ("cut.avi", "It may have been cut off"),
+        ("empty.mp4", "expected a readable video"),
+        ("text.mkv", "expected a readable video"),
+        ("none.mp4", "No such file"),
+        ("webcam:x", "expected webcam: and a number"),
+    ):
+        assert sum(name in line and words in line for line in said) == 1, error
+    assert "Received: 5 that are not" in said[-1] and len(said) == 6
+    with (tmp_path / "o.csv").open() as file:
+        assert {row["source"] for row in csv.DictReader(file)} >= {str(clip)}
+
+
+def test_a_camera_that_is_not_there(capsys):
+    status, out, error = call(capsys, "webcam:99")
+    assert status == 2 and "webcam:99: expected a camera that answers" in error
+
+
+def test_seconds_stop_a_video(clip, capsys):
+    status, out, error = call(capsys, clip, "--seconds", "1")
+    assert status == 0 and error == "" and "11 frames, 1.0 s" in out
+
+
+def test_a_video_of_cropped_faces(tmp_path, capsys):
+    """Every frame is one face, and its emotion that of the frames judged as pictures."""
+    pixels = drawn.draw_all(28, 7, 7)[0][:3]
+    path = tmp_path / "faces.avi"
+    out = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 5, (48, 48))
+    for face in pixels:
+        out.write(np.repeat(face[..., None], 3, 2))
+    out.release()
+    status, text, _ = call(capsys, path, "--jsonl", "-", "--smooth", "0")
+    records = [json.loads(line) for line in text.splitlines()]
+    assert status == 0 and [record["faces"] for record in records] == ["crop"] * 3
+    assert all(record["emotion"] in EMOTIONS and record["face"] == 0 for record in records)
+
+
+def test_not_a_video_in_the_library(tmp_path):
+    with pytest.raises(UserError), video.opened("webcam:"):
+        pass
