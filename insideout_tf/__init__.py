@@ -9,7 +9,7 @@ levels 0..255 to `[n, 7]`; `read_faces(path)` FER2013 as `fer2013.Faces`.
 from insideout_tf.data.classes import EMOTIONS
 from insideout_tf.errors import UserError
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 __all__ = [
     "EMOTIONS",
     "UserError",
