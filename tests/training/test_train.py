@@ -226,7 +226,7 @@ def test_dry_run_prints_the_plan_and_writes_nothing(capsys, tiny_experiment, sma
 @pytest.mark.parametrize(
     "arguments,expected",
     [
-        (["none.py"], "none.py: expected an experiment file"),
+        (["none.py"], "none.py: expected a recipe"),
         (["--data", "none.csv"], "none.csv: expected a file or folder that exists"),
         (["--set", "batchsize=3"], "Did you mean 'batch_size'?"),
         (["--set", "batch_size=100000"], "batch_size: expected a number from 1 to 65536"),
@@ -410,7 +410,7 @@ assert "tensorflow" not in sys.modules
     assert environment["backend"] == "jax"
     with np.load(directory / "private/predictions.npz") as saved:
         by_jax = saved["probabilities"].astype(np.float32)
-    evaluate.evaluate(directory, out=tmp_path / "again")
+    evaluate.evaluate(directory, split="private", out=tmp_path / "again")
     with np.load(tmp_path / "again/predictions.npz") as saved:
         by_tensorflow = saved["probabilities"].astype(np.float32)
     assert np.abs(by_jax - by_tensorflow).max() < 1e-3  # one step of float16 below 1
@@ -483,7 +483,7 @@ def test_bad_rows_and_leaks_are_left_out_and_reported(
     assert leaks[0] == "row,emotion,same_as_row,same_as_usage,same_as_emotion" and len(leaks) == 7
     assert leaks[1].split(",")[2:4] == [str(private[0]), "PrivateTest"]
     assert leaks[-1].split(",")[2:4] == [str(public[0]), "PublicTest"]
-    status, out, error = run_verb(evaluate.main, capsys, directory)
+    status, out, error = run_verb(evaluate.main, capsys, directory, "--split", "private")
     assert status == 0, error
     summary = json.loads((directory / "private/metrics.json").read_text())
     with np.load(directory / "private/predictions.npz") as saved:
