@@ -25,13 +25,13 @@ BUILD = """
 import sys
 from insideout_tf import devices
 devices.prepare_backend()
-from insideout_tf import classifier
+from insideout_tf.network.build import build_network
 from insideout_tf.config import Experiment, Stage
 backbone, size, hidden, standardize, path = sys.argv[1:]
 stages = (Stage("x", epochs=1, learning_rate=1.0),)
 experiment = Experiment("x", stages, backbone=backbone, weights="none", image_size=int(size),
                         hidden_units=int(hidden), standardize=standardize)
-classifier.create_delivered(experiment).save(path)
+build_network(experiment).save(path)
 """
 TIME = """
 import json, sys, time

@@ -27,16 +27,16 @@ table = pd.read_csv(path)
 pixels = np.stack([np.fromstring(row, sep=" ", dtype=np.uint8) for row in table["pixels"]])
 """,
     "insideout_tf, --no-cache": """
-from insideout_tf import fer2013
-pixels = fer2013.read(path, use_cache=False).pixels
+from insideout_tf.data.read import read_faces
+pixels = read_faces(path).pixels
 """,
     "insideout_tf, first read": """
-from insideout_tf import fer2013
-pixels = fer2013.read(path).pixels
+from insideout_tf.data.read import read_faces
+pixels = read_faces(path).pixels
 """,
     "insideout_tf, second read": """
-from insideout_tf import fer2013
-pixels = fer2013.read(path).pixels
+from insideout_tf.data.read import read_faces
+pixels = read_faces(path).pixels
 """,
 }
 MEASURED = """

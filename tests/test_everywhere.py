@@ -36,7 +36,7 @@ def test_many_steps_in_one_call_train_as_one_by_one(tiny_experiment, small_drawn
 import sys
 from insideout_tf import devices, train
 devices.prepare_backend()
-from insideout_tf import stages
+from insideout_tf.training import stages
 stages.STEPS_TOGETHER = int(sys.argv[1])
 train.main(sys.argv[2:])
 """
@@ -128,10 +128,11 @@ def test_whole_life_on_jax_where_tensorflow_is_not_installed(
     predict = """
 import sys
 import numpy as np
-from insideout_tf import devices, fer2013
+import insideout_tf
+from insideout_tf import devices
 devices.prepare_backend()
 import keras
-faces = fer2013.read(sys.argv[1]).pixels[..., None].astype("float32")
+faces = insideout_tf.read_faces(sys.argv[1]).pixels[..., None].astype("float32")
 print(keras.backend.backend())
 np.save(sys.argv[3], keras.models.load_model(sys.argv[2]).predict(faces, verbose=0))
 """

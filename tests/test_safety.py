@@ -75,7 +75,8 @@ def test_mutated_pictures(form, edits, capsys):
 
 KERAS_FUZZ = """
 import io, pathlib, random, sys, time, zipfile
-from insideout_tf import devices, runs
+from insideout_tf import devices
+from insideout_tf.network.weights import load_model
 from insideout_tf.errors import UserError
 devices.prepare_backend()
 source, folder, seconds = pathlib.Path(sys.argv[1]).read_bytes(), pathlib.Path(sys.argv[2]), float(sys.argv[3])
@@ -113,7 +114,7 @@ while time.monotonic() - began < seconds:
     path.write_bytes(data)
     started = time.monotonic()
     try:
-        runs.load_model(path)
+        load_model(path)
         loaded += 1
     except UserError as error:
         refused += 1

@@ -113,8 +113,9 @@ def test_jax_agrees(trained, tmp_path):
     np.save(tmp_path / "faces.npy", pixels)
     code = """
 import sys, keras, numpy as np
-from insideout_tf import grad_cam, runs
-maps = grad_cam.heatmaps(runs.load_model(sys.argv[1]), np.load(sys.argv[2]), smooth=2)[0]
+from insideout_tf.evaluation import grad_cam
+from insideout_tf.network.weights import load_model
+maps = grad_cam.heatmaps(load_model(sys.argv[1]), np.load(sys.argv[2]), smooth=2)[0]
 np.save(sys.argv[3], maps)
 assert keras.backend.backend() == "jax"
 """

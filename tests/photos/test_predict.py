@@ -218,7 +218,7 @@ def test_nothing_to_do_and_wrong_values(tmp_path, capsys):
         (("x.png", "--json", tmp_path), "Is a directory"),
     ):
         status, text, err = run_verb(predict.main, capsys, *words)
-        assert status == 2 and message in err and err.splitlines()[-1].startswith("insideout_tf")
+        assert status == 2 and message in err and err.splitlines()[-1].startswith("insideout ")
         assert text == "" and list(tmp_path.iterdir()) == []
 
 
@@ -264,7 +264,7 @@ def test_threads_share_a_model_loaded_once(suffix, small_drawn, tmp_path, monkey
     """Threads with batches of different sizes hear what one alone hears; a file that changes is loaded again."""
     loaded, load = [], engines.load_predictor
     monkeypatch.setattr(
-        recognize, "load_predictor", lambda *given: loaded.append(given) or load(*given)
+        engines, "load_predictor", lambda *given: loaded.append(given) or load(*given)
     )
     path = tmp_path / f"model{suffix}"
     shutil.copy(packaged.path_of("nano", suffix), path)

@@ -23,6 +23,7 @@ from insideout_tf.config import Experiment, Stage
 from insideout_tf.data import images
 from insideout_tf.data.classes import EMOTIONS
 from insideout_tf.network.weights import load_model
+from insideout_tf.serving import onnx as onnx_export
 from insideout_tf.serving import packaged, saved_model
 
 call = functools.partial(run_verb, export.main)
@@ -241,7 +242,7 @@ def test_metadata(exported):
         assert json.loads(associated.read("model.json"))["name"] == "tiny"
     model = onnx.load(exported / "model.onnx")
     onnx.checker.check_model(model, full_check=True)
-    assert {each.domain: each.version for each in model.opset_import}[""] == saved_model.ONNX_OPSET
+    assert {each.domain: each.version for each in model.opset_import}[""] == onnx_export.OPSET
     described = {each.key: json.loads(each.value) for each in model.metadata_props}
     assert described["classes"] == list(EMOTIONS) and described["facts"]["name"] == "tiny"
 

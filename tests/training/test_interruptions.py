@@ -24,10 +24,12 @@ FORKS = """
 import json, os, signal, sys, threading
 from insideout_tf import devices, train
 devices.prepare_backend()
-from insideout_tf import averaging, classifier, judgement, optimizers, runs, stages
+from insideout_tf import files, runs
+from insideout_tf.evaluation import report
+from insideout_tf.training import averaging, checkpoint, optimizers, stages
 import pandas, matplotlib.pyplot, sklearn.model_selection, tensorflow
 stages.CHECKPOINT_INTERVAL = 0  # one after each epoch, however slow the disk is
-watched = {module.__file__ for module in (averaging, judgement, runs, stages, train)}
+watched = {module.__file__ for module in (averaging, checkpoint, files, report, runs, stages, train)}
 arguments, directory = sys.argv[1:], sys.argv[sys.argv.index("--run-dir") + 1]
 
 def run(moment):
@@ -47,11 +49,11 @@ def run(moment):
                 timer.start()
             begun(self, batch, logs)
         stages._StopOnNaN.on_train_batch_end = on_train_batch_end
-    save = runs.save_checkpoint
+    save = checkpoint.save_checkpoint
     def save_checkpoint(*given):
         save(*given)
         saves.append(lines)
-    runs.save_checkpoint = save_checkpoint
+    checkpoint.save_checkpoint = save_checkpoint
     resume = ["--resume"] if os.path.exists(os.path.join(directory, "config.json")) else []
     train.main([*arguments, *resume])
     with open(directory + ".lines", "w") as file:
@@ -146,14 +148,15 @@ def test_killed_after_the_last_file_is_finished_and_swept(whole, tmp_path):
 # without being root; a real full disk is mounted where the machine allows it.
 LIMITED = """
 import resource, sys
-from insideout_tf import runs, train
-save, saved = runs.save_checkpoint, []
+from insideout_tf import train
+from insideout_tf.training import checkpoint
+save, saved = checkpoint.save_checkpoint, []
 def save_checkpoint(*given):
     if saved:
         resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
     saved.append(1)
     save(*given)
-runs.save_checkpoint = save_checkpoint
+checkpoint.save_checkpoint = save_checkpoint
 train.main(sys.argv[1:])
 """
 
