@@ -10,8 +10,8 @@ A line of queue.txt is one training: NAME RECIPE SEED [OPTION ...], such as
 
 It is trained in RUNS/NAME/seedSEED. The same command continues where it was stopped: a finished run is
 passed over, an interrupted one is resumed from its last epoch. A training that fails is reported and the next
-one begins. Lines that are empty or begin with # do not count. `kill -STOP` and `kill -CONT` of the process group
-pause and continue it, for a benchmark.
+one begins. Lines that are empty or begin with # do not count. `kill -STOP` and `kill -CONT` of the
+training's process pause and continue it, for a benchmark.
 """
 
 import argparse
@@ -21,6 +21,7 @@ import json
 import os
 import pathlib
 import shlex
+import signal
 import subprocess
 import sys
 import typing
@@ -57,7 +58,6 @@ def main(argv=None):
             return
         if arguments.data is None:
             raise UserError("--data: expected the path of FER2013. Received: nothing")
-        lower_priority()
         failed = [each for each in queue if not train(each, arguments.runs, arguments.data)]
         if failed:
             names = ", ".join(f"{each.name} seed {each.seed}" for each in failed)
@@ -94,12 +94,22 @@ def read_queue(path):
     return queue
 
 
-def lower_priority():
-    """Lets every other process go first, those of other terminals too."""
-    os.nice(LOWEST)
-    # Linux shares the processor between sessions first and looks at niceness only inside one.
+def run_at_lowest_priority(words):
+    """Runs a command behind every other process; returns its exit status.
+
+    The command gets a session of its own: Linux shares the processor between sessions first and looks at
+    niceness only inside one, so that niceness alone would not hold it back. An interruption is handed on.
+    """
+    process = subprocess.Popen(words, start_new_session=True)
     with contextlib.suppress(OSError):
-        pathlib.Path("/proc/self/autogroup").write_text(str(LOWEST))
+        os.setpriority(os.PRIO_PGRP, process.pid, LOWEST)
+        pathlib.Path(f"/proc/{process.pid}/autogroup").write_text(str(LOWEST))
+    try:
+        return process.wait()
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            process.wait()
 
 
 def train(training, runs, data):
@@ -113,9 +123,9 @@ def train(training, runs, data):
     if (folder / "config.json").exists():
         words.append("--resume")
     print(f"{training.name} seed {training.seed}: training in {folder}", flush=True)
-    done = subprocess.run([sys.executable, *map(str, words)])
+    status = run_at_lowest_priority([sys.executable, *map(str, words)])
     print(describe(training, runs), flush=True)
-    return done.returncode == 0
+    return status == 0
 
 
 def describe(training, runs):
