@@ -1,11 +1,11 @@
-"""Makes a run of two: weights between those a training began with and those it ended with.
+"""Blend two runs: interpolate between the weights before and after a further training.
 
     python experiments/tools/blend.py runs/compact_small_fine runs/compact_small_robust runs/compact_small_blend --share 0.3 --set standardize=outliers
 
-What a further training gained against damaged faces stays, in part, and what it lost on others comes back
-(Wortsman et al. 2022, arXiv 2109.01903, section 3). --share is that of the second run's weights, the averages of
-BatchNorm included; --set changes a field of its experiment that has no weights. The result is a run like the
-second one, judged on the faces that chose its epoch.
+A part of the robustness that the further training gained stays, and the accuracy that it lost on clean faces
+comes back (Wortsman et al. 2022, arXiv 2109.01903, section 3). --share is the weight of the second run, from
+0 to 1, also for the moving averages of BatchNorm. --set changes a field of its experiment that has no
+weights. The result is a run like the second one, evaluated on the faces that chose its epoch.
 """
 
 import argparse
@@ -21,30 +21,33 @@ from insideout_tf.network.weights import load_model, save_model
 from insideout_tf.serving import packaged
 from insideout_tf.training import checkpoint
 
-TOLD_AGAIN = ("tta", "selected_on", "best_epoch", "training_seconds", "leaks_dropped")
+COPIED_FACTS = ("tta", "selected_on", "best_epoch", "training_seconds", "leaks_dropped")
 
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("start", help="a run, a .keras file or a packaged model")
-    parser.add_argument("run", help="a run that was trained from it")
+    parser.add_argument("run", help="a run that began from it")
     parser.add_argument("destination", type=pathlib.Path)
-    parser.add_argument("--share", type=float, required=True, help="of the second one's weights")
+    parser.add_argument(
+        "--share", type=float, required=True, help="of the second run's weights, 0 to 1"
+    )
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--data", help="default: the data the run was trained with")
     arguments = parser.parse_args(argv)
     with errors.reported("blend.py"):
         if not 0 <= arguments.share <= 1:
             raise UserError(f"--share: expected 0 to 1. Received: {arguments.share:g}")
-        given = dict(vars(arguments))
-        found = blend(settings=given.pop("set"), **given)
+        options = dict(vars(arguments))
+        summary = blend(settings=options.pop("set"), **options)
         print(
-            f"{found['split']}: accuracy {found['accuracy']:.4f}, macro-F1 {found['macro_f1']:.4f}"
+            f"{summary['split']}: accuracy {summary['accuracy']:.4f}, "
+            f"macro-F1 {summary['macro_f1']:.4f}"
         )
 
 
 def blend(start, run, destination, share, settings=(), data=None):
-    """Writes the run; returns its metrics."""
+    """Writes the blended run into `destination`; returns its metrics. Raises `UserError`."""
     path, directory = packaged.model_path(run)
     if directory is None:
         raise UserError(f"{run}: expected a run directory. Received: a model file alone")
@@ -63,9 +66,9 @@ def blend(start, run, destination, share, settings=(), data=None):
 
     trained, start_model = load_model(path), load_model(start_path)
     model = build_network(experiment, trained.get_layer("resize").height)
-    if not mix(model, start_model, trained, share):
+    if not blend_weights(model, start_model, trained, share):
         raise UserError(
-            f"{start}: expected a model that {run} was trained from. Received: one with other layers"
+            f"{start}: expected the model that {run} began from. Received: one with other layers"
         )
 
     digests = [files.sha256(each) for each in (start_path, path)]
@@ -78,21 +81,22 @@ def blend(start, run, destination, share, settings=(), data=None):
         if (directory / name).exists():
             shutil.copyfile(directory / name, destination / name)
     save_model(model, destination / packaged.MODEL)
-    told = files.read_json(directory / METRICS)
+    before = files.read_json(directory / METRICS)
     facts = {
-        "split": told["split"],
+        "split": before["split"],
         **runs.describe(experiment, model),
-        **{name: told[name] for name in TOLD_AGAIN},
+        **{name: before[name] for name in COPIED_FACTS},
     }
     probabilities = predict_probabilities(model, faces.pixels[rows])
     return write_report(destination, faces, rows, probabilities, facts)
 
 
-def mix(model, start, trained, share):
-    """Gives `model` weights between two models'; returns whether they are its network and a part of it.
+def blend_weights(model, start, trained, share):
+    """Sets the weights of `model` to (1 - share) · `start` + share · `trained`.
 
-    A layer that `start` lacks keeps what was trained, but for a BatchNorm that began with a scale of
-    zero: it let nothing of its branch through.
+    Returns False if the layers of the models do not match. A layer that `start` lacks keeps its trained
+    weights. A BatchNorm of it that began with zero scale counts as zero at the start, since it blocked
+    its branch then.
     """
     from insideout_tf.network.weights import copy_weights
 

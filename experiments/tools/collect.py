@@ -1,15 +1,15 @@
-"""Judges a finished run, copies its evidence into a small folder; builds its model again from that.
+"""Evaluate a finished run and copy its evidence into a small folder; rebuild its model from there.
 
     python experiments/tools/collect.py runs/NAME experiments/results/NAME/seed0 [--model] [--weights FILE.npz]
     python experiments/tools/collect.py --restore FILE.npz experiments/results/NAME/seed0 MODEL.keras
 
-What is not judged yet is: PrivateTest, as it is and with flip averaging, PublicTest, and both merged
-if neither chose the epoch. The folder holds PrivateTest's metrics.json, predictions.npz and confusion
-matrix, the metrics of the others, the history, the learning curves, the config and the environment;
-paths in these keep their last part only. --model adds the trained model, model.keras, its weights rounded
-to float16 (`package_model.save_rounded`): refused above 16 MB or where it is not what was judged, within 5e-3
-in probability and 0.1 points of PublicTest. --weights adds the delivered weights as float16, in one file
-beside it: half a model, and never the state of the optimizer.
+Splits that were not evaluated yet are: PrivateTest without and with flips, PublicTest, and both merged
+if neither chose the epoch. The folder gets PrivateTest's metrics.json and predictions.npz, the metrics of
+the other splits, the history, the config and the environment. Paths in these files keep their last part
+only. `redraw.py` draws the pictures from them. --model adds the model, model.keras, with weights rounded to
+float16 (`package_model.save_rounded`). A model above 16 MB is refused, and so is one that differs from the
+evaluated one by more than 5e-3 in probability or 0.1 points of PublicTest. --weights saves the weights of
+the inference model as float16 in one file, without the optimizer's state.
 """
 
 import argparse
@@ -22,19 +22,19 @@ import package_model
 from insideout_tf import config, devices, errors, evaluate, files, runs
 from insideout_tf.data.read import read_faces
 from insideout_tf.errors import UserError
-from insideout_tf.evaluation.report import METRICS, PLOTS, PREDICTIONS
+from insideout_tf.evaluation.report import METRICS, PREDICTIONS
 from insideout_tf.network.weights import load_model, save_model
 from insideout_tf.serving import packaged, saved_model
 from insideout_tf.training import checkpoint
 
-JUDGED = {
+EVALUATIONS = {  # folder of the run: split, test-time averaging
     "private": ("private", "none"),
     "private-flip": ("private", "flip"),
     "public": ("public", "none"),
     "merged": ("merged", "none"),
 }
 LARGEST_MODEL = 16_000_000  # bytes
-# Fields of the config that hold one.
+# Fields of the config that hold a path.
 PATHS = ("data", "weights", "ferplus", "teacher", "start_from")
 
 
@@ -59,57 +59,54 @@ def main(argv=None):
 
 
 def collect(run, destination):
-    """Judges the finished `run` where it is not, and writes its evidence into `destination`."""
+    """Evaluates the finished `run` where needed and writes its evidence into `destination`."""
     _, run = packaged.model_path(run)
     if run is None:
         raise UserError("expected a run directory. Received: a model file alone")
     experiment = runs.experiment_of(run)
-    for name, (split, tta) in JUDGED.items():
+    for name, (split, tta) in EVALUATIONS.items():
         if not (run / name / METRICS).exists() and (
             split != "merged" or experiment.split == "stratified"
         ):
             evaluate.evaluate(run, split=split, tta=tta)
     destination.mkdir(parents=True, exist_ok=True)
-    files.write_json(destination / packaged.CONFIG, without_folders(experiment))
+    files.write_json(destination / packaged.CONFIG, shorten_paths(experiment))
     facts = files.read_json(run / runs.ENVIRONMENT)
     for each in (facts, *facts.get("resumed", ())):
         for name in {"command", "data_source"} & each.keys():
-            each[name] = last_parts(each[name])
+            each[name] = last_part(each[name])
     validation = files.read_json(run / METRICS)
     facts |= {name: validation[name] for name in ("training_seconds", "best_epoch", "selected_on")}
     facts["faces_that_chose_the_epoch"] = validation["n"]
     files.write_json(destination / runs.ENVIRONMENT, facts)
-    for name in JUDGED:
+    for name in EVALUATIONS:
         if (run / name / METRICS).exists():
             target = METRICS if name == "private" else f"{name}.json"
             shutil.copyfile(run / name / METRICS, destination / target)
     shutil.copyfile(run / "private" / PREDICTIONS, destination / PREDICTIONS)
-    shutil.copyfile(run / "private" / PLOTS / "confusion.png", destination / "confusion.png")
     shutil.copyfile(run / checkpoint.HISTORY, destination / checkpoint.HISTORY)
-    curves = "learning_curves.png"
-    shutil.copyfile(run / PLOTS / curves, destination / curves)
 
 
-def without_folders(experiment):
-    """Returns the experiment as plain values, with the last part of every path alone."""
+def shorten_paths(experiment):
+    """Returns the experiment as plain values, every path reduced to its last part."""
     values = config.to_dict(experiment)
-    return values | {name: last_parts(values[name]) for name in PATHS if values[name]}
+    return values | {name: last_part(values[name]) for name in PATHS if values[name]}
 
 
-def last_parts(words):
-    """Returns the last part of a path, of one behind `FIELD=`, or of each in a list of such."""
-    if not isinstance(words, str):
-        return [last_parts(word) for word in words]
-    field, equals, path = words.rpartition("=")
+def last_part(text):
+    """Returns the last part of a path or of `FIELD=PATH`; of a list, that of each item."""
+    if not isinstance(text, str):
+        return [last_part(item) for item in text]
+    field, equals, path = text.rpartition("=")
     return field + equals + pathlib.PurePath(path).name
 
 
 def add_model(run, path):
-    """Saves the run's model into `path` with weights rounded to float16, if it says what was judged."""
+    """Saves the run's model with weights rounded to float16, if it agrees with the evaluated one."""
     file, run = packaged.model_path(run)
     devices.prepare_backend()
     with np.load(run / "public" / PREDICTIONS) as saved:
-        said, labels, rows = saved["probabilities"], saved["labels"], saved["rows"]
+        expected, labels, rows = saved["probabilities"], saved["labels"], saved["rows"]
     experiment = runs.experiment_of(run)
     pixels = read_faces(experiment.data, experiment.bad_rows).pixels[rows]
     model = load_model(file)
@@ -121,13 +118,14 @@ def add_model(run, path):
                 f"--model: expected at most {LARGEST_MODEL:,} bytes. Keep the weights elsewhere, with "
                 f"--weights. Received: {size:,} bytes"
             )
-        found = package_model.predict(load_model(temporary), "keras", pixels)
+        rounded = package_model.predict(load_model(temporary), "keras", pixels)
+        expected = expected.astype(np.float32)
         parity = saved_model.PARITY["float16"]
-        package_model.check(packaged.MODEL, found, said.astype(np.float32), labels, parity)
+        package_model.check_parity(packaged.MODEL, rounded, expected, labels, parity)
 
 
 def save_weights(run, path):
-    """Saves the weights of the delivered model as float16 arrays, in the order of `get_weights`."""
+    """Saves the weights of the inference model as float16 arrays, in the order of `get_weights`."""
     file, _ = packaged.model_path(run)
     devices.prepare_backend()
     arrays = load_model(file).get_weights()
@@ -136,7 +134,7 @@ def save_weights(run, path):
 
 
 def restore(weights, results, path):
-    """Builds the delivered model of a results folder, with weights of `save_weights`, into `path`."""
+    """Builds the inference model of a results folder with weights of `save_weights` into `path`."""
     devices.prepare_backend()
     from insideout_tf.network.build import build_network
 

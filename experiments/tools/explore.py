@@ -1,17 +1,19 @@
-"""Trains a recipe with one factor changed at a time, and tells what each was worth, PrivateTest unseen.
+"""Train a recipe with one factor changed at a time and compare the results, without PrivateTest.
 
-    python experiments/tools/explore.py experiments/best_single.py --data fer2013.csv --ferplus fer2013new.csv
-    python experiments/tools/explore.py experiments/best_single.py --table
+    python experiments/tools/explore.py best_single --data fer2013.csv --ferplus fer2013new.csv
+    python experiments/tools/explore.py best_single --table
 
-Each row of `ROWS` is trained in runs/explored/RECIPE/ROW, and its settings, its seed and its figures are
-kept in experiments/explored/RECIPE/ROW.json, its answers in ROW.npz. PrivateTest is never judged here. Rows
-are compared on the faces that choose the epoch or, with a training_fraction below 1, on those of Training
-that it leaves out: several times as many, which neither train nor choose (a face that has a twin in the rest
-of Training is not counted). A row that is kept already is not trained again; the same command goes on where
-it was stopped. --set is given to every row, before what the row changes (the cheapest proxy: a smaller
-backbone, fewer faces and epochs; --name keeps it apart from the recipe itself), --rows takes some, --seconds
-stops the row in progress in time (exit status 3: to be continued). Rows with another seed show what is
-chance: other weights at the start and another order, on another part of Training or on the same faces.
+Each row of `ROWS` is trained in runs/explored/NAME/ROW. Its settings, its seed and its figures go to
+experiments/explored/NAME/ROW.json, its predictions to ROW.npz. NAME is the recipe's name or --name. PrivateTest
+is never evaluated. Rows are compared on the faces that choose the epoch. With a training_fraction below 1 they
+are compared on the faces of Training that it excludes instead: several times as many, which neither train
+nor choose the epoch. A face that has a duplicate among the training faces is not counted.
+
+Finished rows are skipped, so the same command continues an interrupted exploration. --set changes a field of
+every row, before the row's own change: a smaller backbone, fewer faces and epochs make a cheap proxy.
+--rows selects rows. --seconds stops after that time with exit status 3; the same command then continues. Rows
+with another seed measure chance: other start weights and another order, on another part of Training or on
+the same faces.
 """
 
 import argparse
@@ -23,7 +25,7 @@ import collect
 import numpy as np
 import run_plan
 
-from insideout_tf import errors, files, runs
+from insideout_tf import config, errors, files, runs
 from insideout_tf.data import splits
 from insideout_tf.data.read import read_faces
 from insideout_tf.errors import UserError
@@ -32,7 +34,7 @@ from insideout_tf.evaluation.report import METRICS, PREDICTIONS
 from insideout_tf.serving import packaged
 from insideout_tf.training import checkpoint
 
-KEPT = run_plan.ROOT / "experiments/explored"
+EXPLORED = run_plan.ROOT / "experiments/explored"
 ADAMW = (
     "stages.train.optimizer=adamw",
     "stages.train.learning_rate=0.001",
@@ -58,7 +60,7 @@ ROWS = {
     "votes_alone": ("soft_label_weight=1",),
     "label_smoothing": ("soft_label_weight=0", "label_smoothing=0.1"),
     "class_weights": ("class_weight=clipped(0.5,2)",),
-    "consistency": (  # beside no_mixing, which it needs
+    "consistency": (  # needs no_mixing
         "augmentation.mixup_alpha=0",
         "augmentation.cutmix_alpha=0",
         "consistency_weight=1",
@@ -74,54 +76,58 @@ ROWS = {
     "128_px": ("image_size=128",),
     "224_px": ("image_size=224",),
     "smallest_network": ("backbone=CompactFERNano",),
-    "smallest_network_whole": ("backbone=CompactFERNanoWhole",),  # its parameters, all 48 px
+    "smallest_network_whole": ("backbone=CompactFERNanoWhole",),  # full resolution
     "smaller_network": ("backbone=CompactFERSmall",),
     "smaller_network_fine": ("backbone=CompactFERSmallFine",),
-    "small_network_whole": ("backbone=CompactFERSmallWhole",),  # its parameters, all 48 px
+    "small_network_whole": ("backbone=CompactFERSmallWhole",),  # full resolution
     "efficientnet_v2s": ("backbone=EfficientNetV2S",),
-    # Beside adamw, by which every recipe here fine-tunes an EfficientNet.
+    # With adamw, as every recipe here fine-tunes an EfficientNet.
     "efficientnet_v2s_adamw": ("backbone=EfficientNetV2S", *ADAMW),
     "efficientnet_v2b0_adamw": ("backbone=EfficientNetV2B0", *ADAMW),
     "imagenet_v2b0_adamw": ("backbone=EfficientNetV2B0", IMAGENET, *ADAMW),
     "imagenet_v2b0_adamw_96_px": ("backbone=EfficientNetV2B0", IMAGENET, *ADAMW, "image_size=96"),
-    # By KerasCV, so on TensorFlow alone; the last one, since it stops the others elsewhere.
+    # KerasCV needs TensorFlow. The row is the last one, since it stops the others elsewhere.
     "randaugment": ('augmentation.keras_cv=["RandAugment"]', "feed=memory"),
 }
 
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("recipe", type=pathlib.Path, help="an experiment file")
+    parser.add_argument("recipe", help="a recipe by name or file")
     parser.add_argument("--data", help="FER2013")
-    parser.add_argument("--name", help="of the rows' folder (default: the recipe's)")
-    parser.add_argument("--ferplus", help="FER+ votes, for rows with a share of them")
+    parser.add_argument("--name", help="of the folder (default: the recipe's name)")
     parser.add_argument(
-        "--v2b0", help="ImageNet weights of EfficientNetV2-B0, not to download them"
+        "--ferplus", help="fer2013new.csv, the FER+ labels, for a soft_label_weight"
+    )
+    parser.add_argument(
+        "--v2b0", help="a file of EfficientNetV2-B0's ImageNet weights (default: download)"
     )
     parser.add_argument("--rows", help=f"NAME,... of {', '.join(ROWS)} (default: all)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--runs", type=pathlib.Path, default=run_plan.ROOT / "runs/explored")
-    parser.add_argument("--kept", type=pathlib.Path, default=KEPT)
-    parser.add_argument("--seconds", type=float, help="stop after these, to be continued")
-    parser.add_argument("--table", action="store_true", help="print what is kept, train nothing")
+    parser.add_argument("--explored", type=pathlib.Path, default=EXPLORED)
+    parser.add_argument(
+        "--seconds", type=float, help="stop after this time; the same command continues"
+    )
+    parser.add_argument("--table", action="store_true", help="print the table only")
     arguments = parser.parse_args(argv)
-    arguments.name = arguments.name or arguments.recipe.stem
-    kept = arguments.kept / arguments.name
+    arguments.name = arguments.name or pathlib.PurePath(arguments.recipe).stem
+    folder = arguments.explored / arguments.name
     with errors.reported("explore.py"):
         names = arguments.rows.split(",") if arguments.rows else list(ROWS)
         if set(names) - set(ROWS):
             raise UserError(f"--rows: expected some of {', '.join(ROWS)}. Received: {names}")
         if not arguments.table:
             if not arguments.data:
-                raise UserError("--data: expected FER2013's path. Received: nothing")
+                raise UserError("--data: expected the path of FER2013. Received: nothing")
             for name in names:
-                if not (kept / f"{name}.json").exists():
-                    explore(name, arguments, kept / f"{name}.json")
-        print("\n".join(table(kept)))
+                if not (folder / f"{name}.json").exists():
+                    explore(name, arguments, folder / f"{name}.json")
+        print("\n".join(format_table(folder)))
 
 
 def explore(name, arguments, path):
-    """Trains one row and keeps what its own validation says."""
+    """Trains one row and writes its figures to `path`."""
     directory = arguments.runs / arguments.name / name
     settings = [f"name={arguments.name}_{name}", *arguments.set, *ROWS[name]]
     if IMAGENET in settings and arguments.v2b0:
@@ -133,83 +139,89 @@ def explore(name, arguments, path):
     run_plan.call(arguments, "-m", "insideout_tf.train", arguments.recipe, *words)
     if runs.experiment_of(directory).training_fraction < 1:
         run_plan.call(arguments, "-m", "insideout_tf.evaluate", directory, "--split", "rest")
-    keep(directory, path, row=name, changed=list(ROWS[name]), for_all_rows=arguments.set)
+    write_row(directory, path, row=name, changed=list(ROWS[name]), for_all_rows=arguments.set)
 
 
-def keep(directory, path, **about):
-    """Writes what a finished run is worth, and `about`, into the file `path`, its answers beside it."""
+def write_row(directory, path, **facts):
+    """Writes the figures of a finished run and `facts` into `path`, its predictions beside it."""
     experiment = runs.experiment_of(directory)
-    found = files.read_json(directory / METRICS)
-    facts = files.read_json(directory / runs.ENVIRONMENT)
+    summary = files.read_json(directory / METRICS)
+    environment = files.read_json(directory / runs.ENVIRONMENT)
     with open(directory / checkpoint.HISTORY, newline="", encoding="utf-8") as file:
         history = list(csv.DictReader(file))
-    told = ("accuracy", "macro_f1", "nll", "n", "selected_on", "best_epoch", "training_seconds")
-    answers, judged = judge(directory, experiment)
+    figures = ("accuracy", "macro_f1", "nll", "n", "selected_on", "best_epoch", "training_seconds")
+    predictions, evaluation = evaluate_row(directory, experiment)
     with files.replacing(path.with_suffix(".npz")) as temporary, open(temporary, "wb") as file:
-        np.savez_compressed(file, **answers)
+        np.savez_compressed(file, **predictions)
     files.write_json(
         path,
         {
-            **about,
-            "judged": judged,
-            **{key: found[key] for key in (*told, "parameters", "image_size", "seed")},
-            "gap": float(history[found["best_epoch"] - 1]["gap"]),
+            **facts,
+            "evaluation": evaluation,
+            **{key: summary[key] for key in (*figures, "parameters", "image_size", "seed")},
+            "gap": float(history[summary["best_epoch"] - 1]["gap"]),
             "epochs": len(history),
-            **{key: facts[key] for key in ("device", "backend", "git_commit")},
-            "config": collect.without_folders(experiment),
+            **{key: environment[key] for key in ("device", "backend", "git_commit")},
+            "config": collect.shorten_paths(experiment),
         },
     )
 
 
-def judge(directory, experiment):
-    """Returns the answers that rows are compared by, and the figures that follow from them.
+def evaluate_row(directory, experiment):
+    """Returns the predictions that rows are compared by, and the figures that follow from them.
 
-    The answers: int32 `rows` of the data, uint8 `predicted` and `labels`, each `[n]`.
+    The predictions: int32 `rows` of the data, uint8 `predicted` and `labels`, each `[n]`.
     """
-    left_out = directory / "rest" if experiment.training_fraction < 1 else directory
+    evaluated = directory / "rest" if experiment.training_fraction < 1 else directory
     faces = read_faces(experiment.data, experiment.bad_rows)
-    with np.load(left_out / PREDICTIONS) as saved:
-        rows, labels, said = saved["rows"], saved["labels"], saved["probabilities"]
-    alone = ~splits.also_in_training(faces, rows)
-    rows, labels, said = rows[alone], labels[alone], said[alone]
-    summary = metrics.summarize(said, labels)
-    answers = {
+    with np.load(evaluated / PREDICTIONS) as saved:
+        rows, labels, probabilities = saved["rows"], saved["labels"], saved["probabilities"]
+    is_unique = ~splits.also_in_training(faces, rows)
+    rows, labels, probabilities = rows[is_unique], labels[is_unique], probabilities[is_unique]
+    summary = metrics.summarize(probabilities, labels)
+    predictions = {
         "rows": rows.astype(np.int32),
-        "predicted": said.argmax(1).astype(np.uint8),
+        "predicted": probabilities.argmax(1).astype(np.uint8),
         "labels": labels.astype(np.uint8),
     }
-    return answers, {
-        "on": files.read_json(left_out / METRICS)["split"],
-        "twins_of_training_left_out": int((~alone).sum()),
+    return predictions, {
+        "on": files.read_json(evaluated / METRICS)["split"],
+        "duplicates_excluded": int((~is_unique).sum()),
         **{key: summary[key] for key in ("n", "accuracy", "macro_f1", "nll")},
     }
 
 
-def table(kept):
-    """Yields the rows kept in a folder as a table, the base first, then by accuracy."""
-    rows = [{**json.loads(path.read_text("utf-8")), "path": path} for path in kept.glob("*.json")]
+def format_table(folder):
+    """Yields the rows of a folder as a table, the base first, then by accuracy."""
+    rows = [{**json.loads(path.read_text("utf-8")), "path": path} for path in folder.glob("*.json")]
     base = next((row["path"] for row in rows if row["row"] == "base"), None)
-    yield "| changed | accuracy | against base | macro-F1 | log loss | gap | where the epoch was chosen | minutes |"
+    yield "| changed | accuracy | against base | macro-F1 | log loss | gap | split that chose the epoch | minutes |"
     yield "|---|---|---|---|---|---|---|---|"
-    for row in sorted(rows, key=lambda row: (row["row"] != "base", -_judged(row)["accuracy"])):
-        judged = _judged(row)
-        changed = ", ".join(f"`{each}`" for each in row["changed"]) or "nothing"
+    for row in sorted(rows, key=lambda row: (row["row"] != "base", -_evaluation(row)["accuracy"])):
+        evaluation = _evaluation(row)
+        changed = ", ".join(f"`{rename_field(each)}`" for each in row["changed"]) or "nothing"
         yield (
-            f"| {changed} | {judged['accuracy']:.2%} | {gained(base, row['path'])} | "
-            f"{judged['macro_f1']:.3f} | {judged['nll']:.3f} | {row['gap']:+.3f} | "
+            f"| {changed} | {evaluation['accuracy']:.2%} | {paired_gain(base, row['path'])} | "
+            f"{evaluation['macro_f1']:.3f} | {evaluation['nll']:.3f} | {row['gap']:+.3f} | "
             f"{row['accuracy']:.2%} | {row['training_seconds'] / 60:.0f} |"
         ).replace("%", " %")
 
 
-def _judged(row):
-    return row.get("judged", row)  # the oldest rows were judged where the epoch was chosen
+def rename_field(setting):
+    """Returns `FIELD=VALUE` with the field's present name."""
+    field, equals, value = setting.partition("=")
+    return config.RENAMED.get(field, field) + equals + value
 
 
-def gained(base, path):
-    """Returns, in points, how much better a row answers than the base the faces that both are judged on.
+def _evaluation(row):
+    return row.get("evaluation", row)  # the oldest rows were evaluated where the epoch was chosen
 
-    With the 95 % normal interval of the mean paired difference. "" for the base, and where answers are
-    missing.
+
+def paired_gain(base, path):
+    """Returns the difference in accuracy from the base on the faces that both evaluated, in points.
+
+    With the 95 % normal interval of the mean paired difference. Returns "" for the base and where
+    predictions are missing.
     """
     if base in (None, path) or not all(each.with_suffix(".npz").exists() for each in (base, path)):
         return ""

@@ -1,17 +1,17 @@
-"""Grows EfficientNetV2-B0's ImageNet weights into a start for EfficientNetV2-S.
+"""Grow EfficientNetV2-B0's ImageNet weights into a start for EfficientNetV2-S.
 
     python experiments/tools/grow_v2s.py efficientnetv2-b0_notop.weights.h5 v2s_grown.weights.h5 --data fer2013.csv
 
 Both networks have the same stages; V2-S is wider and deeper. As in Net2Net (Chen et al. 2016, arXiv
-1511.05641) the larger network begins as the function of the smaller one:
+1511.05641), the larger network begins as the same function as the smaller one:
 
-- A kernel holds the smaller one in its first channels. New outputs keep their random start; from new
-  inputs to old outputs it is zero, so that they change nothing at first and get gradients at once.
-- A block that the smaller network lacks is a copy of the one before it whose last BatchNorm has zero
-  scale: the identity, by its shortcut (Goyal et al. 2017, arXiv 1706.02677, section 5.1).
-- The stem and stage 1 cannot be embedded (V2-S has 24 channels there where B0 has 32, and shortcuts where
-  B0 has none). They and the kernel that reads them are fitted to B0's first maps of stage 2 on the
-  Training part of FER2013, without its labels.
+- A kernel holds the smaller kernel in its first channels. New outputs keep their random start. Weights
+  from new inputs to old outputs are zero, so that they change nothing at first and get gradients at once.
+- A block that the smaller network lacks is a copy of the block before it, whose last BatchNorm has zero
+  scale. Its shortcut makes it the identity (Goyal et al. 2017, arXiv 1706.02677, section 5.1).
+- The stem and stage 1 cannot be embedded: V2-S has 24 channels there where B0 has 32, and shortcuts where
+  B0 has none. They and the kernel after them are fitted to B0's first maps of stage 2, on the Training
+  part of FER2013, without its labels.
 """
 
 import argparse
@@ -41,7 +41,7 @@ def main(argv=None):
 
 
 def grow(source, destination, pixels):
-    """Writes the grown weights and prints how near the two networks are; pixels: `[n, 48, 48]`."""
+    """Writes the grown weights and prints how close the networks are; pixels: uint8 `[n, 48, 48]`."""
     devices.prepare_backend()
     import keras
 
@@ -52,73 +52,74 @@ def grow(source, destination, pixels):
     pixels = np.repeat(pixels[..., None], 3, axis=-1)
     fit(keras, small, large, pixels)
     probe = keras.ops.image.resize(pixels[:: len(pixels) // 256].astype("float32"), (SIZE, SIZE))
-    print(f"explained of B0's features: {explained(small, large, probe):.4f}", flush=True)
+    share = explained_variance(small, large, probe)
+    print(f"explained variance of B0's features: {share:.4f}", flush=True)
     with files.replacing(destination) as temporary:
         large.save_weights(temporary)
 
 
 def embed(small, large):
-    """Fills `large` with the weights of `small`; stem and stage 1 as near as channels allow."""
-    have = {variable.path: variable.numpy() for variable in small.weights}
-    kept = np.sort(
-        np.argsort(-np.abs(have["block1a_project_conv/kernel"]).sum((0, 1, 3)))[
+    """Copies the weights of `small` into `large`; the stem and stage 1 as far as channels allow."""
+    weights = {variable.path: variable.numpy() for variable in small.weights}
+    channels = np.sort(
+        np.argsort(-np.abs(weights["block1a_project_conv/kernel"]).sum((0, 1, 3)))[
             : large.get_layer("stem_bn").gamma.shape[0]
         ]
     )
-    adapt_stem(have, small, large, kept)
-    before = {}  # stage: its last block that `small` has
+    adapt_stem(weights, small, large, channels)
+    last_block = {}  # stage: its last block that `small` has
     for layer in large.layers:
         block, _, part = layer.name.partition("_")
         source = block
         if block[:-1].startswith("block"):
-            if any(path.startswith(f"{block}_") for path in have):
-                before[block[:-1]] = block
-            source = before[block[:-1]]
+            if any(path.startswith(f"{block}_") for path in weights):
+                last_block[block[:-1]] = block
+            source = last_block[block[:-1]]
         for variable in layer.weights:
             name = variable.path.rsplit("/", 1)[1]
-            array = have.get(f"{source}_{part}/{name}")
+            array = weights.get(f"{source}_{part}/{name}")
             if array is not None:
-                variable.assign(embedded(variable.numpy(), array, layer.name))
+                variable.assign(embed_array(variable.numpy(), array, layer.name))
             if source != block and part == "project_bn" and name in ("gamma", "beta"):
                 variable.assign(np.zeros(variable.shape, np.float32))
 
 
-def adapt_stem(have, small, large, kept):
-    """Rewrites B0's stem for V2-S' scale of pixels and channels, and moves stage 1 to block 1b.
+def adapt_stem(weights, small, large, channels):
+    """Rewrites B0's stem for V2-S's pixel range and channels, and moves stage 1 to block 1b.
 
-    B0 takes (x / 255 - mean) / deviation, V2-S x / 128 - 1.
+    B0 normalises to (x / 255 - mean) / deviation, V2-S to x / 128 - 1.
     """
     normalization = small.get_layer("normalization")
     mean, deviation = (
         np.ravel(np.asarray(value)) for value in (normalization.mean, normalization.variance)
     )
     deviation = np.sqrt(deviation)
-    kernel = have["stem_conv/kernel"]
+    kernel = weights["stem_conv/kernel"]
     constant = (128 / 255 - mean) / deviation
-    have["stem_bn/moving_mean"] -= np.einsum("hwio,i->o", kernel, constant)
-    have["stem_conv/kernel"] = kernel * (128 / 255 / deviation)[None, None, :, None]
-    for name in [name for name in have if name.startswith("stem_")]:
-        have[name] = have[name][..., kept]
-    have["block1a_project_conv/kernel"] = have["block1a_project_conv/kernel"][:, :, kept]
-    for name in [name for name in have if name.startswith("block1a_")]:
-        have[name.replace("block1a", "block1b")] = have.pop(name)
+    weights["stem_bn/moving_mean"] -= np.einsum("hwio,i->o", kernel, constant)
+    weights["stem_conv/kernel"] = kernel * (128 / 255 / deviation)[None, None, :, None]
+    for name in [name for name in weights if name.startswith("stem_")]:
+        weights[name] = weights[name][..., channels]
+    weights["block1a_project_conv/kernel"] = weights["block1a_project_conv/kernel"][:, :, channels]
+    for name in [name for name in weights if name.startswith("block1a_")]:
+        weights[name.replace("block1a", "block1b")] = weights.pop(name)
     # Block 1a begins as the identity.
     width = large.get_layer("block1a_project_bn").gamma.shape[0]
-    have["block1a_project_bn/gamma"] = np.zeros(width, np.float32)
+    weights["block1a_project_bn/gamma"] = np.zeros(width, np.float32)
 
 
-def embedded(array, smaller, name):
-    """Returns `array` with `smaller` in its first channels, as the module says."""
+def embed_array(array, smaller, name):
+    """Returns `array` with `smaller` in its first channels, as in the module's first rule."""
     array = array.copy()
-    place = tuple(slice(size) for size in smaller.shape)
+    region = tuple(slice(size) for size in smaller.shape)
     if array.ndim == 4 and "dwconv" not in name:
         array[:, :, :, : smaller.shape[3]] = 0
-    array[place] = smaller
+    array[region] = smaller
     return array
 
 
 def fit(keras, small, large, pixels):
-    """Fits what comes before `MATCHED` in `large` to its output in `small`."""
+    """Fits the layers of `large` up to `MATCHED` to the output of `MATCHED` in `small`."""
     teacher = keras.Model(small.input, small.get_layer(MATCHED).output, name="teacher")
     student = keras.Model(large.input, large.get_layer(MATCHED).output, name="student")
     width = teacher.output.shape[-1]
@@ -137,10 +138,10 @@ def fit(keras, small, large, pixels):
     large.get_layer(MATCHED).trainable = True
 
 
-def explained(small, large, images):
-    """Returns the share of the variance of `small`'s features over `images` that `large` has."""
-    want, got = (model.predict(images, verbose=0).mean((1, 2)) for model in (small, large))
-    return 1 - np.square(got - want).sum() / np.square(want - want.mean(0)).sum()
+def explained_variance(small, large, images):
+    """Returns the share of the variance of `small`'s features over `images` that `large` explains."""
+    expected, actual = (model.predict(images, verbose=0).mean((1, 2)) for model in (small, large))
+    return 1 - np.square(actual - expected).sum() / np.square(expected - expected.mean(0)).sum()
 
 
 if __name__ == "__main__":

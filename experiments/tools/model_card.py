@@ -1,4 +1,4 @@
-"""Prints the tables of insideout_tf/models/README.md, the card of the packaged models.
+"""Print the tables of insideout_tf/models/README.md, the card of the packaged models.
 
 python experiments/tools/model_card.py
 """
@@ -10,15 +10,16 @@ FILES = (".keras", ".tflite")
 
 
 def main():
-    print("\n".join((*files(), *scores(), *classes(), *calibration())))
+    tables = (file_table(), score_table(), class_table(), calibration_table())
+    print("\n".join(line for table in tables for line in table))
 
 
 def percent(value):
     return f"{100 * value:.2f} %"
 
 
-def files():
-    yield "| model | parameters | .keras | .tflite | run, in `experiments/README.md` |"
+def file_table():
+    yield "| model | parameters | .keras | .tflite | run, in `experiments/RESULTS.md` |"
     yield "|---|---|---|---|---|"
     for name in packaged.names():
         facts = packaged.facts(name)
@@ -27,15 +28,15 @@ def files():
     yield ""
 
 
-def scores():
+def score_table():
     yield "| file | PrivateTest | macro-F1 | PublicTest (chose the epoch) | macro-F1 |"
     yield "|---|---|---|---|---|"
     for name in packaged.names():
-        judged = packaged.facts(name)["judged"]
+        evaluations = packaged.facts(name)["judged"]
         for suffix in FILES:
             cells = []
             for split in ("PrivateTest", "PublicTest"):
-                found = judged[f"{split} {suffix}"]
+                found = evaluations[f"{split} {suffix}"]
                 for key, text in (("accuracy", percent), ("macro_f1", "{:.3f}".format)):
                     low, high = found["intervals_95"][key]
                     interval = f"{100 * low:.2f}, {100 * high:.2f}"
@@ -46,7 +47,7 @@ def scores():
     yield ""
 
 
-def classes():
+def class_table():
     yield "| PrivateTest | " + " | ".join(EMOTIONS) + " |"
     yield "|---|" + "---|" * len(EMOTIONS)
     for name in packaged.names():
@@ -57,7 +58,7 @@ def classes():
     yield ""
 
 
-def calibration():
+def calibration_table():
     yield "| PrivateTest | temperature | calibration error | with it | log-likelihood | with it |"
     yield "|---|---|---|---|---|---|"
     for name in packaged.names():

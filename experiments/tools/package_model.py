@@ -1,13 +1,13 @@
-"""Puts a finished run into the package: NAME.keras, NAME.tflite and NAME.json, gated on parity.
+"""Put a finished run into the package: NAME.keras, NAME.tflite and NAME.json, checked for parity.
 
     python experiments/tools/package_model.py runs/compact_nano nano --data fer2013.csv
     python experiments/tools/package_model.py runs/compact_small_whole_blend small --data fer2013.csv --quantize dynamic
 
-Weights are rounded to float16 in both files (stored as float32 in the .keras file, whose ZIP is
-compressed, so that plain Keras opens it); --quantize dynamic stores them in 8 bits in the .tflite file.
-Refused unless both agree with the run's model on 512 faces of PublicTest to what `conversion.PARITY` allows
-(5e-3 in probability for float16, 0.1 for 8 bits) and keep its accuracy there to 0.1 points. The temperature is
-the one that fits PublicTest best. PrivateTest's figures are those of the very files, judged once here.
+Weights are rounded to float16 in both files. The .keras file stores them as float32 in a compressed ZIP, so
+that plain Keras opens it. --quantize dynamic stores the .tflite file's weights in 8 bits. Both files must
+agree with the run's model on 512 faces of PublicTest within `saved_model.PARITY` (5e-3 in probability for
+float16, 0.1 for 8 bits) and keep its accuracy there within 0.1 points. The temperature is fitted on
+PublicTest. PrivateTest's figures are those of these files, evaluated once here.
 """
 
 import argparse
@@ -43,7 +43,7 @@ def main(argv=None):
 
 
 def package(run, name, data, quantize):
-    """Writes the three files; returns what NAME.json holds."""
+    """Writes the three files; returns the content of NAME.json. Raises `UserError` without parity."""
     devices.prepare_backend()
     model = load_model(run / packaged.MODEL)
     faces = read_faces(data)
@@ -60,12 +60,14 @@ def package(run, name, data, quantize):
         }
         save_rounded(model, written[".keras"])
         written[".tflite"].write_bytes(litert.to_litert(model, quantize))
-        said = {}
+        probabilities = {}
         for suffix, path in written.items():
             engine, kind = ("litert", quantize) if suffix == ".tflite" else ("keras", "float16")
-            said[suffix] = {s: predict(path, engine, faces.pixels[r]) for s, r in split.items()}
-            check(suffix, said[suffix]["PublicTest"], original, public, saved_model.PARITY[kind])
-        temperature = fit_temperature(said[".keras"]["PublicTest"], public)
+            by_split = {s: predict(path, engine, faces.pixels[rows]) for s, rows in split.items()}
+            parity = saved_model.PARITY[kind]
+            check_parity(suffix, by_split["PublicTest"], original, public, parity)
+            probabilities[suffix] = by_split
+        temperature = fit_temperature(probabilities[".keras"]["PublicTest"], public)
         facts = {
             "name": name,
             "classes": list(EMOTIONS),
@@ -80,9 +82,9 @@ def package(run, name, data, quantize):
             "sha256": {s: files.sha256(p) for s, p in written.items()},
             "bytes": {s: p.stat().st_size for s, p in written.items()},
             "judged": {
-                f"{each} {suffix}": figures(probabilities, faces.labels[split[each]], temperature)
-                for suffix, both in said.items()
-                for each, probabilities in both.items()
+                f"{each} {suffix}": figures(found, faces.labels[split[each]], temperature)
+                for suffix, by_split in probabilities.items()
+                for each, found in by_split.items()
             },
         }
         for suffix, path in written.items():
@@ -97,7 +99,7 @@ def predict(model, engine, pixels):
 
 
 def figures(probabilities, labels, temperature):
-    """Returns the scores of one file on one split, calibrated ones beside those as they are."""
+    """Returns the scores of one file on one split, without and with the temperature."""
     scores = metrics.summarize(probabilities, labels)
     calibrated = recognize.apply_temperature(probabilities, temperature)
     return {
@@ -109,8 +111,8 @@ def figures(probabilities, labels, temperature):
     }
 
 
-def check(what, found, expected, labels, parity):
-    """Raises `UserError` where a converted file does not say what the run's model says."""
+def check_parity(what, found, expected, labels, parity):
+    """Raises `UserError` unless a converted file agrees with the run's model."""
     furthest, lost = differences(found, expected, labels)
     if furthest > parity or lost > ACCURACY:
         raise UserError(
@@ -120,7 +122,7 @@ def check(what, found, expected, labels, parity):
 
 
 def differences(found, expected, labels):
-    """Returns the furthest probability on the first faces, and the accuracy gained or lost on all."""
+    """Returns the largest difference in probability on 512 faces, and in accuracy on all faces."""
     furthest = float(np.abs(found - expected)[:PARITY_FACES].max())
     right, right_before = ((each.argmax(1) == labels).mean() for each in (found, expected))
     return furthest, abs(float(right - right_before))
@@ -141,14 +143,14 @@ def fit_temperature(probabilities, labels):
 
 
 def save_rounded(model, path):
-    """Rounds the weights of `model` to float16 and saves it, as plain Keras opens it, with less to store."""
+    """Rounds the weights of `model` to float16 and saves it as a small plain Keras file."""
     model.set_weights([w.astype(np.float16).astype(w.dtype) for w in model.get_weights()])
     model.save(path)
     compress(path)
 
 
 def compress(path):
-    """Deflates the members of a ZIP: zeroed halves of the weights then cost next to nothing."""
+    """Compresses the members of a ZIP; the zero half of each rounded weight then costs little."""
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:

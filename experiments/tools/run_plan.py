@@ -1,12 +1,12 @@
-"""Trains and judges the planned GPU runs in the order of their worth, and collects their evidence.
+"""Train and evaluate the planned GPU runs, the most useful first, and collect their evidence.
 
-    python experiments/tools/run_plan.py --data fer2013.csv --v2b0 efficientnetv2-b0_notop.weights.h5 --b4 efficientnetb4_notop.weights.h5 --v2s v2s_grown.weights.h5
+    python experiments/tools/run_plan.py --data fer2013.csv --v2b0 efficientnetv2-b0_notop.weights.h5 --v2s v2s_grown.weights.h5
 
-Each run is trained in runs/NAME/seedN, judged on PrivateTest, PublicTest and both, and collected
-into experiments/results/NAME/seedN; with --weights FOLDER its float16 weights go there. The same
-command goes on where it was stopped: a finished run is left as it is, an interrupted one resumed.
---seconds stops the run in progress in time (exit status 3: to be continued). --only NAME,... takes
-some of the plan; --set is given to every training.
+Each run is trained in runs/NAME/seedN and evaluated on PrivateTest, PublicTest and both. Its evidence goes to
+experiments/results/NAME/seedN; --weights FOLDER adds its float16 weights there. The same command continues an
+interrupted plan: it skips finished runs and resumes the unfinished one. --seconds stops after that time with
+exit status 3; the same command then continues. --only NAME,... selects runs of the plan. --set changes a
+field of every training.
 """
 
 import argparse
@@ -24,17 +24,17 @@ CONTINUE = 3
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """name: of the folder. file: of the experiment, if not the name. needs: its ImageNet weights."""
+    """name: of the folder. recipe: if not the name. needs: which ImageNet weights it begins from."""
 
     name: str
     seed: int = 0
-    file: str = ""
+    recipe: str = ""
     needs: str = ""
     settings: tuple[str, ...] = ()
 
 
 ON_V2B0 = ("backbone=EfficientNetV2B0", "image_size=128", "batch_size=128")
-# What the paper says overfits after epoch 10, with none of the remedies, long enough to see it.
+# The setting that the paper reports to overfit after epoch 10, without remedies and long enough to show it.
 OVERFITS = (
     *ON_V2B0,
     "ema_decay=null",
@@ -60,17 +60,9 @@ PLAN = (
     Run("insideout_v2s_grown", 2, needs="v2s"),
     Run("v2b0_cpu", 1, needs="v2b0"),
     Run("v2b0_cpu", 2, needs="v2b0"),
-    # What transfer is worth: the papers' recipes on the ImageNet weights at hand, and without.
+    # The gain of transfer: the papers' recipes on the available ImageNet weights, and without.
     Run("effnet_b2_on_v2b0", 0, "effnet_b2", "v2b0", ON_V2B0),
     Run("effnet_b2_on_v2b0_random", 0, "effnet_b2", "none", ON_V2B0),
-    Run(
-        "effnet_b2_on_b4",
-        0,
-        "effnet_b2",
-        "b4",
-        # Block 7b starts as the identity and learns only if its last BatchNorm may.
-        ("backbone=EfficientNetB4", "image_size=128", "stages.finetune.batch_norm=train"),
-    ),
     Run("insideout_on_v2b0", 0, "insideout_v2s", "v2b0", ON_V2B0),
     ablation("none"),
     ablation("early_stopping", "stages.finetune.patience=4"),
@@ -88,15 +80,16 @@ def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", required=True)
     parser.add_argument("--v2b0", help="ImageNet weights of EfficientNetV2-B0 (without: skipped)")
-    parser.add_argument("--b4", help="ImageNet weights of EfficientNet-B4 (without: skipped)")
-    parser.add_argument("--v2s", help="V2-S' weights as grow_v2s.py writes them (without: skipped)")
+    parser.add_argument("--v2s", help="V2-S weights of grow_v2s.py (without: skipped)")
     parser.add_argument("--imagenet", action="store_true", help="Keras can download the others")
-    parser.add_argument("--only", help="NAME,... of the plan")
+    parser.add_argument("--only", help="NAME,... of the plan (default: all)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--runs", type=pathlib.Path, default=ROOT / "runs")
     parser.add_argument("--results", type=pathlib.Path, default=ROOT / "experiments/results")
     parser.add_argument("--weights", type=pathlib.Path, help="folder for float16 weights")
-    parser.add_argument("--seconds", type=float, help="stop after these, to be continued")
+    parser.add_argument(
+        "--seconds", type=float, help="stop after this time; the same command continues"
+    )
     arguments = parser.parse_args(argv)
     names = {run.name for run in PLAN}
     chosen = set(arguments.only.split(",")) if arguments.only else names
@@ -104,26 +97,25 @@ def main(argv=None):
         parser.error(
             f"--only: expected names of {sorted(names)}. Received: {sorted(chosen - names)}"
         )
-    # What XLA compiled for one seed serves the others.
+    # All seeds share what XLA compiled for one of them.
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(arguments.runs / ".jax_cache"))
     for run in PLAN:
         if run.name not in chosen:
             continue
         weights = {
             "v2b0": arguments.v2b0,
-            "b4": arguments.b4,
             "v2s": arguments.v2s,
             "imagenet": "imagenet" if arguments.imagenet else None,
             "none": "none",
         }.get(run.needs, "")
         if weights is None:
-            print(f"{run.name}: skipped, its ImageNet weights were not given", flush=True)
+            print(f"{run.name}: skipped, since its ImageNet weights are missing", flush=True)
             continue
-        do(run, weights, arguments)
+        run_one(run, weights, arguments)
 
 
-def do(run, weights, arguments):
-    """Trains, judges and collects one run; what of that is done already takes a moment."""
+def run_one(run, weights, arguments):
+    """Trains, evaluates and collects one run; steps that are done already take a moment."""
     directory = arguments.runs / run.name / f"seed{run.seed}"
     results = arguments.results / run.name / f"seed{run.seed}"
     settings = [f"name={run.name}", f"seed={run.seed}", *run.settings, *arguments.set]
@@ -132,7 +124,7 @@ def do(run, weights, arguments):
     resume = ["--resume"] if (directory / "config.json").exists() else []
     call(
         arguments,
-        *("-m", "insideout_tf.train", ROOT / f"experiments/{run.file or run.name}.py"),
+        *("-m", "insideout_tf.train", run.recipe or run.name),
         *("--data", arguments.data, "--run-dir", directory, "--verbose", "2", *resume),
         *(word for setting in settings for word in ("--set", setting)),
     )
@@ -144,7 +136,7 @@ def do(run, weights, arguments):
 
 
 def call(arguments, *words):
-    """Runs Python on `words`; leaves with status 3 when the time is over, with theirs if they fail."""
+    """Runs Python on `words`; exits with status 3 when time is up, or with their status if they fail."""
     left = None
     if arguments.seconds is not None:
         left = max(1.0, arguments.seconds - (time.monotonic() - STARTED))
@@ -154,7 +146,7 @@ def call(arguments, *words):
     try:
         done = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, timeout=left)
     except subprocess.TimeoutExpired:
-        print("out of time; the same command goes on", flush=True)
+        print("out of time; the same command goes on where it stopped", flush=True)
         raise SystemExit(CONTINUE) from None
     if done.returncode:
         raise SystemExit(done.returncode)

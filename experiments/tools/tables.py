@@ -1,142 +1,168 @@
-"""Prints the tables of experiments/README.md from the evidence in experiments/results.
+"""Print the tables of experiments/RESULTS.md and NOTEBOOK.md from the evidence in experiments/results.
 
-    python experiments/tools/tables.py [--figure experiments/results/ablation.png] [--ensemble A,B,C] [--against A]
+    python experiments/tools/tables.py [--ensemble A,B,C] [--against A]
 
---figure draws the curves of the ablation; --ensemble tells what the mean of several recipes' answers is worth,
---against by how much each recipe differs from one, face by face.
+--ensemble adds the figures of several recipes' mean probabilities; --against adds the paired
+difference of each recipe from one of them.
 """
 
 import argparse
-import csv
-import itertools
-import json
-import pathlib
 import statistics
 
+import commands
+import evidence
 import numpy as np
 
 from insideout_tf import errors
 from insideout_tf.data.classes import EMOTIONS
 from insideout_tf.errors import UserError
-from insideout_tf.evaluation import metrics, plots
+from insideout_tf.evaluation import metrics
 
-RESULTS = pathlib.Path(__file__).resolve().parent.parent / "results"
-PAPERS = {  # recall as published; what a paper does not give is left out
+PUBLISHED = {  # recall that a paper gives
     "InsideOut, as published (merged)": {"disgust": 0.729, "surprise": 0.866},
 }
-ABLATION, FIRST = "ablation_", "ablation_none"  # one seed each
-OVERFITTING_EPOCH = 10  # of the paper, counted over all stages
-LINES = tuple(  # of Okabe & Ito's colours
-    dict(color=color, linestyle=style, marker=marker, linewidth=width)
-    for color, style, marker, width in (
-        (plots.GREY, "-", "o", 2.6),
-        ("black", ":", "X", 2.0),
-        (plots.BLUE, "-", "s", 1.6),
-        (plots.GREEN, "-", "^", 1.6),
-        (plots.ORANGE, "-", "D", 1.6),
-        ("#CC79A7", "--", "v", 1.6),
-    )
-)
+SPLITS = {  # file of an evidence folder: the split, as a cell of RESULTS.md
+    "metrics.json": "PrivateTest",
+    "private-flip.json": "PrivateTest, flips",
+    "public.json": "PublicTest",
+    "merged.json": "both tests",
+}
+OVERFITTING_EPOCH = 10  # of arXiv 2510.03066, counted over all stages
+BOOTSTRAP_SAMPLES = 1000
+RECORDED, REPLACED = " †", " ‡"  # marks that RESULTS.md explains
 
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--figure", type=pathlib.Path, help="a PNG: curves of the ablation")
-    parser.add_argument("--ensemble", help="recipes with results, the first seed of each")
-    parser.add_argument(
-        "--against", help="a recipe with results, whose first seed others are compared with"
-    )
+    parser.add_argument("--ensemble", help="NAME,... with results; the first seed of each")
+    parser.add_argument("--against", metavar="NAME", help="compare the first seeds with this one's")
     arguments = parser.parse_args(argv)
-    found: dict[str, list[pathlib.Path]] = {}
-    ablations: dict[str, pathlib.Path] = {}
-    for folder in sorted(RESULTS.glob("*/seed*"), key=lambda f: (f.parent.name != FIRST, f)):
-        name = folder.parent.name
-        if name.startswith(ABLATION):
-            ablations.setdefault(name.removeprefix(ABLATION), folder)
-        else:
-            found.setdefault(name, []).append(folder)
+    runs, ablations = evidence.find_runs(), evidence.find_ablations()
     names = arguments.ensemble.split(",") if arguments.ensemble else []
     with errors.reported("tables.py"):
-        known = ", ".join(found)
-        if not set(names) <= found.keys():
+        known = ", ".join(runs)
+        if not set(names) <= runs.keys():
             raise UserError(f"--ensemble: expected some of {known}. Received: {names}")
-        if arguments.against and arguments.against not in found:
+        if arguments.against and arguments.against not in runs:
             raise UserError(f"--against: expected one of {known}. Received: {arguments.against}")
-    print("\n".join(measured(found)))
-    print("\n".join(recall(found)))
-    if ablations:
-        print("\n".join(gaps(ablations)))
-        if arguments.figure:
-            draw(ablations, arguments.figure)
-    if names:
-        print("\n".join(together({name: found[name][0] for name in names})))
-    if arguments.against:
-        print("\n".join(compared(arguments.against, found)))
+        if runs.keys() - commands.RUNS.keys():
+            raise UserError(
+                "experiments/results: expected only runs of commands.RUNS. Add the commands of the "
+                f"others there. Received: {', '.join(runs.keys() - commands.RUNS.keys())}"
+            )
+        print("\n".join(results_table(runs)))
+        print("\n".join(recall_table(runs)))
+        if ablations:
+            print("\n".join(ablation_table(ablations)))
+        if names:
+            print("\n".join(ensemble_table({name: runs[name][0] for name in names})))
+        if arguments.against:
+            print("\n".join(comparison_table(arguments.against, runs)))
 
 
-def read(folder, name="metrics.json"):
-    path = folder / name
-    return json.loads(path.read_text("utf-8")) if path.exists() else None
-
-
-def spread(values, text):
-    """Returns the mean as text, with the standard deviation over seeds where there are several."""
-    mean = text.format(statistics.mean(values))
-    return mean if len(values) == 1 else f"{mean} ± {text.format(statistics.stdev(values))}"
-
-
-def column(folders, name, key, text):
-    values = [summary[key] for folder in folders if (summary := read(folder, name))]
-    return spread(values, text) if values else ""
-
-
-def measured(found):
-    yield "| recipe | init | parameters | px | seeds | PrivateTest | macro-F1 | flip | PublicTest | merged |"
-    yield "|---|---|---|---|---|---|---|---|---|---|"
-    for name, folders in found.items():
-        first = read(folders[0])
-        accuracy = column(folders, "metrics.json", "accuracy", "{:.2%}")
-        if len(folders) == 1:
-            low, high = first["intervals_95"]["accuracy"]
-            accuracy += f" [{low:.2%}, {high:.2%}]"
-        cells = (
-            f"`{name}`",
-            first["init"],
-            f"{first['parameters']:,}",
-            first["image_size"],
-            len(folders),
-            accuracy,
-            column(folders, "metrics.json", "macro_f1", "{:.3f}"),
-            column(folders, "private-flip.json", "accuracy", "{:.2%}"),
-            column(folders, "public.json", "accuracy", "{:.2%}"),
-            column(folders, "merged.json", "accuracy", "{:.2%}"),
-        )
-        yield "| " + " | ".join(map(str, cells)).replace("%", " %") + " |"
+def results_table(runs):
+    """Yields the table of RESULTS.md, the best on PrivateTest first."""
+    yield "| recipe | begins from | labels | split | accuracy | macro-F1 | minutes | command |"
+    yield "|---|---|---|---|---|---|---|---|"
+    accuracy = {
+        name: statistics.mean(evidence.read_summary(folder)["accuracy"] for folder in folders)
+        for name, folders in runs.items()
+    }
+    ranked = sorted(runs, key=lambda name: -accuracy[name])
+    for name in ranked:
+        yield from result_rows(name, runs[name], is_best=name == ranked[0])
     yield ""
 
 
-def recall(found):
+def result_rows(name, folders, is_best):
+    """Yields the rows of one run: one for each evaluated split."""
+    run = commands.RUNS[name]
+    experiment = commands.read_experiment(run)
+    first = evidence.read_summary(folders[0])
+    seeds = [evidence.read_summary(folder)["seed"] for folder in folders]
+    recipe = f"`{name}`" + (f", seeds {', '.join(map(str, seeds))}" if len(seeds) > 1 else "")
+    labels = commands.describe_labels(experiment)
+    if any(has_replaced_file(folder) for folder in folders):
+        labels += REPLACED
+    minutes = minutes_cell(run, seeds, folders, bool(experiment.start_from))
+    command = "<br>".join(f"`{each}`" for each in run.commands)
+    for file, split in SPLITS.items():
+        found = [s for folder in folders if (s := evidence.read_summary(folder, file))]
+        if len(found) == len(folders):
+            cells = [figure_cell(found, key) for key in ("accuracy", "macro_f1")]
+        elif file in run.recorded:
+            cells = [cell + RECORDED for cell in run.recorded[file]]
+        else:
+            continue
+        if file == "public.json" and first["selected_on"] == "PublicTest":
+            split += " (chose the epoch)"
+        if is_best and file == "metrics.json":
+            cells = [f"**{cell}**" for cell in cells]
+        start = commands.describe_start(experiment)
+        yield "| " + " | ".join((recipe, start, labels, split, *cells, minutes, command)) + " |"
+        minutes = command = ""
+
+
+def has_replaced_file(folder):
+    """Says whether the run of a folder used a packaged model that has been replaced since."""
+    config = evidence.read_summary(folder, "config.json")
+    if config is None:
+        return False
+    return commands.used_replaced_file(config, evidence.read_summary(folder, "environment.json"))
+
+
+def figure_cell(summaries, key):
+    """Returns one seed's figure with its 95 % interval, or the mean ± the standard deviation."""
+    scale, digits, unit = (100, 2, " %") if key == "accuracy" else (1, 3, "")
+    values = [scale * summary[key] for summary in summaries]
+    mean = f"{statistics.mean(values):.{digits}f}{unit}"
+    if len(values) > 1:
+        return f"{mean} ± {statistics.stdev(values):.{digits}f}{unit}"
+    low, high = (scale * value for value in summaries[0]["intervals_95"][key])
+    return f"{mean} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def minutes_cell(run, seeds, folders, is_continued):
+    """Returns the minutes of training, of one seed or the range over seeds."""
+    minutes = []
+    for seed, folder in zip(seeds, folders):
+        environment = evidence.read_summary(folder, "environment.json")
+        minutes.append(run.minutes.get(seed) or round(environment["training_seconds"] / 60))
+    text = f"{min(minutes)} to {max(minutes)} each" if len(minutes) > 1 else f"{minutes[0]}"
+    text = ("about " if run.paused else "") + text + (" more" if is_continued else "")
+    return text + (RECORDED if run.minutes else "")
+
+
+def recall_table(runs):
+    """Yields PrivateTest's recall by class."""
     yield "| PrivateTest recall | " + " | ".join(EMOTIONS) + " |"
     yield "|---|" + "---|" * len(EMOTIONS)
-    for name, folders in found.items():
-        rows = [read(folder)["per_class"] for folder in folders]
-        cells = [spread([row[each]["recall"] for row in rows], "{:.3f}") for each in EMOTIONS]
+    for name, folders in runs.items():
+        rows = [evidence.read_summary(folder)["per_class"] for folder in folders]
+        cells = [mean_and_deviation([row[each]["recall"] for row in rows]) for each in EMOTIONS]
         yield f"| `{name}` | " + " | ".join(cells) + " |"
-    for name, known in PAPERS.items():
-        yield f"| {name} | " + " | ".join(str(known.get(each, "")) for each in EMOTIONS) + " |"
+    for name, recall in PUBLISHED.items():
+        yield f"| {name} | " + " | ".join(str(recall.get(each, "")) for each in EMOTIONS) + " |"
     yield ""
 
 
-def gaps(found):
+def mean_and_deviation(values):
+    mean = f"{statistics.mean(values):.3f}"
+    return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.3f}"
+
+
+def ablation_table(ablations):
+    """Yields what each change of the ablation does, with paired differences from the first."""
     yield (
         f"| ablation | epochs | best epoch | gap at epoch {OVERFITTING_EPOCH} | gap at the end | validation loss, "
         "least (epoch) | at the end | PrivateTest | less the first | macro-F1 | less the first |"
     )
     yield "|---|---|---|---|---|---|---|---|---|---|---|"
     first = None
-    for name, folder in found.items():
-        summary, rows, confusions = read(folder), history(folder), resampled(*answers(folder))
-        first = confusions if first is None else first
+    for name, folder in ablations.items():
+        summary, rows = evidence.read_summary(folder), evidence.read_history(folder)
+        samples = resample_confusions(*evidence.read_predictions(folder))
+        first = samples if first is None else first
         best = max(rows, key=lambda row: row["val_macro_f1"])
         least = min(rows, key=lambda row: row["val_loss"])
         tenth = rows[min(OVERFITTING_EPOCH, len(rows)) - 1]
@@ -144,25 +170,26 @@ def gaps(found):
             f"| {name} | {len(rows)} | {best['epoch']:.0f} | "
             f"{tenth['gap']:+.3f} | {rows[-1]['gap']:+.3f} | "
             f"{least['val_loss']:.3f} ({least['epoch']:.0f}) | {rows[-1]['val_loss']:.3f} | "
-            f"{summary['accuracy']:.2%} | {gained(first, confusions, metrics.accuracy, 100, 1)} | "
-            f"{summary['macro_f1']:.3f} | {gained(first, confusions, metrics.macro_f1, 1, 3)} |"
+            f"{summary['accuracy']:.2%} | {accuracy_gain(first, samples)} | "
+            f"{summary['macro_f1']:.3f} | {macro_f1_gain(first, samples)} |"
         ).replace("%", " %")
     yield ""
 
 
-def together(members):
-    """Yields what recipes reach on PrivateTest alone, best last, and what the mean of their answers does.
+def ensemble_table(members):
+    """Yields PrivateTest's figures of each recipe alone, best last, and of their mean probabilities.
 
     Probabilities are averaged as ensemble.py does (Lakshminarayanan et al. 2017, arXiv 1612.01474, section 2.4).
     """
-    said = {}
-    for name, folder in members.items():
-        said[name], labels = answers(folder)
-    alone = {name: metrics.summarize(each, labels) for name, each in said.items()}
+    predictions = {name: evidence.read_predictions(folder) for name, folder in members.items()}
+    labels = next(iter(predictions.values()))[1]
+    probabilities = {name: each for name, (each, _) in predictions.items()}
+    alone = {name: metrics.summarize(each, labels) for name, each in probabilities.items()}
     ranked = sorted(alone, key=lambda name: alone[name]["accuracy"])
-    mean = np.mean(list(said.values()), axis=0)
+    mean = np.mean(list(probabilities.values()), axis=0)
     summary = metrics.summarize(mean, labels)
-    before, after = resampled(said[ranked[-1]], labels), resampled(mean, labels)
+    before = resample_confusions(probabilities[ranked[-1]], labels)
+    after = resample_confusions(mean, labels)
 
     def row(name, summary, accuracy="", macro_f1=""):
         return (
@@ -173,81 +200,52 @@ def together(members):
     yield "| ensemble | PrivateTest | macro-F1 | log loss | more than the best alone | macro-F1 |"
     yield "|---|---|---|---|---|---|"
     yield from (row(name, alone[name]) for name in ranked)
-    yield row(
-        "together",
-        summary,
-        gained(before, after, metrics.accuracy, 100, 1),
-        gained(before, after, metrics.macro_f1, 1, 3),
-    )
+    yield row("together", summary, accuracy_gain(before, after), macro_f1_gain(before, after))
     yield ""
     recalls = ", ".join(f"{each} {summary['per_class'][each]['recall']:.3f}" for each in EMOTIONS)
     yield f"recall together: {recalls}"
 
 
-def compared(other, found):
-    """Yields by how much each recipe's first seed is above another's on PrivateTest, over the same faces."""
-    before = resampled(*answers(found[other][0]))
+def comparison_table(other, runs):
+    """Yields the paired difference of each recipe's first seed from another's on PrivateTest."""
+    before = resample_confusions(*evidence.read_predictions(runs[other][0]))
     yield f"| more than `{other}` | PrivateTest, points | macro-F1 |"
     yield "|---|---|---|"
-    for name, folders in found.items():
+    for name, folders in runs.items():
         if name != other:
-            after = resampled(*answers(folders[0]))
-            accuracy = gained(before, after, metrics.accuracy, 100, 1)
-            yield f"| `{name}` | {accuracy} | {gained(before, after, metrics.macro_f1, 1, 3)} |"
+            after = resample_confusions(*evidence.read_predictions(folders[0]))
+            yield f"| `{name}` | {accuracy_gain(before, after)} | {macro_f1_gain(before, after)} |"
 
 
-def answers(folder):
-    """Returns what a run said of PrivateTest, `[n, 7]`, and the labels, in the data's order."""
-    with np.load(folder / "predictions.npz") as saved:
-        return saved["probabilities"].astype("float64"), saved["labels"]
+def resample_confusions(probabilities, labels):
+    """Returns int `[1 + samples, 7, 7]`: PrivateTest's confusion matrix, then those of bootstrap samples.
 
-
-def resampled(probabilities, labels):
-    """Returns PrivateTest's confusion matrix and those of 1,000 bootstrap samples, the same for every run."""
-    said = probabilities.argmax(1)
-    faces = np.random.default_rng(0).integers(0, len(labels), (1000, len(labels)))
+    The samples draw the same faces for every run, so that differences are paired.
+    """
+    predicted = probabilities.argmax(1)
+    random = np.random.default_rng(0)
+    faces = random.integers(0, len(labels), (BOOTSTRAP_SAMPLES, len(labels)))
     return np.array(
-        [metrics.confusion_matrix(labels[rows], said[rows]) for rows in (slice(None), *faces)]
+        [metrics.confusion_matrix(labels[rows], predicted[rows]) for rows in (slice(None), *faces)]
     )
 
 
-def gained(before, after, figure, scale, digits):
-    """Returns by how much a run is better than the first, and 95 % of the paired bootstrap."""
+def accuracy_gain(before, after):
+    """Returns the difference of two accuracies in points, with the 95 % paired interval, as text."""
+    return _gain(before, after, metrics.accuracy, 100, 1)
+
+
+def macro_f1_gain(before, after):
+    """Returns the difference of two macro-F1, with the 95 % paired interval, as text."""
+    return _gain(before, after, metrics.macro_f1, 1, 3)
+
+
+def _gain(before, after, figure, scale, digits):
     if after is before:
         return ""
     gain = scale * (figure(after) - figure(before))
     low, high = np.quantile(gain[1:], [0.025, 0.975])
     return f"{gain[0]:+.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
-
-
-def history(folder):
-    """Returns the numbers of each epoch."""
-    with open(folder / "history.csv", newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    return [{key: float(value) for key, value in row.items() if key != "stage"} for row in rows]
-
-
-def draw(found, path):
-    """Draws what each run's epochs did to the gap, the validation loss and macro-F1."""
-    histories = {name.replace("_", " "): history(folder) for name, folder in found.items()}
-    figure, panels = plots.create_figure(14, 4.6, columns=3)
-    for axes, (key, label) in zip(
-        panels,
-        (
-            ("gap", "accuracy on training faces less validation"),
-            ("val_loss", "validation loss, nats"),
-            ("val_macro_f1", "validation macro-F1"),
-        ),
-    ):
-        for (run, rows), style in zip(histories.items(), itertools.cycle(LINES)):
-            epochs, values = ([row[each] for row in rows] for each in ("epoch", key))
-            axes.plot(epochs, values, label=run, markevery=[-1], markersize=6, **style)
-        axes.axvline(OVERFITTING_EPOCH, color="black", linewidth=1, linestyle=":")
-        axes.set_xlabel("epoch")
-        axes.set_ylabel(label)
-        axes.grid(alpha=0.3)
-    panels[0].legend(fontsize=9)
-    plots.save(figure, path)
 
 
 if __name__ == "__main__":

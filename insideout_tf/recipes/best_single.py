@@ -1,16 +1,16 @@
-"""A network made for 48 px, trained long with strong regularisation: what to beat others with.
+"""CompactFERLarge at 48 px from random weights, with a long training and strong regularisation.
 
     insideout train best_single --data PATH/TO/fer2013.csv --ferplus PATH/TO/fer2013new.csv
     insideout evaluate runs/best_single --split private
 
-From random weights, all 48×48 pixels kept through the first level, as VGG-like networks do that lead on
-FER2013 (Khaireddin & Chen 2021, arXiv 2105.03588), with residual blocks and squeeze and excitation. Labels
-are half FER2013's own, half the FER+ votes. SGD with Nesterov momentum on a long cosine, weights averaged
-over steps, mixup and cutmix on half of the faces, erasing and noise; then some epochs at a low rate on
-faces that are hardly changed. The best epoch by PublicTest. `experiments/tools/explore.py` changes one
-factor at a time.
+The first level keeps the full 48×48 resolution, as the VGG-like networks do that lead on FER2013
+(Khaireddin & Chen 2021, arXiv 2105.03588). Residual blocks and squeeze-and-excitation follow. Half of each
+label is FER2013's own; half is the FER+ label distribution. SGD with Nesterov momentum runs on a long
+cosine, with weights averaged over steps, mixup and cutmix on half of the faces, erasing and noise. The last
+epochs use a low learning rate and light augmentation. PublicTest chooses the epoch.
+`experiments/tools/explore.py` changes one factor at a time.
 
-Needs a GPU; not measured yet.
+The recipe needs a GPU and is not measured yet.
 """
 
 import dataclasses

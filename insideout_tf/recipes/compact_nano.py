@@ -1,14 +1,16 @@
-"""CompactFER nano: under 100,000 parameters at FER2013's own 48 px, taught by the small one.
+"""CompactFER nano: under 100,000 parameters at 48 px, distilled from the small network.
 
     insideout train compact_nano --data PATH/TO/fer2013.csv --ferplus PATH/TO/fer2013new.csv --teacher runs/compact_small
     insideout evaluate runs/compact_nano --split private
 
-From random weights. Seven tenths of each label are what the teacher says of the same augmented face
-(Beyer et al. 2022, arXiv 2106.05237), the rest is FER2013's own label and, half of it, the FER+ votes in
-its classes. So small a network does not overfit: less dropout, erasing and weight decay than its
-teacher. SGD with Nesterov momentum on a cosine, averaged weights, the best epoch by PublicTest.
+The network begins with random weights. Seven tenths of each label are the teacher's probabilities for the
+same augmented face (Beyer et al. 2022, arXiv 2106.05237). The rest is half FER2013's own label and half the
+FER+ label distribution. So small a network does not overfit, so dropout, erasing and weight decay are lower
+than the teacher's. SGD with Nesterov momentum runs on a cosine, with averaged weights. PublicTest chooses
+the epoch.
 
-Measured (seed 0, 2 busy CPU cores, 113 minutes): PrivateTest 66.76 %, macro-F1 0.628; experiments/README.md.
+Measured, seed 0: PrivateTest 66.76 %, macro-F1 0.628; 113 minutes on 2 CPU cores with other work. See
+experiments/RESULTS.md.
 """
 
 from insideout_tf.config import Augmentation, Experiment, Stage

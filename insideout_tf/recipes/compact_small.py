@@ -1,16 +1,16 @@
-"""CompactFER small: about a million parameters at FER2013's own 48 px, from random weights.
+"""CompactFER small: a million parameters at FER2013's own 48 px, from random weights.
 
     insideout train compact_small --data PATH/TO/fer2013.csv --ferplus PATH/TO/fer2013new.csv
     insideout evaluate runs/compact_small --split private
 
-Residual blocks of plain 3×3 convolutions, downsampled early: on a CPU these train about twice as fast as
-depthwise ones of as many parameters. SGD with Nesterov momentum on a cosine (Khaireddin & Chen 2021 found
-it a point or two above Adam here), weights averaged over steps, light augmentation with erasing, and
-labels half FER2013's own, half the FER+ votes translated into its classes, which takes some of the noise
-out of them. The best epoch by PublicTest.
+The network has residual blocks of plain 3×3 convolutions and reduces the resolution early. On a CPU these
+blocks train about twice as fast as depthwise ones of as many parameters. SGD with Nesterov momentum runs on
+a cosine; Khaireddin & Chen 2021 (arXiv 2105.03588) found it one or two points above Adam on FER2013. Weights
+are averaged over steps, and augmentation is light, with erasing. Half of each label is FER2013's own; half
+is the FER+ label distribution, which reduces label noise. PublicTest chooses the epoch.
 
-Measured, seed 0: PrivateTest 69.04 %, macro-F1 0.664; with flip averaging the same; PublicTest 69.13 %;
-124 minutes on 2 busy cores. README.md beside this file says how.
+Measured, seed 0: PrivateTest 69.04 %, macro-F1 0.664, the same with flips; PublicTest 69.13 %; 124 minutes on
+2 CPU cores with other work. See experiments/RESULTS.md.
 """
 
 from insideout_tf.config import Augmentation, Experiment, Stage

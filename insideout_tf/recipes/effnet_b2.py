@@ -1,19 +1,19 @@
-"""EfficientNet-B2, warm-up and fine-tuning (arXiv 2601.18228).
+"""EfficientNet-B2 with ImageNet weights: warm-up of the head, then fine-tuning (arXiv 2601.18228).
 
     insideout train effnet_b2 --data PATH/TO/fer2013.csv
     insideout evaluate runs/effnet_b2 --split private
 
-Known from the paper: EfficientNet-B2 with ImageNet weights; global average pooling, dropout 0.5,
-a dense layer of 7; a warm-up of 3 epochs with the backbone frozen, Adam 1e-3; fine-tuning for 7
-epochs of all but BatchNorm, AdamW 3e-5 with decoupled weight decay 1e-4; label smoothing 0.06;
-clipped class weights; real-time augmentation; mixed precision; a stratified 87.5/12.5 division of
-Training with the official test set intact; 68.78 % accuracy.
+The paper gives: EfficientNet-B2 with ImageNet weights; global average pooling, dropout 0.5 and a dense layer
+of 7; a warm-up of 3 epochs with the backbone frozen, Adam 1e-3; fine-tuning of all but BatchNorm for 7
+epochs, AdamW 3e-5 with decoupled weight decay 1e-4; label smoothing 0.06; clipped class weights; real-time
+augmentation; mixed precision; a stratified 87.5/12.5 division of Training with the official test set intact;
+68.78 % accuracy.
 
-Not found there, so our choice: 224 px; the bounds 0.5 and 2 of the class weights; batches of 64;
-the strengths of the augmentation; the best epoch by validation accuracy. Mixed precision is used
-where the device gains from it.
+The paper does not give these, so they are our choice: 224 px; the bounds 0.5 and 2 of the class weights;
+batches of 64; the strengths of the augmentation; the epoch with the best validation accuracy. Mixed
+precision is used where the device gains from it.
 
-The published figure is the paper's. Ours needs a GPU and is not measured yet.
+The published figure is the paper's. This recipe needs a GPU and is not measured here yet.
 """
 
 from insideout_tf.config import Augmentation, Experiment, Stage

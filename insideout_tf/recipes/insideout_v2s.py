@@ -1,18 +1,18 @@
-"""InsideOut: EfficientNetV2-S with class-weighted loss (arXiv 2510.03066).
+"""InsideOut: EfficientNetV2-S with ImageNet weights, mostly frozen (arXiv 2510.03066).
 
     insideout train insideout_v2s --data PATH/TO/fer2013.csv
     insideout evaluate runs/insideout_v2s --split private
 
-Known from the paper: EfficientNetV2-S with ImageNet weights, mostly frozen, a light head; a
-class-weighted cross-entropy; a stratified split; flips, rotations and other strong augmentation;
-62.8 % accuracy and macro-F1 0.590; overfitting after epoch 10.
+The paper gives: EfficientNetV2-S with ImageNet weights, mostly frozen, and a light head; a class-weighted
+cross-entropy; a stratified split; flips, rotations and other strong augmentation; 62.8 % accuracy and
+macro-F1 0.590; overfitting after epoch 10.
 
-Not found there, so our choice: 224 px; balanced weights; a validation part of 12.5 %; AdamW; the
-head alone for 3 epochs, then everything from block 6 on, with statistics and scale of BatchNorm
-fixed; rotation, zoom, shift and erasing as below. Against the overfitting: weights averaged over
-steps, and a stop after 4 epochs without a better macro-F1, the best epoch being kept.
+The paper does not give these, so they are our choice: 224 px; balanced weights; a validation part of 12.5 %;
+AdamW; the head alone for 3 epochs, then everything from block 6 on, with statistics and scale of BatchNorm
+frozen; rotation, zoom, shift and erasing as below. Against the overfitting, weights are averaged over steps.
+Training stops after 4 epochs without a better macro-F1 and keeps the best epoch.
 
-Published figures are the paper's, on its split. Ours need a GPU and are not measured yet.
+The published figures are the paper's, on its split. This recipe needs a GPU and is not measured here yet.
 """
 
 from insideout_tf.config import Augmentation, Experiment, Stage

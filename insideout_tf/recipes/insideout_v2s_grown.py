@@ -1,18 +1,17 @@
-"""InsideOut's system on ImageNet weights grown from EfficientNetV2-B0's, for a machine without a GPU.
+"""InsideOut on ImageNet weights grown from EfficientNetV2-B0's, without a GPU.
 
     python experiments/tools/grow_v2s.py efficientnetv2-b0_notop.weights.h5 v2s_grown.weights.h5 --data PATH/TO/fer2013.csv
     insideout train insideout_v2s_grown --data PATH/TO/fer2013.csv --set weights=v2s_grown.weights.h5
     insideout evaluate runs/insideout_v2s_grown --split private
 
 EfficientNetV2-S, the light head, the class-weighted loss and the stratified part of Training are those of
-arXiv 2510.03066. Its ImageNet weights are those of the smaller EfficientNetV2-B0, in a network that is
-widened and deepened until it has V2-S' shape (grow_v2s.py says how). 64 px instead of 224, which is
-twelve times less work a face, all layers from the second epoch on, and light augmentation, since
-few epochs do not overfit; class weights are clipped, since balanced ones multiply 436 disgusted faces
-by ten.
+arXiv 2510.03066. The ImageNet weights are those of the smaller EfficientNetV2-B0, widened and deepened to
+V2-S's shape (experiments/tools/grow_v2s.py). 64 px instead of 224 is twelve times less work for each face. All
+layers train from the second epoch on. Augmentation is light, since few epochs do not overfit. Class weights
+are clipped: balanced ones would multiply the 436 faces of disgust by ten.
 
-Measured, mean and spread of three seeds: PrivateTest 66.84 % ± 0.27 %, macro-F1 0.643 ± 0.005, the epoch
-chosen on a part of Training; 64 to 85 minutes each on 2 cores. README.md beside this file says more.
+Measured, mean and standard deviation of three seeds: PrivateTest 66.84 % ± 0.27 %, macro-F1 0.643 ± 0.005; a
+part of Training chose the epoch; 64 to 85 minutes each on 2 CPU cores. See experiments/RESULTS.md.
 """
 
 from insideout_tf.config import Augmentation, Experiment, Stage

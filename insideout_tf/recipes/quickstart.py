@@ -2,10 +2,10 @@
 
     insideout train
 
-A small convolutional network from random weights learns the drawn faces of `drawn.py` through the
-code the papers' recipes use: a head stage and a fine-tuning stage, augmentation fused with the
-resize, class weights, label smoothing, averaged weights, a checkpoint after each epoch. It shows
-that training works here; its figures say nothing about people.
+A small convolutional network learns the drawn faces of `data/drawn.py` from random weights. It uses the code
+of the papers' recipes: a head stage and a fine-tuning stage, augmentation fused with the resize, class
+weights, label smoothing, averaged weights, and a checkpoint after each epoch. The run shows that training
+works here. Its figures do not describe people.
 """
 
 from insideout_tf.config import Augmentation, Experiment, Stage

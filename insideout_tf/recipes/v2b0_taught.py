@@ -1,19 +1,19 @@
-"""EfficientNetV2-B0 at 96, then 128 px, on votes and on what another network says, without a GPU.
+"""EfficientNetV2-B0 at 96 px, then 128 px, with FER+ labels and distilled from the packaged `small`.
 
     insideout train v2b0_taught --data PATH/TO/fer2013.csv --ferplus PATH/TO/fer2013new.csv
     insideout evaluate runs/v2b0_taught --split private
 
-ImageNet weights at a size that keeps a face's places: B0 halves a picture at once and five times in all, so that
-96 px leave 48×48 places after its first convolution, as many as the face has pixels. Begun at 96 and finished at 128
-(progressive learning, Tan & Le 2021, arXiv 2104.00298, section 4), the rate going on where it was. Half of each label
-is FER2013's own and half the FER+ votes (Barsoum et al. 2016, arXiv 1608.01041), then three tenths of it
-what the packaged `small`, a network made for 48 px, says of the same augmented face (Hinton et al. 2015, arXiv
-1503.02531). Weights averaged over steps; the epoch chosen by log loss on PublicTest, which every face moves.
+EfficientNetV2-B0 halves a picture at once and five times in all. So 96 px leave 48×48 spatial positions after
+the first convolution, as many as a face of FER2013 has pixels. Training begins at 96 px and ends at 128 px
+(progressive learning, Tan & Le 2021, arXiv 2104.00298, section 4); the learning rate continues where it was.
+Half of each label is FER2013's own, half the FER+ label distribution (Barsoum et al. 2016, arXiv 1608.01041).
+Then three tenths of it are the teacher's probabilities for the same augmented face (Hinton et al. 2015, arXiv
+1503.02531). Weights are averaged over steps. The log loss on PublicTest chooses the epoch.
 
-`--set weights=PATH` takes the ImageNet weights from a file where Keras cannot download them.
+`--set weights=PATH` reads the ImageNet weights from a file where Keras cannot download them.
 
-Measured, one seed: PrivateTest 69.96 %, macro-F1 0.674; with flip averaging 70.10 %; 89 minutes on 2 cores. No gain on
-`small`, from random weights. README.md beside this file says how.
+Measured, one seed: PrivateTest 69.96 %, macro-F1 0.674; with flips 70.10 %; 89 minutes on 2 CPU cores. It does
+not pass `small`, which began with random weights. See experiments/RESULTS.md.
 """
 
 from insideout_tf.config import Augmentation, Experiment, Stage
