@@ -12,7 +12,10 @@ TOOL = ROOT / "experiments/tools/train_queue.py"
 
 def call(*words):
     return subprocess.run(
-        [sys.executable, TOOL, *map(str, words)], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, TOOL, *map(str, words), "--nice", "0"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
     )
 
 

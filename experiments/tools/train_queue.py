@@ -49,6 +49,14 @@ def main(argv=None):
     parser.add_argument("queue", type=pathlib.Path, help="a text file, one training a line")
     parser.add_argument("--data", help="FER2013 (not needed with --status)")
     parser.add_argument("--runs", type=pathlib.Path, default=pathlib.Path("runs"))
+    parser.add_argument(
+        "--nice",
+        type=int,
+        default=LOWEST,
+        choices=range(LOWEST + 1),
+        metavar="0..19",
+        help="how far other processes go first (default: 19, the furthest)",
+    )
     parser.add_argument("--status", action="store_true", help="print a line a training and stop")
     arguments = parser.parse_args(argv)
     with errors.reported("train_queue.py"):
@@ -58,7 +66,7 @@ def main(argv=None):
             return
         if arguments.data is None:
             raise UserError("--data: expected the path of FER2013. Received: nothing")
-        failed = [each for each in queue if not train(each, arguments.runs, arguments.data)]
+        failed = [each for each in queue if not train(each, arguments)]
         if failed:
             names = ", ".join(f"{each.name} seed {each.seed}" for each in failed)
             raise UserError(
@@ -94,16 +102,16 @@ def read_queue(path):
     return queue
 
 
-def run_at_lowest_priority(words):
-    """Runs a command behind every other process; returns its exit status.
+def run_behind_others(words, niceness):
+    """Runs a command at a niceness of 0 to 19; returns its exit status.
 
     The command gets a session of its own: Linux shares the processor between sessions first and looks at
     niceness only inside one, so that niceness alone would not hold it back. An interruption is handed on.
     """
     process = subprocess.Popen(words, start_new_session=True)
     with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PGRP, process.pid, LOWEST)
-        pathlib.Path(f"/proc/{process.pid}/autogroup").write_text(str(LOWEST))
+        os.setpriority(os.PRIO_PGRP, process.pid, niceness)
+        pathlib.Path(f"/proc/{process.pid}/autogroup").write_text(str(niceness))
     try:
         return process.wait()
     finally:
@@ -112,18 +120,26 @@ def run_at_lowest_priority(words):
             process.wait()
 
 
-def train(training, runs, data):
+def train(training, arguments):
     """Trains, or continues, one training; returns whether it finished."""
-    folder = training.folder(runs)
+    runs, folder = arguments.runs, training.folder(arguments.runs)
     if (folder / "metrics.json").exists():
         print(describe(training, runs), flush=True)
         return True
-    words = ["-m", "insideout_tf.train", training.recipe, "--data", data, "--run-dir", folder]
+    words = [
+        "-m",
+        "insideout_tf.train",
+        training.recipe,
+        "--data",
+        arguments.data,
+        "--run-dir",
+        folder,
+    ]
     words += ["--verbose", "2", "--set", f"seed={training.seed}", *training.options]
     if (folder / "config.json").exists():
         words.append("--resume")
     print(f"{training.name} seed {training.seed}: training in {folder}", flush=True)
-    status = run_at_lowest_priority([sys.executable, *map(str, words)])
+    status = run_behind_others([sys.executable, *map(str, words)], arguments.nice)
     print(describe(training, runs), flush=True)
     return status == 0
 
