@@ -55,7 +55,7 @@ def explain(model, image, out, emotion=None, smooth=0, layer=None, faces="auto")
     wanted = None if emotion is None else label_of(emotion, "--emotion")
     path, _ = packaged.model_path(model)
     picture = images.read_image(image)
-    found = pictures.FaceDetector(detect)(picture)[:MOST]
+    found = pictures.FaceDetector(faces)(picture)[:MOST]
     if not found:
         raise UserError(
             f"{image}: expected a face. Cut it out and give it with --faces crop. Received: a "

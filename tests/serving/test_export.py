@@ -24,7 +24,7 @@ from insideout_tf.data import images
 from insideout_tf.data.classes import EMOTIONS
 from insideout_tf.network.weights import load_model
 from insideout_tf.serving import onnx as onnx_export
-from insideout_tf.serving import packaged, saved_model
+from insideout_tf.serving import litert, packaged, saved_model
 
 call = functools.partial(run_verb, export.main)
 
@@ -309,7 +309,8 @@ def test_imagenet_network_with_normalization(real, unpacked, tmp_path):
 def test_a_file_that_strays_is_refused_and_nothing_left(
     name, spoil, message, tiny_run, tmp_path, capsys, monkeypatch
 ):
-    honest = getattr(saved_model, f"to_{name}")
+    module = {"litert": litert, "onnx": onnx_export}[name]
+    honest = getattr(module, f"to_{name}")
 
     def other(model, *rest):
         if spoil:
@@ -319,7 +320,7 @@ def test_a_file_that_strays_is_refused_and_nothing_left(
         another = keras.models.clone_model(model)  # random weights
         return honest(another, *rest)
 
-    monkeypatch.setattr(saved_model, f"to_{name}", other)
+    monkeypatch.setattr(module, f"to_{name}", other)
     (tmp_path / "out").mkdir()
     (tmp_path / "out/kept.txt").write_text("before")
     status, _, error = call(
