@@ -23,8 +23,8 @@ from insideout_tf.config import Experiment, Stage
 from insideout_tf.data import images
 from insideout_tf.data.classes import EMOTIONS
 from insideout_tf.network.weights import load_model
-from insideout_tf.serving import onnx as onnx_export
 from insideout_tf.serving import litert, packaged, saved_model
+from insideout_tf.serving import onnx as onnx_export
 
 call = functools.partial(run_verb, export.main)
 
