@@ -13,7 +13,12 @@ from insideout_tf.errors import UserError
 from insideout_tf.network import backbones
 from insideout_tf.network.build import build_network, freeze_layers
 from insideout_tf.network.predict import predict_probabilities
-from insideout_tf.network.standardize import FACE_DEVIATION, FACE_MEAN, USUAL_DEVIATION, USUAL_MEANS
+from insideout_tf.network.standardize import (
+    MEAN_RANGE,
+    MIN_DEVIATION,
+    TRAINING_DEVIATION,
+    TRAINING_MEAN,
+)
 from insideout_tf.training import augment, averaging, fused, optimizers
 from insideout_tf.training.model import TrainingModel
 
@@ -138,11 +143,11 @@ def test_graphs_standardize_as_layer_by_layer(which, batch_size):
 def test_standards_are_those_of_training(real):
     pixels = real.pixels[real.usage == 0].astype(np.float32)
     means, deviations = pixels.mean((1, 2)), pixels.std((1, 2))
-    assert means.mean() == pytest.approx(FACE_MEAN, abs=0.05)
-    assert deviations.mean() == pytest.approx(FACE_DEVIATION, abs=0.05)
-    low, high = USUAL_MEANS
+    assert means.mean() == pytest.approx(TRAINING_MEAN, abs=0.05)
+    assert deviations.mean() == pytest.approx(TRAINING_DEVIATION, abs=0.05)
+    low, high = MEAN_RANGE
     assert ((means > low) & (means < high)).mean() == pytest.approx(9 / 10, abs=0.01)
-    usual = (deviations >= USUAL_DEVIATION).mean()
+    usual = (deviations >= MIN_DEVIATION).mean()
     assert usual == pytest.approx(5 / 6, abs=0.02)
 
 
