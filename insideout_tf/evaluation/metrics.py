@@ -1,28 +1,37 @@
-"""Scores of a classifier from probabilities and labels, in NumPy; order is `emotions.EMOTIONS`."""
+"""The figures of a classifier, in NumPy, from probabilities and labels.
+
+Every array of classes is in the order of `data.classes.EMOTIONS`. A confusion matrix has a row for
+each true class and a column for each predicted one; functions of it also take a stack of them.
+"""
 
 import numpy as np
 
 from insideout_tf.data.classes import EMOTIONS
 
 CLASSES = len(EMOTIONS)
-CALIBRATION_BINS = 15  # Guo et al. 2017, section 3
+CALIBRATION_BINS = 15  # Guo et al. 2017 (arXiv 1706.04599), section 3
 BOOTSTRAP_SAMPLES = 2000
+INTERVAL = (2.5, 97.5)  # percentiles, of a 95 % interval
+MIN_PROBABILITY = 1e-7  # of a logarithm: float16 underflows to 0
 
 
 def confusion_matrix(labels, predicted):
-    """Returns int64 `[7, 7]`: rows are the true class, columns the predicted one."""
+    """Returns the confusion matrix, int64 `[7, 7]`, of true and predicted classes, `[n]` each."""
     flat = np.asarray(labels, np.int64) * CLASSES + np.asarray(predicted, np.int64)
     return np.bincount(flat, minlength=CLASSES**2).reshape(CLASSES, CLASSES)
 
 
 def accuracy(confusion):
-    """Fraction on the diagonal of `[..., 7, 7]`."""
+    """Returns the fraction of faces on the diagonal, float64 `[...]` in 0..1, of `[..., 7, 7]`."""
     diagonal = np.trace(confusion, axis1=-2, axis2=-1)
     return diagonal / np.maximum(confusion.sum((-2, -1)), 1)
 
 
 def precision_recall_f1(confusion):
-    """Returns three float64 `[..., 7]`; a class without predictions or faces scores 0."""
+    """Returns precision, recall and F1 by class, float64 `[..., 7]` in 0..1 each, of `[..., 7, 7]`.
+
+    A quotient whose denominator is 0 counts as 0, as scikit-learn's `zero_division=0` has it.
+    """
     hits = np.diagonal(confusion, axis1=-2, axis2=-1).astype(np.float64)
     predicted, true = confusion.sum(-2), confusion.sum(-1)
     precision = np.divide(hits, predicted, out=np.zeros_like(hits), where=predicted > 0)
@@ -33,50 +42,62 @@ def precision_recall_f1(confusion):
 
 
 def macro_f1(confusion):
-    """Unweighted mean F1 over the classes that have a face or a prediction (as scikit-learn)."""
+    """Returns the mean F1 over the classes, float64 `[...]` in 0..1, of `[..., 7, 7]`.
+
+    Every class counts alike. Classes without a face and without a prediction are excluded, as in
+    scikit-learn.
+    """
     _, _, f1 = precision_recall_f1(confusion)
     present = (confusion.sum(-1) + confusion.sum(-2)) > 0
     return (f1 * present).sum(-1) / np.maximum(present.sum(-1), 1)
 
 
 def balanced_accuracy(confusion):
-    """Mean recall over the classes that have a face."""
+    """Returns the mean recall over the classes that have a face, float64 `[...]` in 0..1."""
     _, recall, _ = precision_recall_f1(confusion)
     present = confusion.sum(-1) > 0
     return (recall * present).sum(-1) / np.maximum(present.sum(-1), 1)
 
 
 def negative_log_likelihood(probabilities, labels):
-    """Mean of -ln p(true class), nats; p is floored at 1e-7 since float16 underflows to 0."""
+    """Returns the mean of -ln p(true class), in nats, of `[n, 7]` and `[n]`."""
     own = np.asarray(probabilities, np.float64)[np.arange(len(labels)), labels]
-    return float(-np.log(np.maximum(own, 1e-7)).mean())
+    return float(-np.log(np.maximum(own, MIN_PROBABILITY)).mean())
 
 
 def calibration(probabilities, labels, bins=CALIBRATION_BINS):
-    """Returns count, mean confidence and accuracy (`[bins]` each) by equal-width confidence bin."""
+    """Returns faces, mean confidence and accuracy of each bin, `[bins]` each; 0 in empty bins.
+
+    Confidence is the highest of a face's probabilities (`[n, 7]`). Bins have equal widths over 0..1.
+    """
     probabilities = np.asarray(probabilities, np.float64)
     confidence = probabilities.max(1)
-    right = probabilities.argmax(1) == labels
+    is_right = probabilities.argmax(1) == labels
     index = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     count = np.bincount(index, minlength=bins)
-    safe = np.maximum(count, 1)
+    divisor = np.maximum(count, 1)
     return (
         count,
-        np.bincount(index, confidence, bins) / safe,
-        np.bincount(index, right, bins) / safe,
+        np.bincount(index, confidence, bins) / divisor,
+        np.bincount(index, is_right, bins) / divisor,
     )
 
 
 def expected_calibration_error(probabilities, labels, bins=CALIBRATION_BINS):
-    """Σ (nᵦ/n)·|accuracy - confidence| over bins (Guo et al. 2017, equation 3), 0..1."""
+    """Returns Σ (nᵦ/n)·|accuracy - confidence| over bins (Guo et al. 2017, equation 3), 0..1."""
     count, confidence, right = calibration(probabilities, labels, bins)
     return float((count * np.abs(confidence - right)).sum() / count.sum())
 
 
 def bootstrap_intervals(confusion, seed=0, samples=BOOTSTRAP_SAMPLES):
-    """Returns {metric: [low, high]}, 95 % percentile intervals over resampled faces.
+    """Returns {metric: [low, high]}, the 95 % percentile intervals over resampled faces.
 
-    Drawing faces with replacement is a multinomial draw over the cells of the confusion matrix.
+    Faces drawn with replacement are a multinomial draw over the cells of the confusion matrix.
+
+    Args:
+        confusion: int `[7, 7]` of at least one face.
+        seed: of the draws; the same seed gives the same intervals with the same NumPy.
+        samples: number of draws.
     """
     total = int(confusion.sum())
     shares = confusion.ravel() / total
@@ -88,17 +109,42 @@ def bootstrap_intervals(confusion, seed=0, samples=BOOTSTRAP_SAMPLES):
         "macro_f1": macro_f1(drawn),
     }
     return {
-        name: [float(v) for v in np.percentile(values, (2.5, 97.5))]
+        name: [float(bound) for bound in np.percentile(values, INTERVAL)]
         for name, values in scores.items()
     }
 
 
 def summarize(probabilities, labels):
-    """Returns every figure of a report as plain Python numbers; probabilities `[n, 7]`."""
+    """Returns every figure of an evaluation as plain Python values, ready for JSON.
+
+    Args:
+        probabilities: float `[n, 7]`, at least one face.
+        labels: integers `[n]`, 0..6.
+
+    Returns:
+        A dict: what `measure` returns, `intervals_95` (see `bootstrap_intervals`), and what
+        `tabulate_classes` returns, in this order.
+    """
+    confusion = confusion_matrix(labels, np.asarray(probabilities).argmax(1))
+    return {
+        **measure(probabilities, labels),
+        "intervals_95": bootstrap_intervals(confusion),
+        **tabulate_classes(confusion),
+    }
+
+
+def measure(probabilities, labels):
+    """Returns the figures over all classes as plain Python numbers.
+
+    Args:
+        probabilities: float `[n, 7]`, at least one face.
+        labels: integers `[n]`, 0..6.
+
+    Returns:
+        A dict of `n`, `accuracy`, `balanced_accuracy`, `macro_f1`, `nll` (nats) and `ece`.
+    """
     labels = np.asarray(labels, np.int64)
     confusion = confusion_matrix(labels, np.asarray(probabilities).argmax(1))
-    precision, recall, f1 = precision_recall_f1(confusion)
-    support = confusion.sum(1)
     return {
         "n": len(labels),
         "accuracy": float(accuracy(confusion)),
@@ -106,16 +152,37 @@ def summarize(probabilities, labels):
         "macro_f1": float(macro_f1(confusion)),
         "nll": negative_log_likelihood(probabilities, labels),
         "ece": expected_calibration_error(probabilities, labels),
-        "intervals_95": bootstrap_intervals(confusion),
-        "per_class": {
-            name: {
-                "precision": float(precision[i]),
-                "recall": float(recall[i]),
-                "f1": float(f1[i]),
-                "support": int(support[i]),
-            }
-            for i, name in enumerate(EMOTIONS)
-        },
-        "confusion": confusion.tolist(),
-        "confusion_normalized": (confusion / np.maximum(support, 1)[:, None]).round(6).tolist(),
     }
+
+
+def tabulate_classes(confusion):
+    """Returns the figures by class as plain Python values.
+
+    Args:
+        confusion: int `[7, 7]`.
+
+    Returns:
+        A dict of `per_class` ({class: precision, recall, f1 and support}), `confusion` (the counts)
+        and `confusion_normalized` (shares of the true class, to six digits).
+    """
+    precision, recall, f1 = precision_recall_f1(confusion)
+    support = confusion.sum(1)
+    per_class = {
+        name: {
+            "precision": float(precision[label]),
+            "recall": float(recall[label]),
+            "f1": float(f1[label]),
+            "support": int(support[label]),
+        }
+        for label, name in enumerate(EMOTIONS)
+    }
+    return {
+        "per_class": per_class,
+        "confusion": confusion.tolist(),
+        "confusion_normalized": normalize_rows(confusion).round(6).tolist(),
+    }
+
+
+def normalize_rows(confusion):
+    """Returns counts `[7, 7]` as shares of the true class, float64; 0 for a class without a face."""
+    return confusion / np.maximum(confusion.sum(1, keepdims=True), 1)

@@ -1,4 +1,8 @@
-"""Figures from arrays, written as PNG; colours are safe for colour-blind readers (Okabe & Ito)."""
+"""Figures from arrays, written as PNG; colours are safe for colour-blind readers (Okabe & Ito).
+
+A function that is named after what it shows returns a Matplotlib figure; `save` writes one. Class
+names are in the order of `data.classes.EMOTIONS`.
+"""
 
 import pathlib
 
@@ -9,10 +13,33 @@ from insideout_tf.data.classes import EMOTIONS
 from insideout_tf.evaluation import metrics
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
+WHITE_TEXT_FROM = 0.55  # of a cell's share: darker cells have white text
+DOTS_PER_INCH = 120
+
+# Of learning curves: key of the history, label, colour and style.
+LOSS_CURVES = (
+    ("loss", "training (augmented)", ORANGE, "o-"),
+    ("val_loss", "validation", BLUE, "s-"),
+)
+SCORE_CURVES = (
+    ("clean_accuracy", "training faces, not augmented: accuracy", ORANGE, "o-"),
+    ("accuracy", "training, augmented: accuracy", GREY, "--"),
+    ("val_accuracy", "validation: accuracy", BLUE, "s-"),
+    ("val_macro_f1", "validation: macro-F1", GREEN, "^-"),
+)
 
 
-def write_report(folder, probabilities, labels, pixels, summary, history=None):
-    """Writes confusion.png, reliability.png, mistakes.png and, from a history, learning_curves.png."""
+def save_plots(folder, probabilities, labels, pixels, summary, history=None):
+    """Writes the plots of an evaluation: confusion.png, reliability.png and mistakes.png.
+
+    Args:
+        folder: where to; created if missing.
+        probabilities: float `[n, 7]`.
+        labels: integers `[n]`, 0..6.
+        pixels: uint8 `[n, 48, 48]`.
+        summary: the content of metrics.json, a dict.
+        history: list of a dict per epoch. If given, learning_curves.png is written too.
+    """
     folder = pathlib.Path(folder)
     title = f"{summary.get('experiment') or summary['backbone']}, {summary['split']}"
     save(confusion(summary, title), folder / "confusion.png")
@@ -23,9 +50,12 @@ def write_report(folder, probabilities, labels, pixels, summary, history=None):
 
 
 def confusion(summary, title):
-    """Returns a figure of the confusion matrix: row-normalised colour, counts beneath."""
+    """Returns a figure of the confusion matrix: row-normalised colour, counts beneath.
+
+    summary: a dict with `confusion` (counts `[7, 7]`), `accuracy` and `macro_f1`.
+    """
     counts = np.array(summary["confusion"])
-    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    shares = metrics.normalize_rows(counts)
     figure, axes = create_figure(7.2, 6.4)
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for row in range(len(EMOTIONS)):
@@ -37,7 +67,7 @@ def confusion(summary, title):
                 ha="center",
                 va="center",
                 fontsize=9,
-                color="white" if shares[row, column] > 0.55 else "black",
+                color="white" if shares[row, column] > WHITE_TEXT_FROM else "black",
             )
     names = [f"{name}\n(n={count})" for name, count in zip(EMOTIONS, counts.sum(1))]
     axes.set_xticks(range(len(EMOTIONS)), EMOTIONS, rotation=30, ha="right")
@@ -54,63 +84,53 @@ def confusion(summary, title):
 
 
 def learning_curves(history, best_epoch=None):
-    """Returns a figure of loss, accuracy and macro-F1 over the epochs of all stages on one axis."""
+    """Returns a figure of loss, accuracy and macro-F1 over the epochs of all stages.
+
+    Args:
+        history: list of a dict per epoch, with `stage`, `epoch` (from 1), and the keys of
+            `LOSS_CURVES` and `SCORE_CURVES`.
+        best_epoch: its number, which a line marks; None: no line.
+    """
     epochs = [int(row["epoch"]) for row in history]
     figure, (left, right) = create_figure(11, 4.4, columns=2)
-    left.plot(
-        epochs,
-        [row["loss"] for row in history],
-        "o-",
-        color=ORANGE,
-        markersize=4,
-        label="training (augmented)",
-    )
-    left.plot(
-        epochs,
-        [row["val_loss"] for row in history],
-        "s-",
-        color=BLUE,
-        markersize=4,
-        label="validation",
-    )
-    left.set_ylabel("cross-entropy, nats")
-    for key, label, colour, style in (
-        ("clean_accuracy", "training faces, not augmented: accuracy", ORANGE, "o-"),
-        ("accuracy", "training, augmented: accuracy", GREY, "--"),
-        ("val_accuracy", "validation: accuracy", BLUE, "s-"),
-        ("val_macro_f1", "validation: macro-F1", GREEN, "^-"),
-    ):
-        right.plot(
-            epochs, [row[key] for row in history], style, color=colour, markersize=4, label=label
-        )
-    right.set_ylabel("score")
-    right.set_ylim(0, 1)
-    for axes in (left, right):
+    for axes, curves in ((left, LOSS_CURVES), (right, SCORE_CURVES)):
+        for key, label, colour, style in curves:
+            values = [row[key] for row in history]
+            axes.plot(epochs, values, style, color=colour, markersize=4, label=label)
         axes.set_xlabel("epoch")
         axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axes.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)  # or the first stage's name lies outside
         axes.grid(alpha=0.3)
-        names = [row["stage"] for row in history]
-        starts = [0, *(i for i in range(1, len(names)) if names[i] != names[i - 1])]
-        for position, start in enumerate(starts):
-            at = epochs[start] - 0.5
-            if position:
-                axes.axvline(at, color="black", linewidth=1, linestyle=":")
-            height = 1.01 + 0.06 * (position % 2)  # two lines, since a stage can be short
-            axes.annotate(
-                names[start], (at, height), xycoords=("data", "axes fraction"), fontsize=9
-            )
+        _mark_stages(axes, epochs, [row["stage"] for row in history])
         if best_epoch:
             axes.axvline(best_epoch, color=BLUE, linewidth=1, alpha=0.5)
+    left.set_ylabel("cross-entropy, nats")
+    right.set_ylabel("score")
+    right.set_ylim(0, 1)
+    for axes in (left, right):
         axes.legend(fontsize=8, loc="best")
     figure.suptitle(
-        "Learning curves" + (f" (epoch {best_epoch} kept)" if best_epoch else ""), fontsize=12
+        "Learning curves" + (f" (best epoch: {best_epoch})" if best_epoch else ""), fontsize=12
     )
     return figure
 
 
+def _mark_stages(axes, epochs, names):
+    """Writes the name of each stage above its first epoch, and draws a line where it begins."""
+    starts = [0, *(i for i in range(1, len(names)) if names[i] != names[i - 1])]
+    for position, start in enumerate(starts):
+        at = epochs[start] - 0.5
+        if position:
+            axes.axvline(at, color="black", linewidth=1, linestyle=":")
+        height = 1.01 + 0.06 * (position % 2)  # two lines, since a stage can be short
+        axes.annotate(names[start], (at, height), xycoords=("data", "axes fraction"), fontsize=9)
+
+
 def reliability(probabilities, labels, title):
-    """Returns a reliability diagram: accuracy against confidence by bin, and the bins' shares."""
+    """Returns a reliability diagram: the accuracy of each confidence bin, and its share of faces.
+
+    probabilities: float `[n, 7]`. labels: integers `[n]`.
+    """
     count, confidence, right = metrics.calibration(probabilities, labels)
     error = metrics.expected_calibration_error(probabilities, labels)
     used = count > 0
@@ -138,7 +158,11 @@ def reliability(probabilities, labels, title):
 
 
 def mistakes(probabilities, labels, pixels, title, count=24):
-    """Returns a sheet of the faces that were wrong with the highest confidence."""
+    """Returns a sheet of the wrongly classified faces with the highest confidence, highest first.
+
+    probabilities: float `[n, 7]`. labels: integers `[n]`. pixels: uint8 `[n, 48, 48]`. count: the
+    most faces that are shown.
+    """
     probabilities = np.asarray(probabilities, np.float64)
     predicted = probabilities.argmax(1)
     wrong = np.flatnonzero(predicted != labels)
@@ -155,7 +179,10 @@ def mistakes(probabilities, labels, pixels, title, count=24):
 
 
 def faces_by_class(faces, columns=10, seed=0):
-    """Returns a sheet of sample faces, one row a class."""
+    """Returns a sheet of sample faces, one row a class.
+
+    faces: a labelled `data.faces.Faces`. columns: the most faces of a class. seed: of the sample.
+    """
     random = np.random.default_rng(seed)
     shown, captions = [], []
     for label, name in enumerate(EMOTIONS):
@@ -169,7 +196,11 @@ def faces_by_class(faces, columns=10, seed=0):
 
 
 def sheet(pixels, captions, title, columns=6):
-    """Returns a grid of `[h, w]` grey images (0..255), each with its caption."""
+    """Returns a grid of grey images, each below its caption, row by row.
+
+    pixels: list of arrays `[h, w]`, 0..255; None leaves a place empty. captions: list of as many
+    texts, of one or two lines.
+    """
     rows = max(1, -(-len(pixels) // columns))
     has_two = any("\n" in caption for caption in captions)
     figure, grid = create_figure(
@@ -187,9 +218,14 @@ def sheet(pixels, captions, title, columns=6):
 
 
 def heat(pixels, shown, probabilities, title):
-    """Returns a figure of faces, a row each: the face, then each class's heat map laid over it.
+    """Returns a figure of faces, a row each: the face, then its heat maps laid over it.
 
-    pixels: `[n, 48, 48]`. shown: list of (maps `[n, 48, 48]` in 0..1, labels `[n]`), one a column.
+    Args:
+        pixels: uint8 `[n, 48, 48]`, at least one face.
+        shown: list of (maps, labels), one a column, at least one: float `[n, 48, 48]` in 0..1 and
+            class indices `[n]`.
+        probabilities: float `[n, 7]`.
+        title: of the figure.
     """
     columns = 1 + len(shown)
     figure, grid = create_figure(
@@ -208,7 +244,7 @@ def heat(pixels, shown, probabilities, title):
             drawn = axes.imshow(maps[row], cmap="inferno", vmin=0, vmax=1, alpha=0.55)
             axes.set_title(f"{EMOTIONS[label]} {probabilities[row, label]:.0%}", fontsize=10)
     bar = figure.colorbar(drawn, ax=grid.ravel().tolist(), fraction=0.03)
-    bar.set_label("evidence for the class (of its largest)", fontsize=9)
+    bar.set_label("support for the class (relative to its maximum)", fontsize=9)
     figure.suptitle(title, fontsize=11)
     return figure
 
@@ -216,11 +252,17 @@ def heat(pixels, shown, probabilities, title):
 def save(figure, path):
     """Writes one figure as PNG, whole or not at all."""
     with files.replacing(path) as temporary:
-        figure.savefig(temporary, dpi=120, format="png", bbox_inches="tight", pad_inches=0.1)
+        figure.savefig(
+            temporary, dpi=DOTS_PER_INCH, format="png", bbox_inches="tight", pad_inches=0.1
+        )
 
 
 def create_figure(width, height, rows=1, columns=1, ratios=None):
-    """Returns (figure of width × height inches, its axes) that needs no display."""
+    """Returns a figure that needs no display, and its axes.
+
+    width, height: in inches. ratios: relative heights of the rows. The axes are as of Matplotlib's
+    `subplots`: one, or an array of them.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

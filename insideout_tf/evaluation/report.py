@@ -1,4 +1,7 @@
-"""One judgement of a model on named faces: its figures, probabilities and plots, written together."""
+"""The report of one evaluation: figures, probabilities and plots, written together."""
+
+import dataclasses
+import typing
 
 import numpy as np
 
@@ -10,67 +13,133 @@ from insideout_tf.evaluation import metrics, plots
 METRICS, PREDICTIONS, PLOTS = "metrics.json", "predictions.npz", "plots"
 
 
-def write_report(directory, faces, rows, probabilities, facts, history=None):
-    """Writes plots/, predictions.npz and metrics.json into `directory`; returns the metrics.
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What one evaluation of a model found; metrics.json holds it.
 
-    probabilities: `[n, 7]` for the faces in `rows`. facts: what metrics.json says beside the
-    figures, "split" first. Every figure follows from the float16 probabilities of the file, so
-    that anyone can recompute it. metrics.json comes last: its presence means that all is there.
+    Attributes:
+        figures: what `metrics.measure` returns.
+        intervals: what `metrics.bootstrap_intervals` returns.
+        classes: what `metrics.tabulate_classes` returns.
+        leaks: what `measure_leaks` returns.
+        facts: what was evaluated: `split` (the faces), the model, and the data.
+    """
+
+    figures: dict[str, float]
+    intervals: dict[str, list[float]]
+    classes: dict[str, typing.Any]
+    leaks: dict[str, float | None]
+    facts: dict[str, typing.Any]
+
+    def to_dict(self):
+        """Returns the content of metrics.json: plain Python values, `split` first."""
+        return {
+            "split": self.facts["split"],
+            **self.figures,
+            "intervals_95": self.intervals,
+            **self.classes,
+            "leaks": self.leaks,
+            **self.facts,
+        }
+
+
+def make_report(faces, rows, probabilities, facts):
+    """Returns the `Report` of an evaluation.
+
+    Args:
+        faces: a labelled `data.faces.Faces`.
+        rows: integers `[n]`, the faces that were evaluated.
+        probabilities: float `[n, 7]`.
+        facts: a dict of what `Report.facts` holds about the split and the model.
+    """
+    labels = faces.labels[rows]
+    confusion = metrics.confusion_matrix(labels, probabilities.argmax(1))
+    return Report(
+        figures=metrics.measure(probabilities, labels),
+        intervals=metrics.bootstrap_intervals(confusion),
+        classes=metrics.tabulate_classes(confusion),
+        leaks=measure_leaks(faces, rows, probabilities),
+        facts={
+            **facts,
+            "data_identified": faces.identified,
+            "data_digest": faces.digest,
+            "bad_rows_skipped": len(faces.skipped),
+        },
+    )
+
+
+def write_report(directory, faces, rows, probabilities, facts, history=None):
+    """Writes plots/, predictions.npz and metrics.json into a folder, each file whole or not at all.
+
+    Every figure follows from the float16 probabilities in predictions.npz, so that anyone can
+    compute it again. metrics.json comes last: if it is there, everything is.
+
+    Args:
+        directory: a `pathlib.Path`; created if missing.
+        faces, rows, probabilities, facts: as of `make_report`.
+        history: list of a dict per epoch, for the learning curves; None: no learning curves.
+
+    Returns:
+        The content of metrics.json, a dict.
+
+    Raises:
+        OSError: the folder cannot be written.
     """
     probabilities = probabilities.astype(np.float16)
     labels = faces.labels[rows]
-    summary = {
-        "split": facts["split"],
-        **metrics.summarize(probabilities, labels),
-        "leaks": leaks(faces, rows, probabilities),
-        **facts,
-        "data_identified": faces.identified,
-        "data_digest": faces.digest,
-        "bad_rows_skipped": len(faces.skipped),
-    }
-    plots.write_report(
-        directory / PLOTS, probabilities, labels, faces.pixels[rows], summary, history
-    )
+    summary = make_report(faces, rows, probabilities, facts).to_dict()
+    plots.save_plots(directory / PLOTS, probabilities, labels, faces.pixels[rows], summary, history)
     save_predictions(directory / PREDICTIONS, probabilities, labels, rows)
     files.write_json(directory / METRICS, summary)
     return summary
 
 
-def leaks(faces, rows, probabilities):
-    """Returns what the judged faces that Training also holds, pixel for pixel, do to the figures.
+def measure_leaks(faces, rows, probabilities):
+    """Returns how far faces that Training holds as well, pixel for pixel, change the figures.
 
-    `n` of them, `accuracy_on` them (None without any), and `accuracy_without` and
-    `macro_f1_without` them (None where no other face is left).
+    Args:
+        faces, rows, probabilities: as of `make_report`.
+
+    Returns:
+        A dict of `n`, the number of such faces; `accuracy_on` them, None without any; and
+        `accuracy_without` and `macro_f1_without` them, None if no other face is left.
     """
-    leaked = splits.also_in_training(faces, rows)
+    is_leak = splits.also_in_training(faces, rows)
     labels, predicted = faces.labels[rows], np.asarray(probabilities).argmax(1)
     on, without = (
-        metrics.confusion_matrix(labels[chosen], predicted[chosen]) for chosen in (leaked, ~leaked)
+        metrics.confusion_matrix(labels[chosen], predicted[chosen])
+        for chosen in (is_leak, ~is_leak)
     )
     return {
-        "n": int(leaked.sum()),
+        "n": int(is_leak.sum()),
         "accuracy_on": float(metrics.accuracy(on)) if on.any() else None,
         "accuracy_without": float(metrics.accuracy(without)) if without.any() else None,
         "macro_f1_without": float(metrics.macro_f1(without)) if without.any() else None,
     }
 
 
-def describe_leaks(found):
-    """Returns the figures of `leaks` as one line of text, or "" without leaks."""
-    if not found["n"]:
+def describe_leaks(leaks):
+    """Returns what `measure_leaks` found as one line of text, or "" without leaks."""
+    if not leaks["n"]:
         return ""
-    line = f"{found['n']:,} faces are identical to a Training face (accuracy on them "
-    line += f"{found['accuracy_on']:.4f})"
-    if found["accuracy_without"] is None:
+    line = (
+        f"{leaks['n']:,} faces are identical to a Training face (accuracy on them "
+        f"{leaks['accuracy_on']:.4f})"
+    )
+    if leaks["accuracy_without"] is None:
         return line
     return (
-        f"{line}; without them accuracy {found['accuracy_without']:.4f}, macro-F1 "
-        f"{found['macro_f1_without']:.4f}"
+        f"{line}; without them accuracy {leaks['accuracy_without']:.4f}, macro-F1 "
+        f"{leaks['macro_f1_without']:.4f}"
     )
 
 
 def save_predictions(path, probabilities, labels, rows):
-    """Saves probabilities float16 `[n, 7]`, labels uint8 `[n]` and rows int64 `[n]`, in file order."""
+    """Writes predictions.npz, whole or not at all, in the order of `rows`.
+
+    It holds probabilities float16 `[n, 7]`, labels uint8 `[n]`, rows int64 `[n]` and classes, the
+    seven names in the order of the probabilities.
+    """
     with files.replacing(path) as temporary:
         np.savez_compressed(
             temporary,

@@ -1,4 +1,4 @@
-"""Backbone and head as one flat Keras graph, the model that trains it, and what to freeze_layers."""
+"""The inference model, backbone and head in one flat Keras graph, and which of its layers train."""
 
 import keras
 from keras import layers
@@ -9,38 +9,78 @@ from insideout_tf.errors import UserError
 from insideout_tf.network import backbones
 from insideout_tf.network.standardize import standardize
 
+HEAD = (
+    "pooling",
+    "head_dropout",
+    "head_hidden",
+    "head_hidden_dropout",
+    "logits",
+    "probabilities",
+)
+
 
 def build_network(experiment, size=None):
-    """Builds the model that is saved and served: float32 `[b, 48, 48, 1]` 0..255 → `[b, 7]`.
+    """Builds the inference model, which is saved and served.
 
-    size: pixels inside, if not the experiment's; weights fit models of every size.
+    It takes float32 `[b, 48, 48, 1]`, grey levels 0..255 as files hold them, and returns float32
+    `[b, 7]` probabilities in the order of `EMOTIONS`. Resize, standardisation, channel replication
+    and normalisation are inside. The graph is flat, and every layer is Keras' own, in float32.
 
-    Resize, channel replication and normalisation are inside, and what `standardize` says. Every layer is a built-in Keras one
-    in one flat graph, all float32. The output is probabilities in the order of `EMOTIONS`.
+    Args:
+        experiment: a `config.Experiment`.
+        size: pixels a side that the backbone sees; the experiment's by default. The weights do not
+            depend on it.
+
+    Returns:
+        A Keras model, not compiled.
+
+    Raises:
+        UserError: the backbone is unknown, or its weights cannot be had or do not fit.
     """
     side = images.FACE_SIDE
-    pixels = keras.Input((side, side, 1), name="pixels", dtype="float32")
     size = size or experiment.image_size
-    # Keras' Resizing alone puts the layers after it into training unless it is told not to, so that
-    # `model(x)` would judge by batch statistics, and change the moving ones.
+    pixels = keras.Input((side, side, 1), name="pixels", dtype="float32")
+    # Without `training=False`, Keras' Resizing puts the layers after it into training mode: a plain
+    # `model(x)` would then use batch statistics, and change the moving ones.
     resize = layers.Resizing(size, size, interpolation="bilinear", name="resize")
     x = resize(pixels, training=False)
     x = standardize(x, experiment.standardize)
     x = layers.Concatenate(name="replicate")([x, x, x])
     weights = experiment.weights if experiment.start_from is None else "none"
     x = backbones.build(experiment.backbone, weights, x, experiment.stochastic_depth).output
-    x = layers.GlobalAveragePooling2D(name="pooling")(x)
-    x = layers.Dropout(experiment.dropout, name="head_dropout")(x)
-    if experiment.hidden_units:
-        x = layers.Dense(experiment.hidden_units, activation="swish", name="head_hidden")(x)
-        x = layers.Dropout(experiment.dropout, name="head_hidden_dropout")(x)
-    x = layers.Dense(len(EMOTIONS), name="logits")(x)
-    x = layers.Softmax(name="probabilities")(x)
+    x = _build_head(x, experiment.dropout, experiment.hidden_units)
     return keras.Model(pixels, x, name=f"{experiment.backbone}_fer")
 
 
+def _build_head(x, dropout, hidden_units):
+    """Returns probabilities `[b, 7]` of feature maps `[b, h, w, c]`; 0 hidden units: one layer."""
+    x = layers.GlobalAveragePooling2D(name="pooling")(x)
+    x = layers.Dropout(dropout, name="head_dropout")(x)
+    if hidden_units:
+        x = layers.Dense(hidden_units, activation="swish", name="head_hidden")(x)
+        x = layers.Dropout(dropout, name="head_hidden_dropout")(x)
+    x = layers.Dense(len(EMOTIONS), name="logits")(x)
+    return layers.Softmax(name="probabilities")(x)
+
+
 def freeze_layers(model, stage, backbone_name):
-    """Sets `trainable` of every layer as the stage asks; returns the names of trainable blocks."""
+    """Sets `trainable` of every layer as a stage requires.
+
+    The head always trains. With `batch_norm="frozen"`, BatchNorm layers do not, and use their moving
+    statistics in training as well (that is what Keras does with `trainable = False`).
+
+    Args:
+        model: a model of `build_network`, or a clone of it for training.
+        stage: a `config.Stage`; its `unfreeze_from` is None (the head alone), "all", or the name of
+            a block: that block and all after it train.
+        backbone_name: a key of `backbones.BACKBONES`.
+
+    Returns:
+        The names of the blocks that train, a tuple.
+
+    Raises:
+        UserError: the backbone has no block of that name.
+    """
     blocks = backbones.get(backbone_name).blocks
     start = stage.unfreeze_from
     if start not in (None, "all", *blocks):
@@ -48,20 +88,13 @@ def freeze_layers(model, stage, backbone_name):
             f"stage {stage.name!r}: unfreeze_from expects None, 'all' or a block of "
             f"{backbone_name}: {', '.join(blocks)}. Received: {start!r}"
         )
-    head = (
-        "pooling",
-        "head_dropout",
-        "head_hidden",
-        "head_hidden_dropout",
-        "logits",
-        "probabilities",
-    )
-    open_blocks = (
-        () if start is None else blocks if start == "all" else blocks[blocks.index(start) :]
-    )
+    if start is None:
+        blocks = ()
+    elif start != "all":
+        blocks = blocks[blocks.index(start) :]
     for layer in model.layers:
-        in_head = layer.name in head
-        layer.trainable = in_head or start == "all" or layer.name.startswith(tuple(open_blocks))
+        is_head = layer.name in HEAD
+        layer.trainable = is_head or start == "all" or layer.name.startswith(blocks)
         if isinstance(layer, layers.BatchNormalization) and stage.batch_norm == "frozen":
-            layer.trainable = False  # in Keras this is inference mode as well
-    return open_blocks
+            layer.trainable = False
+    return blocks

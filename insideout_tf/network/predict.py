@@ -5,17 +5,34 @@ import numpy as np
 
 from insideout_tf.data import batches, images
 
+FACES_PER_CALL = 4096  # float32 of all faces at once would need four times their memory
+
 
 def predict_probabilities(model, pixels, batch_size=256):
-    """Returns float32 `[n, 7]` for uint8 `[n, 48, 48]`; the last batch is padded, nothing retraces."""
+    """Returns the class probabilities of faces.
+
+    The last batch is padded with black faces, so that every batch has the same shape and nothing is
+    compiled twice.
+
+    Args:
+        model: an inference model (see `network.build.build_network`).
+        pixels: uint8 `[n, 48, 48]`, grey levels 0..255; n may be any number but 0.
+        batch_size: faces that the model sees at once.
+
+    Returns:
+        float32 `[n, 7]`, in the order of `EMOTIONS`.
+
+    Raises:
+        UserError: `pixels` has another shape.
+    """
     count = len(pixels)
     batch_size = min(batch_size, max(count, 1))
     padding = -count % batch_size
     pixels = np.concatenate([pixels, np.zeros((padding, *pixels.shape[1:]), pixels.dtype)])
-    together = max(1, 4096 // batch_size) * batch_size  # float32 of all faces at once is large
+    per_call = max(1, FACES_PER_CALL // batch_size) * batch_size
     parts = []
-    for start in range(0, len(pixels), together):
-        block = images.to_model_input(pixels[start : start + together])
+    for start in range(0, len(pixels), per_call):
+        block = images.to_model_input(pixels[start : start + per_call])
         if keras.backend.backend() == "tensorflow":
             parts.append(model.predict(batches.in_order(block, batch_size), verbose=0))
         else:

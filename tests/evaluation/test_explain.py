@@ -1,4 +1,4 @@
-"""Grad-CAM points at the evidence that is known, and at nothing where weights are random."""
+"""Grad-CAM points at the region that decides the class, and at none where weights are random."""
 
 import functools
 
@@ -61,7 +61,7 @@ def share_at_the_mouth(maps):
 
 
 @pytest.mark.parametrize("smooth", [0, 8])
-def test_it_lights_up_the_mouth(trained, smooth):
+def test_maps_point_at_the_mouth(trained, smooth):
     model, _ = trained
     pixels, labels = faces_with_mouths(140, 1)
     maps, explained, probabilities = grad_cam.heatmaps(model, pixels, smooth=smooth)
@@ -72,7 +72,6 @@ def test_it_lights_up_the_mouth(trained, smooth):
     at_random = keras.models.clone_model(model)  # the same network, weights drawn anew
     others = grad_cam.heatmaps(at_random, pixels, smooth=smooth)[0]
     area = MOUTH.mean()
-    print(share_at_the_mouth(maps), share_at_the_mouth(others), area)
     assert share_at_the_mouth(maps) > 2 * area
     assert share_at_the_mouth(others) < 1.4 * area
     peaks = maps.reshape(140, -1).argmax(1)
@@ -103,8 +102,35 @@ def test_other_layers(trained):
     assert len(usable) > 3
     assert grad_cam.heatmaps(model, pixels, layer=usable[1])[0].shape == (3, 48, 48)
     for name in ("logits", "no_such_layer"):
-        with pytest.raises(UserError, match="layer: expected one that every path"):
+        with pytest.raises(UserError) as refusal:
             grad_cam.heatmaps(model, pixels, layer=name)
+        assert str(refusal.value) == (
+            "layer: expected one that every path from input to logits goes through, with more than "
+            f"one spatial position. Choose another, such as {', '.join(usable[-8:])}. "
+            f"Received: {name!r}"
+        )
+
+
+def test_a_branch_is_no_layer_to_explain():
+    inputs = keras.Input((48, 48, 1))
+    branch = keras.layers.Conv2D(4, 3, padding="same", name="branch")(inputs)
+    joined = keras.layers.Concatenate(name="joined")([inputs, branch])
+    flat = keras.layers.Flatten(name="flat")(joined)
+    model = keras.Model(inputs, keras.layers.Dense(7, name="logits")(flat))
+    assert "branch" not in grad_cam.layers_of(model) and "joined" in grad_cam.layers_of(model)
+    with pytest.raises(UserError, match="such as .*joined.* Received: 'branch'"):
+        grad_cam.heatmaps(model, np.zeros((1, 48, 48), np.uint8), layer="branch")
+    maps, _, _ = grad_cam.heatmaps(model, np.zeros((1, 48, 48), np.uint8), layer="joined")
+    assert maps.max() == 0  # a black face has no features that support a class
+
+
+def test_another_backend_is_refused():
+    with pytest.raises(UserError) as refusal:
+        grad_cam._gradient("torch", None, None, None)
+    assert str(refusal.value) == (
+        "Grad-CAM: expected a backend that computes gradients: tensorflow or jax. Set KERAS_BACKEND "
+        "to one of them. Received: 'torch'"
+    )
 
 
 def test_jax_agrees(trained, tmp_path):

@@ -1,5 +1,7 @@
 """scikit-learn agrees with every figure."""
 
+import contextlib
+
 import numpy as np
 import pytest
 from sklearn import metrics as sk
@@ -22,7 +24,7 @@ def test_agrees_with_scikit_learn(classes):
     predicted = probabilities.argmax(1)
     mine = metrics.summarize(probabilities, labels)
     assert mine["accuracy"] == pytest.approx(sk.accuracy_score(labels, predicted))
-    with pytest.warns(UserWarning) if classes == 5 else _nothing():
+    with pytest.warns(UserWarning) if classes == 5 else contextlib.nullcontext():
         expected = sk.balanced_accuracy_score(labels, predicted)
     assert mine["balanced_accuracy"] == pytest.approx(expected)
     assert mine["macro_f1"] == pytest.approx(
@@ -42,19 +44,15 @@ def test_agrees_with_scikit_learn(classes):
     assert mine["nll"] == pytest.approx(own, abs=1e-3)
 
 
-def _nothing():
-    import contextlib
-
-    return contextlib.nullcontext()
-
-
 def test_calibration_by_hand():
     probabilities = np.full((10, 7), 0.05)
     probabilities[:, 0] = 0.7
     labels = np.array([0] * 5 + [1] * 5)
     assert metrics.expected_calibration_error(probabilities, labels) == pytest.approx(0.2)
     count, confidence, right = metrics.calibration(probabilities, labels)
-    assert count.sum() == 10 and confidence.max() == pytest.approx(0.7) and right.max() == 0.5
+    only = 10  # the bin of 10/15 to 11/15
+    assert count.tolist() == [10 * (index == only) for index in range(15)]
+    assert confidence[only] == pytest.approx(0.7) and right[only] == 0.5
 
 
 def test_intervals_match_the_normal_approximation_and_cover_the_point():
@@ -84,4 +82,31 @@ def test_bootstrap_equals_resampling_faces():
 
 def test_certain_and_wrong_is_finite():
     probabilities = np.eye(7, dtype=np.float16)[[0, 0]]
-    assert np.isfinite(metrics.summarize(probabilities, np.array([0, 1]))["nll"])
+    nll = metrics.summarize(probabilities, np.array([0, 1]))["nll"]
+    assert nll == pytest.approx(-np.log(1e-7) / 2)
+
+
+def test_figures_of_a_stack_are_those_of_each():
+    random = np.random.default_rng(0)
+    stack = random.integers(0, 9, (4, 7, 7))
+    stack[1, 2] = stack[1, :, 2] = 0  # a class without a face and without a prediction
+    stack[2] = 0  # nothing at all
+    for figure in (metrics.accuracy, metrics.balanced_accuracy, metrics.macro_f1):
+        values = figure(stack)
+        assert values.shape == (4,) and values[2] == 0 and 0 < values[3] < 1
+        assert np.array_equal(values, [figure(each) for each in stack])
+    rows = metrics.normalize_rows(stack[1])
+    assert np.allclose(rows.sum(1), [1, 1, 0, 1, 1, 1, 1])
+
+
+def test_summary_has_its_parts_in_order():
+    probabilities, labels = sample(50)
+    confusion = metrics.confusion_matrix(labels, probabilities.argmax(1))
+    summary = metrics.summarize(probabilities, labels)
+    parts = [
+        *metrics.measure(probabilities, labels).items(),
+        ("intervals_95", metrics.bootstrap_intervals(confusion)),
+        *metrics.tabulate_classes(confusion).items(),
+    ]
+    assert list(summary.items()) == parts
+    assert list(summary)[:6] == ["n", "accuracy", "balanced_accuracy", "macro_f1", "nll", "ece"]
