@@ -75,7 +75,7 @@ def test_model_file_alone(run, capsys, small_drawn, tmp_path):
     status, out, _ = call(capsys, path, "--data", small_drawn, "--json")
     summary = json.loads(out)
     assert status == 0 and summary["selected_on"] is None and summary["n"] == 70
-    assert (tmp_path / "private" / "metrics.json").exists()
+    assert (tmp_path / "public" / "metrics.json").exists()  # never the test split unasked
 
 
 def test_other_data_is_noted(run, capsys, tmp_path):
