@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from insideout_tf.data import fer2013, folders
+from insideout_tf.data import archives, fer2013, folders
 from insideout_tf.data.read import read_faces
 from insideout_tf.errors import UserError
 
@@ -325,7 +325,7 @@ def test_zip_that_expands_absurdly(tmp_path):
 
 
 def test_archive_of_too_many_files(tmp_path, monkeypatch):
-    monkeypatch.setattr(folders, "MAX_ARCHIVE_MEMBERS", 2)
+    monkeypatch.setattr(archives, "MAX_ARCHIVE_MEMBERS", 2)
     path = zipped(tmp_path / "a.zip", a="", b="", c="")
     assert message(path) == (
         f"{path}: expected at most 2 files. Unpack it yourself and give the folder. Received: 3"
