@@ -5,7 +5,6 @@ and every member stays inside the target folder.
 """
 
 import errno
-import io
 import pathlib
 import re
 import shutil
@@ -57,6 +56,7 @@ def extract_archive(path, target):
 
 
 def _extract_zip(path, target):
+    """Writes the files of a .zip, after a check of the sizes in its directory."""
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
         _check_limits(path, len(members), sum(member.file_size for member in members))
@@ -69,10 +69,11 @@ def _extract_zip(path, target):
                     "this file. Received: a symbolic link"
                 )
             with archive.open(member) as source:
-                _write_member(path, member.filename, member.file_size, source, target)
+                _write_member(path, member.filename, source, target)
 
 
 def _extract_tar(path, target):
+    """Writes the files of a .tar, compressed or not, with a check at each header."""
     with tarfile.open(path, "r:*") as archive:
         count = size = 0
         for member in archive:
@@ -85,7 +86,7 @@ def _extract_tar(path, target):
                     f"{path} » {member.name}: expected plain files only. Do not trust "
                     "this file. Received: a link or a device"
                 )
-            _write_member(path, member.name, member.size, archive.extractfile(member), target)
+            _write_member(path, member.name, archive.extractfile(member), target)
 
 
 def _check_limits(path, count, size):
@@ -104,8 +105,11 @@ def _check_limits(path, count, size):
         )
 
 
-def _write_member(path, name, size, source, target):
-    """Writes one member, at most `size` bytes, to its place in the folder `target`."""
+def _write_member(path, name, source, target):
+    """Writes one member to its place in the folder `target`.
+
+    zipfile and tarfile read no more than the size in the member's header, which is checked before.
+    """
     parts = pathlib.PurePosixPath(name.replace("\\", "/"))
     if parts.is_absolute() or ".." in parts.parts or ":" in name:
         raise UserError(
@@ -115,24 +119,7 @@ def _write_member(path, name, size, source, target):
     file = target.joinpath(*parts.parts)
     file.parent.mkdir(parents=True, exist_ok=True)
     with open(file, "wb") as out:
-        shutil.copyfileobj(_LimitedReader(source, size, f"{path} » {name}"), out)
-
-
-class _LimitedReader(io.RawIOBase):
-    """Reads a member up to the size in its header, so that a false header cannot fill the disk."""
-
-    def __init__(self, source, size, where):
-        self._source, self._left, self._where = source, size, where
-
-    def read(self, count=-1):
-        block = self._source.read(count)
-        self._left -= len(block)
-        if self._left < 0:
-            raise UserError(
-                f"{self._where}: expected the size its header declares. Do not trust "
-                "this file. Received: more bytes"
-            )
-        return block
+        shutil.copyfileobj(source, out)
 
 
 def download_from_kaggle(name):

@@ -66,7 +66,7 @@ def read_csv(path, bad_rows="stop"):
             f"0.3 GB. Received: {size >> 30} GB"
         )
     digest, parts, skipped = hashlib.sha256(), [], []
-    with open(path, "rb", buffering=BLOCK_BYTES) as file:
+    with open(path, "rb", buffering=MAX_LINE_BYTES) as file:
         header = file.readline(MAX_LINE_BYTES)
         digest.update(header)
         columns = _parse_header(header, path)
@@ -219,6 +219,7 @@ def _parse_row(line, columns, where):
 
 
 def _split_row(line):
+    """Returns the fields of a row (bytes), without spaces and quotes around them."""
     return [field.strip(b' \t\r\n"') for field in line.split(b",")]
 
 
@@ -253,11 +254,13 @@ def _parse_pixel(word):
 
 
 def _advice(is_cut):
+    """Returns what to do about a bad row. is_cut: whether it ends without a newline."""
     if is_cut:
         return "It is the last line: the file looks truncated; download it again. "
     return "Correct or remove the row. "
 
 
 def _excerpt(text):
+    """Returns the first 40 of the bytes `text`, as they read in a message."""
     shown = text[:40].decode("utf-8", "replace")
     return repr(shown) + ("..." if len(text) > 40 else "")
