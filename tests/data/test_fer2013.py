@@ -19,6 +19,7 @@ START = "'0,7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 7 '..."
 BAD_ROWS = {
     "too few pixels": (f"0,{ROW[:-2]},Training", PIXELS_EXPECTED + "2303 pixels"),
     "too many pixels": (f"0,{ROW} 1,Training", PIXELS_EXPECTED + "2305 pixels"),
+    "two spaces for a pixel": (f"0,{ROW[:-4]}  7,Training", PIXELS_EXPECTED + "2303 pixels"),
     "pixel above 255": (f"0,256 {ROW[2:]},Training", VALUES_EXPECTED + "'256' as pixel 1"),
     "pixel above 299": (f"0,{ROW[:-1]}300,Training", VALUES_EXPECTED + "'300' as pixel 2304"),
     "pixel of four digits": (
@@ -109,6 +110,12 @@ def test_bad_row(tmp_path, case):
     row, expected = BAD_ROWS[case]
     path = write_lines(tmp_path / "a.csv", HEAD, GOOD, row, GOOD)
     assert error_of(path) == f"{path}, line 3: {expected}"
+
+
+def test_pixel_that_slips_into_the_next_row(tmp_path):
+    """The number of pixels in both rows together is right."""
+    path = write_lines(tmp_path / "a.csv", HEAD, f"0,{ROW[:-2]},Training", f"0,7 {ROW},Training")
+    assert error_of(path) == f"{path}, line 2: {PIXELS_EXPECTED}2303 pixels"
 
 
 def test_bad_rows_are_skipped_on_request_and_listed(tmp_path, monkeypatch):
