@@ -129,7 +129,7 @@ def epoch_batches(arrays, experiment, stage, epoch, resident=False, steps=None, 
             f"Received: backend {keras.backend.backend()!r}"
         )
     if together > 1:
-        return _ArrayBatches(*_group_steps(order, together))
+        return _ArrayBatches(*_grouped(order, together))
     return _ArrayBatches(arrays, order)
 
 
@@ -182,7 +182,7 @@ def _disable_autotune(dataset):
     return dataset.with_options(options)
 
 
-def _group_steps(order, together):
+def _grouped(order, together):
     """Returns arrays and their order for `_ArrayBatches`, with `together` steps in each item.
 
     order: int32 `[steps, b]`. Zeros fill the last group.
