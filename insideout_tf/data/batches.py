@@ -1,4 +1,7 @@
-"""Arrays → training batches: uint8 faces, soft labels, explicit weights, an order that can resume."""
+"""Training arrays and their batches: uint8 faces, soft labels and explicit weights.
+
+The order of an epoch follows from the seed, the stage and the epoch alone, so a run can resume.
+"""
 
 import os
 
@@ -8,50 +11,65 @@ import numpy as np
 from insideout_tf import config
 from insideout_tf.data import ferplus, keras_cv
 from insideout_tf.data.classes import EMOTIONS
-from insideout_tf.data.keras_cv import apply_as_rgb
 from insideout_tf.errors import UserError
 
 
 def class_weights(labels, rule):
-    """Returns float32 `[7]` weights of the classes by `rule`, scaled so that faces average 1.
+    """Returns the weight of each class, float32 `[7]`. Over all faces the weights average 1.
 
-    "balanced": n/(7·n_c). "clipped(min,max)": the same, clipped. "none": ones.
+    Args:
+        labels: integers `[n]` in 0..6.
+        rule: "none" for ones, "balanced" for n / (7 · n_c) with n_c the faces of class c (the rule of
+            scikit-learn's `compute_class_weight`), or "clipped(min,max)" for the same, clipped.
+
+    Raises:
+        UserError: another rule.
     """
     name, arguments = config.class_weight_rule(rule)
     counts = np.bincount(labels, minlength=len(EMOTIONS)).astype(np.float64)
     if name == "none":
         return np.ones(len(EMOTIONS), np.float32)
-    safe = np.maximum(counts, 1)
-    weights = counts.sum() / (len(EMOTIONS) * safe)
+    weights = counts.sum() / (len(EMOTIONS) * np.maximum(counts, 1))
     if name == "clipped":
         weights = np.clip(weights, *arguments)
     return (weights * counts.sum() / (weights * counts).sum()).astype(np.float32)
 
 
 def soft_labels(labels, smoothing):
-    """Returns float32 `[n, 7]`: one-hot, mixed with the uniform distribution by `smoothing`."""
+    """Returns smoothed labels, float32 `[n, 7]` (Szegedy et al. 2016, section 7).
+
+    labels: integers `[n]` in 0..6. smoothing: the share of the uniform distribution, 0..1.
+    """
     one_hot = np.eye(len(EMOTIONS), dtype=np.float32)[labels]
     return one_hot * np.float32(1 - smoothing) + np.float32(smoothing / len(EMOTIONS))
 
 
 def training_arrays(faces, rows, experiment, unlabelled=()):
-    """Returns the training set as the dict of arrays that batches are taken from.
+    """Returns the training set: a dict with `image`, `label` and `weight`.
 
-    unlabelled: rows that come after the others, with even labels of weight 0. The others are then
-    repeated until they are about a third, since a step needs some labels, and weigh so much more
-    that all average 1.
+    `image` is uint8 `[n, 48, 48]`, `label` float32 `[n, 7]` and `weight` float32 `[n]` with mean 1.
+
+    Args:
+        faces: `Faces` with labels.
+        rows: the rows that train with their label.
+        experiment: its label smoothing, class weights and FER+ label distributions apply.
+        unlabelled: rows that train without their label. They come last, with uniform labels of
+            weight 0. The labelled rows then repeat until they are about a third of all.
+
+    Raises:
+        UserError: the FER+ file is missing, or not for these faces.
     """
     labels = faces.labels[rows]
     soft = soft_labels(labels, experiment.label_smoothing)
     if experiment.soft_label_weight:
-        voted = ferplus.voted_labels(faces, rows, experiment)
-        soft += np.float32(experiment.soft_label_weight) * (voted - soft)
+        distributions = ferplus.make_distributions(faces, rows, experiment)
+        soft += np.float32(experiment.soft_label_weight) * (distributions - soft)
     weights = class_weights(labels, experiment.class_weight)[labels]
     if count := len(unlabelled):
         repeats = max(1, round(count / (2 * len(rows))))
         rows, soft, weights = (np.repeat(each, repeats, axis=0) for each in (rows, soft, weights))
-        even = np.full((count, len(EMOTIONS)), 1 / len(EMOTIONS), np.float32)
-        soft = np.concatenate([soft, even])
+        uniform = np.full((count, len(EMOTIONS)), 1 / len(EMOTIONS), np.float32)
+        soft = np.concatenate([soft, uniform])
         scale = np.float32((len(rows) + count) / len(rows))
         weights = np.concatenate([weights * scale, np.zeros(count, np.float32)])
         rows = np.concatenate([rows, unlabelled])
@@ -59,7 +77,10 @@ def training_arrays(faces, rows, experiment, unlabelled=()):
 
 
 def steps_per_epoch(count, batch_size):
-    """Whole batches in an epoch; what is left over differs each epoch, as the order does."""
+    """Returns the whole batches in an epoch. The rest differs each epoch, since the order does.
+
+    Raises `UserError` if there are fewer faces than `batch_size`.
+    """
     if count < batch_size:
         raise UserError(
             f"batch_size: expected at most the {count} training faces. Change it with "
@@ -69,65 +90,90 @@ def steps_per_epoch(count, batch_size):
 
 
 def epoch_order(count, seed, stage, epoch):
-    """Returns the permutation (int32 `[count]`) of one epoch, from its place in the run alone."""
+    """Returns the order of one epoch: a permutation, int32 `[count]`."""
     return np.random.default_rng([seed, stage, epoch]).permutation(count).astype(np.int32)
 
 
 def epoch_batches(arrays, experiment, stage, epoch, resident=False, steps=None, together=1):
-    """Returns one epoch of batches for `fit`: a tf.data.Dataset, or a PyDataset without TensorFlow.
+    """Returns the batches of one epoch for `fit`.
 
-    Each batch is a dict of `image`, `label` and `weight`, or of `index` alone when `resident`.
-    The same seed, stage and epoch give the same batches on every backend. together: steps that one
-    call runs (JAX, `resident`); above 1 an item is `index` `[together, b]`, of which the first
-    `count` (`[1]`) rows are steps.
+    They are a tf.data.Dataset on TensorFlow and a PyDataset on other backends. Both give the same
+    batches for the same seed, stage and epoch.
+
+    Args:
+        arrays: what `training_arrays` returns.
+        experiment: its seed, batch size and KerasCV layers apply.
+        stage: the number of the stage.
+        epoch: the number of the epoch in the stage.
+        resident: whether the arrays are in device memory. A batch is then a dict of `index`, int32
+            `[b]`, and otherwise of `image`, `label` and `weight`.
+        steps: the largest number of batches, or None for the whole epoch.
+        together: training steps in one call. Above 1 (JAX, with `resident`), an item is `index`
+            `[together, b]` and `count` `[1]`: the rows of `index` that are steps.
+
+    Raises:
+        UserError: fewer faces than a batch, or KerasCV layers without TensorFlow.
     """
     count, size = len(arrays["image"]), experiment.batch_size
     steps = min(steps or count, steps_per_epoch(count, size))
     order = epoch_order(count, experiment.seed, stage, epoch)[: steps * size].reshape(steps, size)
     if resident:
         arrays = {"index": np.arange(count, dtype=np.int32)}
-    if keras.backend.backend() != "tensorflow":
-        if experiment.augmentation.keras_cv:
-            raise UserError(
-                "augmentation.keras_cv: expected the TensorFlow backend, whose tf.data "
-                "path runs KerasCV layers. Empty the field, or unset KERAS_BACKEND. "
-                f"Received: backend {keras.backend.backend()!r}"
-            )
-        if together > 1:
-            return _ArrayBatches(*_grouped(order, together))
-        return _ArrayBatches(arrays, order)
+    layers = experiment.augmentation.keras_cv
+    if keras.backend.backend() == "tensorflow":
+        return _make_dataset(arrays, order, layers)
+    if layers:
+        raise UserError(
+            "augmentation.keras_cv: expected the TensorFlow backend, whose tf.data "
+            "path runs KerasCV layers. Empty the field, or unset KERAS_BACKEND. "
+            f"Received: backend {keras.backend.backend()!r}"
+        )
+    if together > 1:
+        return _ArrayBatches(*_grouped(order, together))
+    return _ArrayBatches(arrays, order)
+
+
+def in_order(array, batch_size):
+    """Returns the whole batches of an array in its order, for `predict`: a tf.data.Dataset."""
     import tensorflow as tf
 
-    spec = {
+    dataset = tf.data.Dataset.from_tensor_slices(array)
+    return _disable_autotune(dataset.batch(batch_size, drop_remainder=True).prefetch(2))
+
+
+def _make_dataset(arrays, order, layers):
+    """Returns a tf.data.Dataset with one batch for each row of `order`, int32 `[steps, b]`.
+
+    layers: names of KerasCV layers, in the order in which they change the images.
+    """
+    import tensorflow as tf
+
+    steps, size = order.shape
+    signature = {
         name: tf.TensorSpec((size, *array.shape[1:]), array.dtype) for name, array in arrays.items()
     }
     dataset = tf.data.Dataset.from_generator(
         lambda: ({name: array[rows] for name, array in arrays.items()} for rows in order),
-        output_signature=spec,
+        output_signature=signature,
     )
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps))
-    for name in experiment.augmentation.keras_cv:
-        layer = keras_cv.keras_cv_layer(name)
+    for name in layers:
+        layer = keras_cv.make_layer(name)
         dataset = dataset.map(
-            lambda batch, layer=layer: {**batch, "image": apply_as_rgb(layer, batch["image"])},
+            lambda batch, layer=layer: {
+                **batch,
+                "image": keras_cv.apply_as_rgb(layer, batch["image"]),
+            },
             num_parallel_calls=os.cpu_count(),
         )
-    return _untuned(dataset.prefetch(2))
+    return _disable_autotune(dataset.prefetch(2))
 
 
-def in_order(array, batch_size):
-    """Returns whole batches of an array in its order, for `predict`: a tf.data.Dataset."""
-    import tensorflow as tf
+def _disable_autotune(dataset):
+    """Returns a tf.data.Dataset without autotuning.
 
-    dataset = tf.data.Dataset.from_tensor_slices(array)
-    return _untuned(dataset.batch(batch_size, drop_remainder=True).prefetch(2))
-
-
-def _untuned(dataset):
-    """Returns a tf.data.Dataset that does not tune itself.
-
-    The thread that tunes sleeps, longer each time and for up to a minute, and on busy cores TensorFlow 2.21
-    waits for it to wake when the iterator goes, at the end of each epoch.
+    The autotuner's thread sleeps for up to a minute. On busy cores TensorFlow 2.21 waits for it at
+    the end of each epoch.
     """
     import tensorflow as tf
 
@@ -137,7 +183,10 @@ def _untuned(dataset):
 
 
 def _grouped(order, together):
-    """Returns the rows of `order` in groups, the last one padded: arrays, and one row an item."""
+    """Returns arrays and their order for `_ArrayBatches`, with `together` steps in each item.
+
+    order: int32 `[steps, b]`. Zeros fill the last group.
+    """
     groups = -(-len(order) // together)
     index = np.zeros((groups * together, order.shape[1]), np.int32)
     index[: len(order)] = order
@@ -150,7 +199,7 @@ def _grouped(order, together):
 
 
 class _ArrayBatches(keras.utils.PyDataset):
-    """Batches of arrays by rows of `order`, without TensorFlow."""
+    """One batch for each row of `order`, without TensorFlow."""
 
     def __init__(self, arrays, order):
         super().__init__()

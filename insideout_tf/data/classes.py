@@ -1,12 +1,13 @@
-"""The seven FER2013 classes in the order of their labels; every array of scores uses this order."""
+"""The seven classes of FER2013. Every array of labels or probabilities uses their order."""
 
 import difflib
 
 from insideout_tf.errors import UserError
 
+# The order of the labels 0..6 in fer2013.csv (Goodfellow et al. 2013, section 4).
 EMOTIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 
-# Folder names met in published copies of FER2013 and in its relatives.
+# Folder names in published copies of FER2013 and in similar data sets.
 VARIANTS = {
     "anger": "angry",
     "disgusted": "disgust",
@@ -25,7 +26,15 @@ VARIANTS = {
 
 
 def label_of(name, where):
-    """Returns the label 0..6 of a class name or digit, in any case, or raises `UserError` naming `where`."""
+    """Returns the label of a class, an int 0..6.
+
+    Args:
+        name: a name of `EMOTIONS` or `VARIANTS`, or a digit 0..6, in any case.
+        where: the file, folder or option with the name, for the message.
+
+    Raises:
+        UserError: an unknown name, with the nearest known one.
+    """
     word = name.strip().lower()
     if word in tuple("0123456"):
         return int(word)

@@ -1,4 +1,4 @@
-"""Faces with their labels, as every reader returns them."""
+"""`Faces`: grey-level faces with their labels, as every reader returns them."""
 
 import dataclasses
 import functools
@@ -8,7 +8,7 @@ import numpy as np
 
 from insideout_tf.data import images
 
-# The three parts FER2013 was published in; arrays of usage hold these numbers.
+# The three parts of FER2013 (Goodfellow et al. 2013, section 4). Arrays of usage hold these numbers.
 USAGES = ("Training", "PublicTest", "PrivateTest")
 TRAINING, PUBLIC_TEST, PRIVATE_TEST = range(3)
 
@@ -17,10 +17,14 @@ TRAINING, PUBLIC_TEST, PRIVATE_TEST = range(3)
 class Faces:
     """Faces in the order of their file.
 
-    pixels: uint8 `[n, 48, 48]`, 0..255. labels: uint8 `[n]`, 0..6, or None where the file has
-    none. usage: uint8 `[n]`, 0 Training, 1 PublicTest, 2 PrivateTest (`usages.USAGES`). names: file
-    names of a folder tree, else None. source: the path read. identified: the published file it is,
-    or None. skipped: what was wrong with each bad row that was left out.
+    Attributes:
+        pixels: uint8 `[n, 48, 48]`, grey levels 0..255.
+        labels: uint8 `[n]`, 0..6, index into `classes.EMOTIONS`. None if the file has no labels.
+        usage: uint8 `[n]`, 0..2, index into `USAGES`.
+        source: the path of the data.
+        identified: the name of the published file or set of faces that this is, or None.
+        names: the relative path of each image in a folder tree, else None.
+        skipped: the message of each bad row or image that is not in the arrays.
     """
 
     pixels: np.ndarray
@@ -36,18 +40,24 @@ class Faces:
 
     @functools.cached_property
     def digest(self):
-        """SHA-256 (hex) of the set of faces with label and usage, whatever their order."""
+        """The `content_digest` of these faces, a text of 64 hexadecimal digits."""
         return content_digest(self.pixels, self.labels, self.usage)
 
 
 def content_keys(pixels):
-    """Returns one opaque key an image (`[n]`, void dtype): equal keys mean equal pixels."""
+    """Returns one opaque key for each image. Two keys are equal if all pixels are equal.
+
+    pixels: uint8 `[n, 48, 48]`. Returns an array `[n]` of void dtype.
+    """
     flat = np.ascontiguousarray(pixels.reshape(len(pixels), images.FACE_SIDE**2))
     return flat.view(np.dtype((np.void, images.FACE_SIDE**2)))[:, 0]
 
 
 def content_digest(pixels, labels, usage):
-    """SHA-256 (hex) of the multiset of (pixels, label, usage), so that file order does not matter."""
+    """Returns the SHA-256 (hexadecimal) of a multiset of faces, independent of their order.
+
+    pixels: uint8 `[n, 48, 48]`. labels: uint8 `[n]` or None. usage: uint8 `[n]`.
+    """
     labels = np.full(len(usage), 255, np.uint8) if labels is None else labels
     each = sorted(
         hashlib.blake2b(image.tobytes() + bytes((int(label), int(use))), digest_size=16).digest()

@@ -1,4 +1,4 @@
-"""FER+ votes (Barsoum et al. 2016, arXiv 1608.01041) as soft labels."""
+"""FER+ (Barsoum et al. 2016, arXiv 1608.01041): ten annotators' labels of FER2013, as soft labels."""
 
 import csv
 
@@ -8,7 +8,8 @@ from insideout_tf.data.classes import EMOTIONS
 from insideout_tf.data.faces import USAGES
 from insideout_tf.errors import UserError
 
-VOTES = (
+# The columns of annotator counts in fer2013new.csv; NF means "not a face".
+COLUMNS = (
     "neutral",
     "happiness",
     "surprise",
@@ -20,84 +21,109 @@ VOTES = (
     "unknown",
     "NF",
 )
-# The files whose rows stand in the order of FER+, by the first word of `Faces.identified`.
+ANNOTATORS = 10
+# The files whose rows have the order of FER+, by the first word of `Faces.identified`.
 ORDERED_FILES = ("fer2013.csv", "icml_face_data.csv", "train.csv")
 
 
-def read(path, faces):
-    """Returns the votes uint8 `[n, 10]` (columns `VOTES`) of `faces`, matched by row number.
+def make_distributions(faces, rows, experiment):
+    """Returns the FER+ label distributions of training faces, float32 `[len(rows), 7]`.
 
-    FER+ names its rows by position, so `faces` must be one of `ORDERED_FILES` as published, told by
-    its SHA-256. Raises `UserError` for any other, and with the line where the file is not FER+.
+    Args:
+        faces: `Faces` of a published CSV file, with labels.
+        rows: the rows of the training faces. No other row contributes.
+        experiment: its field `ferplus` is the path of fer2013new.csv.
+
+    Raises:
+        UserError: the experiment names no file, and what `read_counts` raises.
+    """
+    if experiment.ferplus is None:
+        raise UserError(
+            "--ferplus: expected the path of fer2013new.csv, the labels of FER+, since "
+            f"soft_label_weight is {experiment.soft_label_weight:g}; README says where to get it. "
+            "Or give --set soft_label_weight=0. Received: nothing"
+        )
+    counts = read_counts(experiment.ferplus, faces)
+    return fit_distributions(counts[rows], faces.labels[rows])
+
+
+def read_counts(path, faces):
+    """Returns how many annotators chose each of `COLUMNS` for each face, uint8 `[n, 10]`.
+
+    FER+ identifies a face by its row in the published files.
+
+    Args:
+        path: the path of fer2013new.csv.
+        faces: `Faces` of one of `ORDERED_FILES`, as published (by its SHA-256).
+
+    Raises:
+        UserError: other faces, or a file that is not FER+ (with its line).
     """
     if (faces.identified or "").split(" ")[0] not in ORDERED_FILES:
         raise UserError(
             f"--ferplus: expected --data to be {', '.join(ORDERED_FILES)} as published, since FER+ "
-            "names its rows by their position in it. Use one of these files, or no votes: --set "
-            "soft_label_weight=0. "
+            "identifies a face by its row there. Use one of these files, or do without FER+: "
+            "--set soft_label_weight=0. "
             f"Received: {faces.source} ({faces.identified or 'not a published file'})"
         )
-    header = ["Usage", "Image name", *VOTES]
+    rows = _read_rows(path)
+    if len(rows) < len(faces):
+        raise UserError(
+            f"{path}: expected a row for each of the {len(faces):,} faces. Download the file "
+            f"again. Received: {len(rows):,} rows"
+        )
+    counts = np.zeros((len(faces), len(COLUMNS)), np.uint8)
+    for position, (row, usage) in enumerate(zip(rows, faces.usage)):
+        words = [word.strip() for word in row[2:]]
+        is_valid = len(words) == len(COLUMNS) and all(
+            word.isascii() and word.isdecimal() and len(word) < 3 and int(word) <= ANNOTATORS
+            for word in words
+        )
+        if not is_valid or row[0] != USAGES[usage]:
+            raise UserError(
+                f"{path}, line {position + 2}: expected usage {USAGES[usage]}, a name and ten "
+                f"counts, 0 to {ANNOTATORS}. Download the file again. Received: {','.join(row)}"
+            )
+        counts[position] = [int(word) for word in words]
+    return counts
+
+
+def _read_rows(path):
+    """Returns the rows of a FER+ file after its header, each a list of texts."""
+    header = ["Usage", "Image name", *COLUMNS]
     try:
         with open(path, newline="", encoding="utf-8") as file:
             rows = list(csv.reader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(
-            f"--ferplus: expected the file fer2013new.csv of FER+. Received: {path}: {error}"
+            "--ferplus: expected the file fer2013new.csv of FER+. Check the path. "
+            f"Received: {path}: {error}"
         ) from None
     if not rows or [name.strip() for name in rows[0]] != header:
         raise UserError(
             f"{path}, line 1: expected the columns of FER+ ({', '.join(header)}). Give the file "
             f"fer2013new.csv. Received: {', '.join(rows[0]) if rows else 'an empty file'}"
         )
-    if len(rows) - 1 < len(faces):
-        raise UserError(
-            f"{path}: expected a row of votes for each of the {len(faces):,} faces. Fetch the file "
-            f"again. Received: {len(rows) - 1:,} rows"
-        )
-    votes = np.zeros((len(faces), len(VOTES)), np.uint8)
-    for position, usage in enumerate(faces.usage):
-        row = rows[position + 1]
-        counts = [text.strip() for text in row[2:]]
-        whole = len(counts) == len(VOTES) and all(
-            text.isascii() and text.isdecimal() and int(text) <= 10 for text in counts
-        )
-        if not whole or row[0] != USAGES[usage]:
-            raise UserError(
-                f"{path}, line {position + 2}: expected usage {USAGES[usage]}, a name and ten "
-                f"counts of votes, 0 to 10. Fetch the file again. Received: {','.join(row)}"
-            )
-        votes[position] = [int(text) for text in counts]
-    return votes
+    return rows[1:]
 
 
-def translate(votes, labels):
-    """Returns float32 `[n, 7]`: what FER2013 would call each face, judged by its votes alone.
+def fit_distributions(counts, labels):
+    """Returns the distribution over FER2013's classes for each face, float32 `[n, 7]`.
 
-    votes: `[n, 10]`. labels: uint8 `[n]`, FER2013's own. A multinomial logistic regression of the
-    labels on the shares of the ten votes and on their square roots, fitted on these very rows. So no
-    rule of thumb is needed for contempt, unknown and "not a face": the regression learns what
-    FER2013 calls the faces that got them. Give it training rows only.
+    A multinomial logistic regression predicts FER2013's label from the annotator counts: from the
+    share of each column, and from its square root. It is fitted on these faces and applied to them.
+    So it learns from the data what FER2013 calls faces that FER+ calls contempt, unknown or "not a
+    face". Give it training faces only.
+
+    Args:
+        counts: uint8 `[n, 10]`.
+        labels: FER2013's labels, uint8 `[n]`, 0..6.
     """
     from sklearn.linear_model import LogisticRegression
 
-    shares = votes / np.maximum(votes.sum(1, keepdims=True), 1)
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     features = np.concatenate([shares, np.sqrt(shares)], axis=1)
     model = LogisticRegression(C=10.0, max_iter=2000).fit(features, labels)
-    translated = np.zeros((len(votes), len(EMOTIONS)), np.float32)
-    translated[:, model.classes_] = model.predict_proba(features)
-    return translated
-
-
-def voted_labels(faces, rows, experiment):
-    """Returns float32 `[len(rows), 7]`: `translate` of the votes in `experiment.ferplus`, for `rows`.
-
-    Raises `UserError` where the experiment names no file, and what `read` raises.
-    """
-    if experiment.ferplus is None:
-        raise UserError(
-            "--ferplus: expected the path of fer2013new.csv, the FER+ votes, since soft_label_weight is "
-            f"{experiment.soft_label_weight:g}; README says where to get it. Or give --set soft_label_weight=0. "
-            "Received: nothing"
-        )
-    return translate(read(experiment.ferplus, faces)[rows], faces.labels[rows])
+    distributions = np.zeros((len(counts), len(EMOTIONS)), np.float32)
+    distributions[:, model.classes_] = model.predict_proba(features)
+    return distributions

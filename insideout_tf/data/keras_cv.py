@@ -2,7 +2,7 @@
 
 from insideout_tf.errors import UserError
 
-# KerasCV layers an experiment can name, with their arguments for 0..255 images.
+# The layers that an experiment can name, with their arguments for images in 0..255.
 KERAS_CV_LAYERS: dict[str, dict] = {
     "RandAugment": {"value_range": (0, 255)},
     "AugMix": {"value_range": (0, 255)},
@@ -16,10 +16,16 @@ KERAS_CV_LAYERS: dict[str, dict] = {
 }
 
 
-def keras_cv_layer(name):
-    """Returns the KerasCV layer of that name, for the tf.data path, on 0..255 images.
+def make_layer(name):
+    """Returns a new KerasCV layer for images in 0..255.
 
-    Its random numbers are its own: they are not part of the state that a resume restores.
+    The layer has a random state of its own, which a resumed run does not restore.
+
+    Args:
+        name: one of `KERAS_CV_LAYERS`.
+
+    Raises:
+        UserError: another name, or KerasCV is not installed.
     """
     if name not in KERAS_CV_LAYERS:
         raise UserError(
@@ -37,10 +43,14 @@ def keras_cv_layer(name):
 
 
 def apply_as_rgb(layer, pixels):
-    """Runs a KerasCV layer, which wants three channels, on grey uint8 `[b, 48, 48]`."""
+    """Runs a layer that requires three channels on grey images.
+
+    pixels: a tensor, uint8 `[b, 48, 48]`. Returns a tensor of the same type and shape: the mean of
+    the three channels, rounded and clipped to 0..255.
+    """
     import tensorflow as tf
 
     rgb = tf.repeat(tf.cast(pixels, tf.float32)[..., None], 3, axis=-1)
-    changed = tf.reduce_mean(tf.cast(layer(rgb, training=True), tf.float32), axis=-1)
-    changed = tf.ensure_shape(changed, pixels.shape)
-    return tf.cast(tf.clip_by_value(tf.round(changed), 0, 255), tf.uint8)
+    grey = tf.reduce_mean(tf.cast(layer(rgb, training=True), tf.float32), axis=-1)
+    grey = tf.ensure_shape(grey, pixels.shape)
+    return tf.cast(tf.clip_by_value(tf.round(grey), 0, 255), tf.uint8)

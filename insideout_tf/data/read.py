@@ -1,42 +1,41 @@
-"""FER2013 in every published form, read into one `Faces`; nothing is silently dropped."""
+"""Which reader? Recognises the layout of a data set and returns its `Faces`."""
 
 import dataclasses
 import pathlib
+import tempfile
 
-from insideout_tf.data import folders
+from insideout_tf.data import archives, arrays, fer2013, folders
 from insideout_tf.data.faces import Faces
 from insideout_tf.errors import UserError
 
-# SHA-256 of the published files.
-KNOWN_FILES = {
-    "3b8d9617d1017f34733c8f2474d7784c563ce86c40a86ac12c2d37cc968f871b": (
-        "fer2013.csv (official FER2013, 35,887 faces)"
-    ),
-    "2c7ce224ef03ec2e2e522d10b93a069900b26fa1c028174d91d5f1f8013a2884": (
-        "icml_face_data.csv (official FER2013, 35,887 faces)"
-    ),
-    "7e543c09d919a1963955bc465479b49985958b29c7be22108a96d91b3f17d11c": (
-        "train.csv (official FER2013 Training, 28,709 faces)"
-    ),
-    "e054333e7218ada3a7ae0cea2853646987e8af55c23dd8615f015b29de307fc9": (
-        "test.csv (official FER2013, 7,178 faces without labels)"
-    ),
-}
-# `content_digest` of the same faces in any other file or order.
-KNOWN_CONTENTS = {
-    "bdbc16ce796b9ed046cc96a34a6c1f56082645783b7829f97b7f654e36732696": "the 35,887 faces of official FER2013",
-    "874c877d6d6958302868136da89766fd38c41efe60f9dafdf2b8670dd20053d3": "the 28,709 Training faces of official FER2013",
-}
+MAX_ARCHIVE_DEPTH = 2  # the archive of the competition on Kaggle is a .zip around a .tar.gz
+MAX_FOLDER_DEPTH = 8  # folders around the data
 
 
 def read_faces(path, bad_rows="stop"):
-    """Reads FER2013 from a CSV, npz, folder tree, .zip or .tar.gz, or `kaggle:OWNER/DATASET`.
+    """Reads FER2013 in any published form. It never drops a bad row or image without a message.
 
-    bad_rows: "stop" at the first bad row or image, or "skip" them all and list them in
-    `Faces.skipped`. Returns `Faces`. Raises `UserError` with the line or file at fault.
+    Args:
+        path: a CSV, an .npz, a folder with `train/` and `test/`, a .zip or .tar.gz of one of these,
+            `kaggle:OWNER/DATASET`, or `drawn` for the drawn faces of the quickstart.
+        bad_rows: "stop" at the first bad row or image, or "skip" all of them and list their
+            messages in `Faces.skipped`.
+
+    Returns:
+        `Faces`, with `identified` set if these are the official faces in any form and order.
+
+    Raises:
+        UserError: what is wrong, with the line or the file.
+
+    Example:
+        >>> faces = read_faces("fer2013.csv")
+        >>> faces.pixels.shape
+        (35887, 48, 48)
     """
     if bad_rows not in ("stop", "skip"):
-        raise UserError(f"bad_rows: expected 'stop' or 'skip'. Received: {bad_rows!r}")
+        raise UserError(
+            f"bad_rows: expected 'stop' or 'skip'. Choose one of them. Received: {bad_rows!r}"
+        )
     text = str(path)
     if text == "drawn":
         from insideout_tf.data import drawn
@@ -44,19 +43,98 @@ def read_faces(path, bad_rows="stop"):
         pixels, labels, usage = drawn.draw_all()
         return Faces(pixels, labels, usage, source="drawn")
     if text.startswith("kaggle:"):
-        path = folders.download_from_kaggle(text.removeprefix("kaggle:"))
-    path = folders.locate(pathlib.Path(path).expanduser())
-    skipped: list[str] | None = [] if bad_rows == "skip" else None
-    parsed = folders.read_any(path, skipped)
-    faces = Faces(
-        parsed.pixels,
-        parsed.labels,
-        parsed.usage,
-        source=str(path),
-        identified=KNOWN_FILES.get(parsed.sha256),
-        names=parsed.names,
-        skipped=tuple(skipped or ()),
-    )
+        path = archives.download_from_kaggle(text.removeprefix("kaggle:"))
+    faces = _read_any(pathlib.Path(path).expanduser(), bad_rows)
     if faces.identified is None and faces.labels is not None:
-        faces = dataclasses.replace(faces, identified=KNOWN_CONTENTS.get(faces.digest))
+        faces = dataclasses.replace(faces, identified=fer2013.KNOWN_CONTENTS.get(faces.digest))
     return faces
+
+
+def _read_any(path, bad_rows, depth=0):
+    """Returns the `Faces` in a file or folder of any layout. depth: the archives around it."""
+    path = _find_data(path)
+    if path.is_dir():
+        return folders.read_tree(path, bad_rows)
+    _check_file(path)
+    if path.name.lower().endswith(".npz"):
+        return arrays.read_npz(path, bad_rows)
+    if archives.is_archive(path):
+        return _read_archive(path, bad_rows, depth)
+    return fer2013.read_csv(path, bad_rows)
+
+
+def _read_archive(path, bad_rows, depth):
+    """Extracts an archive into a temporary folder and returns the `Faces` in it.
+
+    Messages name the archive and the file in it: `ARCHIVE » FILE`. The faces keep no `identified`,
+    since that means the file that the user gave.
+    """
+    if depth == MAX_ARCHIVE_DEPTH:
+        raise UserError(
+            f"{path}: expected at most {MAX_ARCHIVE_DEPTH} archives in one another. Unpack it "
+            "yourself and give the folder. Received: one more"
+        )
+    with tempfile.TemporaryDirectory(prefix="insideout_tf_") as folder:
+
+        def rename(message):
+            return message.replace(folder, f"{path} » ").replace("» /", "» ")
+
+        archives.extract_archive(path, pathlib.Path(folder))
+        try:
+            faces = _read_any(pathlib.Path(folder), bad_rows, depth + 1)
+        except UserError as error:
+            raise UserError(rename(str(error))) from None
+    skipped = tuple(rename(message) for message in faces.skipped)
+    return dataclasses.replace(faces, source=str(path), identified=None, skipped=skipped)
+
+
+def _check_file(path):
+    """Raises `UserError` unless `path` is a regular file with content."""
+    if not path.exists():
+        raise UserError(
+            f"{path}: expected a file or folder that exists (fer2013.csv, "
+            "icml_face_data.csv, train.csv, .npz, .zip, .tar.gz, or a folder with "
+            "train/ and test/). Check the path. Received: nothing there"
+        )
+    if not path.is_file():
+        raise UserError(
+            f"{path}: expected a file or a folder. Check the path. Received: a device or a pipe"
+        )
+    if path.stat().st_size == 0:
+        raise UserError(
+            f"{path}: expected a FER2013 file. Download it again. Received: an empty file"
+        )
+
+
+def _find_data(path):
+    """Returns the file or the folder of parts inside the folder `path`. A file returns itself."""
+    for _ in range(MAX_FOLDER_DEPTH):
+        if not path.is_dir() or folders.find_parts(path):
+            return path
+        path = _choose_child(path)
+    raise UserError(
+        f"{path}: expected the data at most {MAX_FOLDER_DEPTH} folders deep. Give the path of the "
+        "data itself. Received: another folder"
+    )
+
+
+def _choose_child(path):
+    """Returns the one data file, or else the one folder, inside a folder without parts."""
+    children = [child for child in sorted(path.iterdir()) if not folders.is_hidden(child)]
+    files = [child for child in children if child.is_file()]
+    by_name = {file.name.lower(): file for file in files}
+    for name in ("fer2013.csv", "icml_face_data.csv", "train.csv"):
+        if name in by_name:
+            return by_name[name]
+    suffixes = (".csv", ".npz", ".tar.gz", ".tgz", ".zip")
+    data = [file for file in files if file.name.lower().endswith(suffixes)]
+    inner = [child for child in children if child.is_dir()]
+    if len(data) == 1:
+        return data[0]
+    if not data and len(inner) == 1:
+        return inner[0]
+    names = ", ".join(child.name for child in children[:8]) or "an empty folder"
+    raise UserError(
+        f"{path}: expected train/, test/ or validation/ with class folders, or one "
+        f"FER2013 file. Give the path of the data itself. Received: {names}"
+    )

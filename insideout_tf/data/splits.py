@@ -1,4 +1,7 @@
-"""Which faces train, which select, which judge: no test image ever does more than judge."""
+"""Which faces train the network, which select its best epoch, and which evaluate it.
+
+Faces with usage PublicTest or PrivateTest never train. PrivateTest never selects an epoch.
+"""
 
 import dataclasses
 
@@ -8,7 +11,9 @@ from insideout_tf.data.classes import EMOTIONS
 from insideout_tf.data.faces import PRIVATE_TEST, PUBLIC_TEST, TRAINING, USAGES, content_keys
 from insideout_tf.errors import UserError
 
+# The values of --split, in the order of its help.
 EVALUATED = ("private", "public", "merged", "validation", "training", "rest")
+# How tables and figures name them.
 NAMES = {
     "private": "PrivateTest",
     "public": "PublicTest",
@@ -21,11 +26,14 @@ NAMES = {
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """Row numbers (int64, ascending) of the faces that train and of those that select the epoch.
+    """Rows of one `Faces`, each an int64 array in ascending order.
 
-    `validation_name` says what selected: "PublicTest" or "stratified validation". `leaks` are the
-    rows left out of `training` because a test face has the same pixels, `unlabelled` those that
-    `training_fraction` left out.
+    Attributes:
+        training: the rows that train with their label.
+        validation: the rows that select the best epoch.
+        validation_name: "PublicTest" or "stratified validation".
+        leaks: Training rows outside `training` because a test face has the same pixels.
+        unlabelled: Training rows outside `training` because of `training_fraction`.
     """
 
     training: np.ndarray
@@ -36,53 +44,47 @@ class Split:
 
 
 def make(faces, split, validation_fraction, seed, drop_leaks, training_fraction=1.0):
-    """Divides `faces` into training and validation rows.
+    """Divides faces into training and validation rows.
 
-    `official` trains on Training and selects on PublicTest. `stratified` selects on
-    `validation_fraction` of Training, drawn by `seed` with every class in proportion (at least
-    one face of each class on either side), and leaves PublicTest and PrivateTest untouched.
-    With `drop_leaks`, training rows pixel-identical to a test face are removed. Of what is left,
-    `training_fraction` trains, drawn in the same manner.
-    Raises `UserError` when a part would be empty or a class cannot be divided.
+    Args:
+        faces: `Faces` with labels.
+        split: "official" validates on PublicTest. "stratified" validates on a part of Training.
+        validation_fraction: the size of that part, 0..1. Every class has its share of it.
+        seed: the seed of every random draw, a whole number.
+        drop_leaks: whether to exclude Training faces that equal a test face, pixel for pixel.
+        training_fraction: the share of the remaining Training faces that trains, 0..1. Every class
+            has its share of it.
+
+    Returns:
+        `Split`.
+
+    Raises:
+        UserError: a part or a class in it would be empty.
     """
-    if faces.labels is None:
-        raise UserError(
-            f"{faces.source}: expected labelled faces; this file has pixels only "
-            "(the competition's test.csv). Use train.csv, icml_face_data.csv or "
-            "fer2013.csv for training. Received: no 'emotion' column"
-        )
+    _check_labels(faces)
     training = np.flatnonzero(faces.usage == TRAINING)
     if not len(training):
         raise UserError(
-            f"{faces.source}: expected faces with usage Training. Received: none "
-            f"among {len(faces.usage)}"
+            f"{faces.source}: expected faces with usage Training. Add some, or choose another "
+            f"file. Received: none among {len(faces.usage)}"
         )
     if split == "official":
-        validation = np.flatnonzero(faces.usage == PUBLIC_TEST)
-        name = "PublicTest"
-        if not len(validation):
-            raise UserError(
-                f"{faces.source}: the split 'official' expects PublicTest faces for "
-                "validation. Use --set split=stratified to hold out a part of "
-                "Training. Received: none with usage PublicTest"
-            )
+        validation, name = _public_test(faces), "PublicTest"
     else:
-        validation = _stratified_part(
-            faces, training, "validation_fraction", validation_fraction, seed
-        )
-        training = np.setdiff1d(training, validation)
         name = "stratified validation"
+        validation = _draw_part(faces, training, "validation_fraction", validation_fraction, seed)
+        training = np.setdiff1d(training, validation)
     leaks = training[:0]
     if drop_leaks:
         keys = content_keys(faces.pixels)
-        leaked = np.isin(keys[training], keys[faces.usage != TRAINING])
-        leaks, training = training[leaked], training[~leaked]
+        is_leak = np.isin(keys[training], keys[faces.usage != TRAINING])
+        leaks, training = training[is_leak], training[~is_leak]
     rows = training
     if training_fraction < 1:
-        training = _stratified_part(faces, rows, "training_fraction", training_fraction, seed)
-    present = np.bincount(faces.labels[training], minlength=len(EMOTIONS))
-    if not len(training) or not present.all():
-        missing = [name for name, count in zip(EMOTIONS, present) if not count]
+        training = _draw_part(faces, rows, "training_fraction", training_fraction, seed)
+    counts = np.bincount(faces.labels[training], minlength=len(EMOTIONS))
+    if not counts.all():
+        missing = [name for name, count in zip(EMOTIONS, counts) if not count]
         raise UserError(
             f"{faces.source}: expected training faces of all seven classes. Add some, "
             f"or choose another file. Received: none of {', '.join(missing)}"
@@ -91,7 +93,7 @@ def make(faces, split, validation_fraction, seed, drop_leaks, training_fraction=
 
 
 def of_experiment(faces, experiment):
-    """Returns the `Split` that an experiment's fields ask for, the same each time."""
+    """Returns the `Split` of an experiment. The same faces and experiment give the same split."""
     return make(
         faces,
         experiment.split,
@@ -102,16 +104,51 @@ def of_experiment(faces, experiment):
     )
 
 
+def evaluation_rows(faces, split_name, experiment):
+    """Returns the rows (int64 `[n]`, ascending) of one part of the faces.
+
+    Args:
+        faces: `Faces` with labels.
+        split_name: one of `EVALUATED`.
+        experiment: the experiment of the run, or None. "validation", "training" and "rest" need it.
+
+    Raises:
+        UserError: the part is empty, or it needs the experiment of a run.
+    """
+    if faces.labels is None:
+        raise UserError(
+            f"{faces.source}: expected labelled faces to evaluate a model on. Choose another file. "
+            "Received: no 'emotion' column"
+        )
+    if split_name in ("validation", "training", "rest"):
+        return _rows_of_run(faces, split_name, experiment)
+    usages = {
+        "private": (PRIVATE_TEST,),
+        "public": (PUBLIC_TEST,),
+        "merged": (PUBLIC_TEST, PRIVATE_TEST),
+    }[split_name]
+    absent = [USAGES[usage] for usage in usages if not (faces.usage == usage).any()]
+    if absent:
+        raise UserError(
+            f"{faces.source}: --split {split_name} expects faces with usage "
+            f"{' and '.join(absent)}. Choose another --split or another file. Received: none"
+        )
+    return np.flatnonzero(np.isin(faces.usage, usages))
+
+
 def also_in_training(faces, rows):
-    """Returns bool `[len(rows)]`: which faces equal, pixel for pixel, a Training face beside `rows`."""
-    others = faces.usage == TRAINING
-    others[rows] = False
+    """Returns bool `[len(rows)]`: which faces equal a Training face outside `rows`, pixel for pixel."""
+    is_other = faces.usage == TRAINING
+    is_other[rows] = False
     keys = content_keys(faces.pixels)
-    return np.isin(keys[rows], keys[others])
+    return np.isin(keys[rows], keys[is_other])
 
 
 def list_leaks(faces, leaks):
-    """Yields the lines of a CSV: each row of `leaks` and the first test face with the same pixels."""
+    """Yields the lines of a CSV that names, for each leak, the first test face with its pixels.
+
+    leaks: `Split.leaks`.
+    """
     keys = content_keys(faces.pixels)
     first: dict[bytes, int] = {}
     for row in np.flatnonzero(faces.usage != TRAINING):
@@ -123,63 +160,72 @@ def list_leaks(faces, leaks):
         yield f"{row},{emotions[0]},{twin},{USAGES[faces.usage[twin]]},{emotions[1]}"
 
 
-def evaluation_rows(faces, split_name, experiment):
-    """Returns the rows of one of `EVALUATED`, in file order; `experiment` (or None) recalls the split."""
+def _check_labels(faces):
     if faces.labels is None:
         raise UserError(
-            f"{faces.source}: expected labelled faces to judge a model on. "
-            "Received: no 'emotion' column"
+            f"{faces.source}: expected labelled faces; this file has pixels only "
+            "(the competition's test.csv). Use train.csv, icml_face_data.csv or "
+            "fer2013.csv for training. Received: no 'emotion' column"
         )
-    of_training = {"validation": "validation", "training": "training", "rest": "unlabelled"}
-    if split_name in of_training:
-        if experiment is None:
-            raise UserError(
-                f"--split {split_name}: expected a run directory, which records how "
-                "Training was divided. Received: a model file alone"
-            )
-        division = of_experiment(faces, experiment)
-        if split_name == "rest" and not len(division.unlabelled):
-            raise UserError(
-                "--split rest: expected a run whose training_fraction left faces of Training out. "
-                f"Choose another --split. Received: training_fraction {experiment.training_fraction:g}"
-            )
-        return getattr(division, of_training[split_name])
-    wanted = {
-        "private": (PRIVATE_TEST,),
-        "public": (PUBLIC_TEST,),
-        "merged": (PUBLIC_TEST, PRIVATE_TEST),
-    }[split_name]
-    absent = [usage for usage in wanted if not (faces.usage == usage).any()]
-    if absent:
-        missing = " and ".join(USAGES[usage] for usage in absent)
+
+
+def _public_test(faces):
+    """Returns the rows with usage PublicTest, at least one."""
+    rows = np.flatnonzero(faces.usage == PUBLIC_TEST)
+    if not len(rows):
         raise UserError(
-            f"{faces.source}: --split {split_name} expects faces with usage "
-            f"{missing}. Choose another --split or another file. Received: none"
+            f"{faces.source}: the split 'official' expects PublicTest faces for "
+            "validation. Use --set split=stratified to hold out a part of "
+            "Training. Received: none with usage PublicTest"
         )
-    return np.flatnonzero(np.isin(faces.usage, wanted))
+    return rows
 
 
-def _stratified_part(faces, training, name, fraction, seed):
-    """Returns a part of the rows `training` with every class in it and in the rest; name: its field."""
+def _rows_of_run(faces, split_name, experiment):
+    """Returns the rows of "validation", "training" or "rest", as the run of `experiment` had them."""
+    if experiment is None:
+        raise UserError(
+            f"--split {split_name}: expected a run directory, since its experiment divides "
+            "Training. Give one, or choose another --split. Received: a model file alone"
+        )
+    split = of_experiment(faces, experiment)
+    if split_name == "rest" and not len(split.unlabelled):
+        raise UserError(
+            "--split rest: expected a run whose training_fraction left faces of Training out. "
+            f"Choose another --split. Received: training_fraction {experiment.training_fraction:g}"
+        )
+    return {
+        "validation": split.validation,
+        "training": split.training,
+        "rest": split.unlabelled,
+    }[split_name]
+
+
+def _draw_part(faces, rows, field, fraction, seed):
+    """Returns a part of `rows` (ascending) by a random draw in which every class has its share.
+
+    At least one face of each class is in the part, and one outside. field: the name of the fraction
+    in the experiment, for messages.
+    """
     from sklearn.model_selection import train_test_split
 
-    labels = faces.labels[training]
-    counts = np.bincount(labels, minlength=len(EMOTIONS))
-    few = [f"{EMOTIONS[label]}: {count}" for label, count in enumerate(counts) if count < 2]
+    labels, classes = faces.labels[rows], len(EMOTIONS)
+    counts = np.bincount(labels, minlength=classes)
+    few = [f"{name}: {count}" for name, count in zip(EMOTIONS, counts) if count < 2]
     if few:
         raise UserError(
-            f"{faces.source}: {name} expects at least 2 Training faces "
+            f"{faces.source}: {field} expects at least 2 Training faces "
             f"of each class. Add some, or choose another file. Received: {', '.join(few)}"
         )
-    size, classes = round(len(training) * fraction), len(EMOTIONS)
+    size = round(len(rows) * fraction)
     part = np.zeros(0, np.int64)
-    if classes <= size <= len(training) - classes:
-        _, part = train_test_split(training, test_size=size, stratify=labels, random_state=seed)
-    present = np.bincount(faces.labels[part], minlength=classes)
-    if not ((0 < present) & (present < counts)).all():
+    if classes <= size <= len(rows) - classes:
+        _, part = train_test_split(rows, test_size=size, stratify=labels, random_state=seed)
+    part_counts = np.bincount(faces.labels[part], minlength=classes)
+    if not ((0 < part_counts) & (part_counts < counts)).all():
         raise UserError(
-            f"{faces.source}: {name} {fraction:g} expects at least one "
+            f"{faces.source}: {field} {fraction:g} expects at least one "
             f"face of each class on either side. Change it with --set. Received: "
-            f"{size} of {len(training)} Training faces"
+            f"{size} of {len(rows)} Training faces"
         )
     return np.sort(part)

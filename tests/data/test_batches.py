@@ -1,4 +1,4 @@
-"""Batches are the same for the same seed, see every face once, and carry weights and soft labels."""
+"""One seed gives one order of batches; an epoch has every face once, with soft label and weight."""
 
 import dataclasses
 
@@ -7,7 +7,7 @@ import pytest
 
 from insideout_tf import config
 from insideout_tf.config import Augmentation, Stage
-from insideout_tf.data import batches, keras_cv
+from insideout_tf.data import batches, drawn, keras_cv
 from insideout_tf.data.faces import Faces
 from insideout_tf.errors import UserError
 
@@ -27,7 +27,8 @@ def arrays(count=70, experiment=EXPERIMENT):
     return batches.training_arrays(faces, np.arange(count), experiment)
 
 
-def collected(**changes):
+def list_batches(**changes):
+    """Returns the batches of one epoch as dicts of NumPy arrays."""
     return [
         {name: np.asarray(value) for name, value in batch.items()}
         for batch in batches.epoch_batches(
@@ -36,23 +37,23 @@ def collected(**changes):
     ]
 
 
-def test_uint8_batches_that_see_each_face_once():
-    found = collected()
-    assert len(found) == 7
-    for batch in found:
+def test_an_epoch_has_every_face_once_with_its_label_and_weight():
+    result = list_batches()
+    assert len(result) == 7
+    for batch in result:
         assert batch["image"].dtype == np.uint8 and batch["image"].shape == (10, 48, 48)
         assert batch["label"].dtype == np.float32 and batch["label"].shape == (10, 7)
         assert batch["weight"].dtype == np.float32 and batch["weight"].shape == (10,)
         faces = batch["image"][:, 0, 0]
         assert np.array_equal(batch["label"].argmax(1), faces % 7)
-        assert np.allclose(batch["label"].max(1), 0.86 + 0.02) and np.allclose(
-            batch["label"].sum(1), 1
-        )
-    seen = np.concatenate([batch["image"][:, 0, 0] for batch in found])
+        assert np.allclose(batch["label"].max(1), 0.86 + 0.02)
+        assert np.allclose(batch["label"].min(1), 0.02)
+        assert np.allclose(batch["weight"], 1)  # the classes are balanced
+    seen = np.concatenate([batch["image"][:, 0, 0] for batch in result])
     assert sorted(seen) == list(range(70))
 
 
-def test_no_thread_that_tunes_is_waited_for_when_an_epoch_ends():
+def test_datasets_have_no_autotuner_to_wait_for():
     for data in (
         batches.epoch_batches(arrays(), EXPERIMENT, 0, 0),
         batches.in_order(np.zeros((20, 48, 48, 1), np.float32), 10),
@@ -60,31 +61,59 @@ def test_no_thread_that_tunes_is_waited_for_when_an_epoch_ends():
         assert data.options().autotune.enabled is False
 
 
-def test_same_seed_same_batches_another_epoch_another_order():
-    first, again = collected(epoch=3), collected(epoch=3)
+def test_order_follows_from_seed_stage_and_epoch():
+    first, again = list_batches(epoch=3), list_batches(epoch=3)
     assert all(np.array_equal(a["image"], b["image"]) for a, b in zip(first, again))
     for change in ({"epoch": 4}, {"epoch": 3, "stage": 1}):
-        assert not all(
-            np.array_equal(a["image"], b["image"]) for a, b in zip(first, collected(**change))
-        )
+        other = list_batches(**change)
+        same = [np.array_equal(a["image"], b["image"]) for a, b in zip(first, other)]
+        assert not any(same), change
+    orders = [batches.epoch_order(70, seed, 0, 3).tolist() for seed in (0, 0, 1)]
+    assert orders[0] == orders[1] != orders[2]
 
 
-def test_resident_batches_name_the_same_faces():
-    host, device = collected(epoch=2), collected(epoch=2, resident=True)
+def test_fewer_steps_are_the_first_of_the_epoch():
+    whole, part = list_batches(epoch=1), list_batches(epoch=1, steps=3)
+    assert len(part) == 3
+    assert all(np.array_equal(a["image"], b["image"]) for a, b in zip(whole, part))
+
+
+def test_batches_of_indices_have_the_same_faces():
+    host, device = list_batches(epoch=2), list_batches(epoch=2, resident=True)
     for a, b in zip(host, device):
         assert list(b) == ["index"] and b["index"].dtype == np.int32
         assert np.array_equal(a["image"][:, 0, 0], b["index"])
 
 
-def test_backends_agree_on_the_batches(monkeypatch):
+def test_other_backends_get_the_same_batches(monkeypatch):
     import keras
 
-    expected = collected(epoch=5)
+    expected = list_batches(epoch=5)
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     data = batches.epoch_batches(arrays(), EXPERIMENT, 0, 5)
     assert isinstance(data, keras.utils.PyDataset) and len(data) == 7
     for a, b in zip(expected, [data[i] for i in range(7)]):
-        assert all(np.array_equal(a[name], b[name]) for name in a)
+        assert a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
+    with pytest.raises(IndexError):
+        data[7]
+    augmentation = Augmentation(keras_cv=("AugMix",))
+    with pytest.raises(UserError, match="expected the TensorFlow backend.*backend 'jax'"):
+        layered = dataclasses.replace(EXPERIMENT, augmentation=augmentation)
+        batches.epoch_batches(arrays(), layered, 0, 5)
+
+
+def test_groups_of_steps_hold_the_same_batches(monkeypatch):
+    """Seven steps in groups of three: two whole groups, and one with a single step."""
+    import keras
+
+    expected = [batch["index"] for batch in list_batches(epoch=5, resident=True)]
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    data = batches.epoch_batches(arrays(), EXPERIMENT, 0, 5, resident=True, together=3)
+    groups = [data[i] for i in range(len(data))]
+    assert [group["count"].tolist() for group in groups] == [[3], [3], [1]]
+    steps = np.concatenate([group["index"][: group["count"][0]] for group in groups])
+    assert all(group["index"].shape == (3, 10) for group in groups)
+    assert np.array_equal(steps, expected)
 
 
 @pytest.mark.parametrize("rule", ["none", "balanced", "clipped(0.5,2)"])
@@ -92,17 +121,15 @@ def test_class_weights(rule):
     labels = np.repeat(np.arange(7), [3995, 436, 4097, 7215, 4830, 3171, 4965])
     weights = batches.class_weights(labels, rule)
     assert weights.dtype == np.float32 and weights[labels].mean() == pytest.approx(1, rel=1e-5)
-    if rule == "none":
-        assert (weights == 1).all()
-    else:
-        assert weights.argmax() == 1 and weights.argmin() == 3
-    if rule == "balanced":
-        from sklearn.utils.class_weight import compute_class_weight
+    from sklearn.utils.class_weight import compute_class_weight
 
-        expected = compute_class_weight("balanced", classes=np.arange(7), y=labels)
-        assert np.allclose(weights, expected, rtol=1e-5)
-    if rule.startswith("clipped"):
-        assert weights.max() / weights.min() <= 4.0001
+    balanced = compute_class_weight("balanced", classes=np.arange(7), y=labels)
+    expected = {
+        "none": np.ones(7),
+        "balanced": balanced,
+        "clipped(0.5,2)": np.clip(balanced, 0.5, 2),
+    }[rule]
+    assert np.allclose(weights, expected / expected[labels].mean(), rtol=1e-5)
 
 
 def test_batch_larger_than_the_data():
@@ -129,31 +156,37 @@ def test_keras_cv_layers_by_name():
         batches.epoch_batches(data, wrong, 0, 0)
 
 
-def test_every_named_keras_cv_layer_runs_in_tf_data():
+def test_every_keras_cv_layer_changes_the_faces():
     pytest.importorskip("keras_cv")
-    random = np.random.default_rng(0)
-    data = {**arrays(10), "image": random.integers(0, 256, (10, 48, 48), np.uint8)}
+    import tensorflow as tf
+
+    faces = 60 + drawn.draw(10, 0, 0)[0] // 2  # grey levels that every layer can change
+    data = {**arrays(10), "image": faces}
+    order = batches.epoch_order(10, EXPERIMENT.seed, 0, 0)
     for name in keras_cv.KERAS_CV_LAYERS:
+        tf.random.set_seed(0)
         augmentation = Augmentation(keras_cv=(name,))
         experiment = dataclasses.replace(EXPERIMENT, augmentation=augmentation)
         image = next(iter(batches.epoch_batches(data, experiment, 0, 0)))["image"].numpy()
-        assert image.dtype == np.uint8 and image.shape == (10, 48, 48) and image.std() > 5, name
+        assert image.dtype == np.uint8 and image.shape == (10, 48, 48), name
+        change = np.abs(image.astype(int) - faces[order]).mean()
+        assert 0.1 < change < 100, (name, change)
 
 
-def test_faces_without_labels_come_after_the_others():
+def test_faces_without_labels_come_last_with_weight_zero():
     experiment = dataclasses.replace(EXPERIMENT, class_weight="none")
     labels = (np.arange(70) % 7).astype(np.uint8)
     pixels = np.arange(70, dtype=np.uint8)[:, None, None] * np.ones((1, 48, 48), np.uint8)
     faces = Faces(pixels, labels, np.zeros(70, np.uint8), "fake")
     rows, others = np.arange(0, 70, 5), np.arange(1, 70, 5)
-    found = batches.training_arrays(faces, rows, experiment, others)
-    assert np.array_equal(found["image"][:, 0, 0], [*rows, *others])
-    assert np.array_equal(found["label"].argmax(1)[:14], labels[rows])
-    assert np.allclose(found["label"][14:], 1 / 7) and found["label"].dtype == np.float32
-    assert np.allclose(found["weight"], [2] * 14 + [0] * 14)
-    # Few labels come again until they are a third of what an epoch sees.
+    result = batches.training_arrays(faces, rows, experiment, others)
+    assert np.array_equal(result["image"][:, 0, 0], [*rows, *others])
+    assert np.array_equal(result["label"].argmax(1)[:14], labels[rows])
+    assert np.allclose(result["label"][14:], 1 / 7) and result["label"].dtype == np.float32
+    assert np.allclose(result["weight"], [2] * 14 + [0] * 14)
+    # Few labelled faces repeat until they are a third of an epoch.
     rows, others = np.arange(7), np.arange(7, 63)
-    found = batches.training_arrays(faces, rows, experiment, others)
-    assert np.array_equal(found["image"][:, 0, 0], [*np.repeat(rows, 4), *others])
-    assert np.array_equal(found["label"].argmax(1)[:28], np.repeat(labels[rows], 4))
-    assert np.allclose(found["weight"], [3] * 28 + [0] * 56)
+    result = batches.training_arrays(faces, rows, experiment, others)
+    assert np.array_equal(result["image"][:, 0, 0], [*np.repeat(rows, 4), *others])
+    assert np.array_equal(result["label"].argmax(1)[:28], np.repeat(labels[rows], 4))
+    assert np.allclose(result["weight"], [3] * 28 + [0] * 56)

@@ -1,11 +1,14 @@
-import numpy as np
-import pytest
+"""Drawn faces: the same for one seed, divided by person and style, and not trivial to classify."""
 
-from insideout_tf.data import drawn
+import itertools
+
+import numpy as np
+
+from insideout_tf.data import drawn, sketch
 from insideout_tf.data.classes import EMOTIONS
 
 
-def test_deterministic_by_seed():
+def test_one_seed_gives_one_set_of_faces():
     one, again, other = (drawn.draw_all(100, 70, 30, seed=seed) for seed in (0, 0, 1))
     assert all(np.array_equal(a, b) for a, b in zip(one, again))
     pixels, labels, usage = one
@@ -24,28 +27,52 @@ def test_identities_and_styles_of_the_parts_are_disjoint(monkeypatch):
 
     monkeypatch.setattr(drawn, "_draw_chunk", record)
     for use in range(3):
-        drawn.draw(2000, 0, use)
-    for kind in (0, 1):
+        drawn.draw(4000, 0, use)
+    for kind, count in ((0, 640), (1, sketch.STYLES)):
         sets = [set().union(*(chunk[kind] for chunk in seen[use])) for use in range(3)]
-        assert all(sets)
-        assert not (sets[0] & sets[1] or sets[0] & sets[2] or sets[1] & sets[2])
+        assert all(not a & b for a, b in itertools.combinations(sets, 2))
+        assert len(set().union(*sets)) == count  # nothing is unused
 
 
-@pytest.mark.filterwarnings("ignore:lbfgs failed to converge")
-def test_a_linear_model_on_pixels_stays_under_80_percent():
-    from sklearn.linear_model import LogisticRegression
+def test_a_linear_model_learns_them_only_in_part():
+    """Above the largest class (20 %), so that there is a signal; far below a network (90 %)."""
+    from sklearn.linear_model import RidgeClassifier
 
     pixels, labels, usage = drawn.draw_all()
-    x = pixels.reshape(len(pixels), -1) / np.float32(255)
-    train = usage == 0
+    halves = pixels.reshape(-1, 24, 2, 24, 2).mean((2, 4)).reshape(len(pixels), -1) / 255
+    is_training = usage == 0
     scores = []
-    for strength in (1e-3, 1e-1):
-        model = LogisticRegression(C=strength, max_iter=60).fit(x[train], labels[train])
-        scores.append(model.score(x[~train], labels[~train]))
-    chance = 1 / len(EMOTIONS)
-    assert chance < max(scores) < 0.8, scores
+    for strength in (1, 10, 100):
+        model = RidgeClassifier(strength).fit(halves[is_training], labels[is_training])
+        scores.append(model.score(halves[~is_training], labels[~is_training]))
+    assert 0.3 < max(scores) < 0.6, scores
 
 
-def test_action_units_are_known():
+def test_emotions_differ_in_their_action_units():
     for name in EMOTIONS:
         assert set(drawn.EMOTION_UNITS[name]) <= set(drawn.ACTION_UNITS)
+        assert all(0 < strength <= 1 for strength in drawn.EMOTION_UNITS[name].values())
+    for one, other in itertools.combinations(EMOTIONS, 2):
+        assert drawn.EMOTION_UNITS[one].keys() != drawn.EMOTION_UNITS[other].keys()
+    assert sum(drawn.SHARES) == 1 and len(drawn.SHARES) == len(EMOTIONS)
+
+
+def test_every_action_unit_and_trait_is_visible():
+    """One at full strength changes the drawing of the same person, pose and light."""
+    count = sketch.STYLES
+    zeros = np.zeros((count, 1, 1), np.float32)
+    units, traits = dict.fromkeys(drawn.ACTION_UNITS, zeros), dict.fromkeys(drawn.TRAITS, zeros)
+
+    def paint(units, traits):
+        random = np.random.default_rng(0)
+        return sketch.paint_faces(units, traits, np.arange(count), random).astype(int)
+
+    neutral = paint(units, traits)
+    assert neutral.shape == (count, 48, 48) and neutral.min() >= 0 and neutral.max() <= 255
+    for unit in drawn.ACTION_UNITS:
+        change = np.abs(paint({**units, unit: zeros + 1}, traits) - neutral)
+        # A pressed mouth and a lip corner stay small; a dropped jaw moves half the face.
+        assert (change.max((1, 2)) > 20).all(), f"action unit {unit}"
+    for trait in drawn.TRAITS:
+        change = np.abs(paint(units, {**traits, trait: zeros + 1}) - neutral)
+        assert (change.max((1, 2)) > 5).all(), trait

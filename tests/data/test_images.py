@@ -1,4 +1,4 @@
-"""Faces in every usual form become the same 48×48 grey levels, or one clear message."""
+"""Faces in every usual form give the same 48×48 grey levels, or one message."""
 
 import io
 
@@ -15,7 +15,7 @@ def faces():
     return drawn.draw_all(7, 1, 1)[0]
 
 
-def test_grey_levels_of_48_pixels_stay_as_they_are(faces, tmp_path):
+def test_faces_of_48_pixels_do_not_change(faces, tmp_path):
     forms = [faces, faces[..., None], faces.astype("float32"), faces.astype("int64"), list(faces)]
     forms += [np.repeat(faces[..., None], 3, -1), [Image.fromarray(face) for face in faces]]
     paths = [tmp_path / f"{i} é.png" for i in range(len(faces))]
@@ -23,15 +23,15 @@ def test_grey_levels_of_48_pixels_stay_as_they_are(faces, tmp_path):
         Image.fromarray(face).save(path)
     forms += [paths, [str(path) for path in paths]]
     for form in forms:
-        found = images.to_faces(form)
-        assert found.dtype == np.uint8 and np.array_equal(found, faces)
+        result = images.to_faces(form)
+        assert result.dtype == np.uint8 and np.array_equal(result, faces)
     for one in (faces[0], faces[0][..., None], Image.fromarray(faces[0]), paths[0]):
         assert np.array_equal(images.to_faces(one), faces[:1])
     assert images.to_faces([]).shape == (0, 48, 48)
     assert images.to_faces(np.zeros((0, 60, 60, 3), np.uint8)).shape == (0, 48, 48)
 
 
-def test_arrays_files_and_pictures_of_other_sizes_go_one_way(tmp_path):
+def test_arrays_files_and_images_of_other_sizes_agree(tmp_path):
     colour = np.random.default_rng(0).integers(0, 256, (2, 96, 90, 3), np.uint8)
     expected = images.to_faces(colour)
     # luma of ITU-R 601, by hand; each result pixel averages what it covers, so the means agree
@@ -47,7 +47,7 @@ def test_arrays_files_and_pictures_of_other_sizes_go_one_way(tmp_path):
         assert np.array_equal(images.to_faces(form), expected)
 
 
-def test_pictures_stand_upright_and_deep_ones_keep_their_range(faces, tmp_path):
+def test_exif_orientation_and_16_bit_grey_levels(faces, tmp_path):
     turned = Image.fromarray(np.rot90(faces[0]))
     exif = Image.Exif()
     exif[0x0112] = 6  # to be shown turned by 90 degrees clockwise
@@ -56,10 +56,12 @@ def test_pictures_stand_upright_and_deep_ones_keep_their_range(faces, tmp_path):
     deep = Image.fromarray(faces[0].astype(np.uint16) * 257)
     deep.save(tmp_path / "deep.png")
     assert np.array_equal(images.read_face(tmp_path / "deep.png"), faces[0])
+    for picture in (tmp_path / "deep.png", str(tmp_path / "turned.png"), deep, faces[0]):
+        assert np.array_equal(np.asarray(images.to_picture(picture)), faces[0])
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("value", "message"),
     [
         (np.random.default_rng(0).random((2, 48, 48)), "not fractions.*Multiply by 255"),
         (np.full((1, 48, 48), 256), "from 0 to 255. Scale them. Received: numbers from 256"),
@@ -69,16 +71,16 @@ def test_pictures_stand_upright_and_deep_ones_keep_their_range(faces, tmp_path):
         (np.zeros((1, 48, 48, 2), np.uint8), r"shape \[1, 48, 48, 2\]"),
         (np.zeros((1, 1, 48, 48, 3), np.uint8), r"shape \[1, 1, 48, 48, 3\]"),
         (np.zeros((1, 0, 48), np.uint8), r"shape \[1, 0, 48\]"),
-        ({"face": 1}, "expected numbers, paths or PIL images. Received: dict"),
+        ({"face": 1}, "expected numbers, paths or PIL images. Convert them. Received: dict"),
         (None, "Received: NoneType"),
     ],
 )
-def test_what_is_no_face(given, message):
+def test_bad_faces(value, message):
     with pytest.raises(UserError, match=message):
-        images.to_faces(given)
+        images.to_faces(value)
 
 
-def test_numbers_that_are_no_grey_levels_are_refused_by_the_file_name(tmp_path):
+def test_grey_levels_above_255_in_a_file(tmp_path):
     path = tmp_path / "depth.tiff"
     Image.fromarray(np.full((90, 80), 70_000, np.int32)).save(path)
     for read in (images.read_image, images.to_faces):
@@ -86,7 +88,7 @@ def test_numbers_that_are_no_grey_levels_are_refused_by_the_file_name(tmp_path):
             read(path)
 
 
-def test_files_that_are_no_pictures(tmp_path, monkeypatch):
+def test_bad_files(tmp_path, monkeypatch):
     path = tmp_path / "face.png"
     path.write_bytes(b"not a picture")
     with pytest.raises(UserError, match="face.png: expected a readable PNG or JPEG"):
@@ -103,3 +105,24 @@ def test_files_that_are_no_pictures(tmp_path, monkeypatch):
     monkeypatch.setattr(images, "MAX_FILE_BYTES", 10)
     with pytest.raises(UserError, match="at most 10 bytes"):
         images.to_faces(path)
+
+
+def test_pictures_of_arrays():
+    colour = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+    assert np.array_equal(np.asarray(images.to_picture(colour)), colour)
+    assert images.to_picture(colour[..., :1]).mode == "L"
+    for value, message in (
+        (colour.astype(float), r"an array uint8 .*Received: ndarray of float64 \[20, 30, 3\]"),
+        (colour[..., :2], r"expected 1, 3 or 4 channels.*\[20, 30, 2\]"),
+        (colour[:0], r"Received: ndarray of uint8 \[0, 30, 3\]"),
+    ):
+        with pytest.raises(UserError, match=message):
+            images.to_picture(value)
+
+
+def test_input_of_a_model(faces):
+    inputs = images.to_model_input(faces)
+    assert inputs.dtype == np.float32 and inputs.shape == (len(faces), 48, 48, 1)
+    assert np.array_equal(inputs[..., 0], faces)
+    with pytest.raises(UserError, match=r"\[n, 48, 48\].*shape \[9, 40, 48\]"):
+        images.to_model_input(faces[:, :40])
