@@ -41,13 +41,13 @@ stages.STEPS_TOGETHER = int(sys.argv[1])
 train.main(sys.argv[2:])
 """
     weights = {}
-    for feed, together in (("host", 25), ("device", 25), ("device", 3)):
+    for feed, together in (("memory", 25), ("device", 25), ("device", 3)):
         directory = tmp_path / f"{feed}-{together}"
         arguments = (tiny_experiment, "--data", small_drawn, "--run-dir", directory)
         settings = ("--set", f"feed={feed}")
         run_jax("-c", code, together, *arguments, *settings, "--verbose", "0")
         weights[feed, together] = load_model(directory / "model.keras").get_weights()
-    one_by_one = weights.pop(("host", 25))
+    one_by_one = weights.pop(("memory", 25))
     for found in weights.values():
         assert max(np.abs(a - b).max() for a, b in zip(one_by_one, found)) < 1e-5
 

@@ -152,7 +152,7 @@ def test_memory_stays_bounded(clip, tmp_path, capsys, monkeypatch):
 
     sightings = pictures.recognize_video
     monkeypatch.setattr(video, "opened", counted)
-    monkeypatch.setattr(pictures, "judge_video", judged)
+    monkeypatch.setattr(pictures, "recognize_video", judged)
     assert call(capsys, clip)[0] == 0
     assert 1 <= most <= pictures.TOGETHER
 
