@@ -6,6 +6,8 @@ the package; `detect_emotions(photo)` finds the faces first;
 levels 0..255 to `[n, 7]`; `read_faces(path)` FER2013 as `fer2013.Faces`.
 """
 
+import importlib
+
 from insideout_tf.data.classes import EMOTIONS
 from insideout_tf.errors import UserError
 
@@ -14,11 +16,16 @@ __all__ = [
     "EMOTIONS",
     "UserError",
     "__version__",
+    "analyze_video",
     "detect_emotions",
     "load",
     "predict_emotions",
     "read_faces",
 ]
+_API = {
+    name: "insideout_tf.api.predict"
+    for name in ("analyze_video", "detect_emotions", "predict_emotions")
+}
 
 
 def read_faces(path, bad_rows="stop"):
@@ -42,15 +49,13 @@ def load(model="small"):
     return load_model(path)
 
 
-def detect_emotions(picture, model="small", **options):
-    """Returns one dict a face of a photo; see `insideout_tf.footage.detect_emotions`."""
-    from insideout_tf.photos import pictures
+def __getattr__(name):
+    """Imports the functions of `insideout_tf.api` when they are first used."""
+    if name not in _API:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = getattr(importlib.import_module(_API[name]), name)
+    return globals()[name]
 
-    return pictures.detect_emotions(picture, model, **options)
 
-
-def predict_emotions(images, model="small", **options):
-    """Returns float32 `[n, 7]` for cropped faces; see `insideout_tf.recognition.predict_emotions`."""
-    from insideout_tf.serving import recognize
-
-    return recognize.predict_emotions(images, model, **options)
+def __dir__():
+    return sorted({*globals(), *__all__})

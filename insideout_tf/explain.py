@@ -11,7 +11,7 @@ from insideout_tf.data.classes import EMOTIONS, label_of
 from insideout_tf.errors import UserError
 from insideout_tf.evaluation import plots
 from insideout_tf.network.weights import load_model
-from insideout_tf.photos import detect, pictures
+from insideout_tf.photos import detect
 from insideout_tf.serving import packaged
 
 MOST = 6  # faces of one picture
@@ -55,7 +55,7 @@ def explain(model, image, out, emotion=None, smooth=0, layer=None, faces="auto")
     wanted = None if emotion is None else label_of(emotion, "--emotion")
     path, _ = packaged.model_path(model)
     picture = images.read_image(image)
-    found = pictures.FaceDetector(faces)(picture)[:MOST]
+    found = detect.FaceDetector(faces)(picture)[:MOST]
     if not found:
         raise UserError(
             f"{image}: expected a face. Cut it out and give it with --faces crop. Received: a "

@@ -19,9 +19,9 @@ LAYERS = (
     {"data"},
     {"network"},
     {"evaluation"},
-    {"serving", "training"},
-    {"photos"},
+    {"serving", "training", "photos"},
     {"runs"},
+    {"api"},
     VERBS,
     {"__main__", "__init__"},
 )
@@ -64,7 +64,7 @@ def test_importing_the_package_loads_no_framework():
     run_python("""
 import sys
 import insideout_tf, insideout_tf.train, insideout_tf.evaluate, insideout_tf.inspect
-import insideout_tf.predict, insideout_tf.export, insideout_tf.explain
+import insideout_tf.predict, insideout_tf.export, insideout_tf.explain, insideout_tf.api.predict
 heavy = {"tensorflow", "keras", "jax", "torch", "matplotlib", "sklearn", "pandas", "scipy"}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
 """)

@@ -110,7 +110,7 @@ np.save(sys.argv[3], model.predict(faces, verbose=0))
     out = tmp_path / "p.npy"
     run_python(code, packaged.path_of(name, ".keras"), small_drawn, out, cwd=tmp_path)
     with np.load(small_drawn) as data:
-        again = recognize.predict_emotions(data["pixels"], name, "keras", calibrated=False)
+        again = insideout_tf.predict_emotions(data["pixels"], name, "keras", calibrated=False)
     assert np.abs(np.load(out) - again).max() < 1e-6
     assert insideout_tf.load(name).count_params() == packaged.facts(name)["parameters"]
 
@@ -198,7 +198,7 @@ def test_a_folder_its_photos_and_drawn_on_copies(tmp_path, capsys):
     assert status == 0 and err == ""
     first, second, _, _ = text.splitlines()
     assert first == f"{tmp_path / 'photos/a/one.jpg'}: no face found"
-    assert second.endswith(", taken as a crop")
+    assert second.endswith(", the whole picture")
     nothing, crop, _, _ = json.loads(records.read_text())
     assert nothing["faces"] == "detected" and nothing["emotion"] is nothing["box"] is None
     assert crop["faces"] == "crop" and crop["emotion"] in EMOTIONS

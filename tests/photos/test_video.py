@@ -87,13 +87,13 @@ def test_records_annotated_copy_and_timeline(clip, tmp_path, capsys):
         assert row["emotion"] == (record["emotion"] or "")
         assert row["left"] == ("" if record["box"] is None else str(record["box"][0]))
     assert {path.name for path in folder.iterdir()} == {"ein Clip.mp4", "ein Clip-timeline.png"}
-    with video.opened(folder / "ein Clip.mp4") as copy:
+    with video.open_video(folder / "ein Clip.mp4") as copy:
         assert len(list(copy.frames)) == 40 and copy.size[0] / copy.size[1] == SIZE[0] / SIZE[1]
     assert Image.open(folder / "ein Clip-timeline.png").size[0] > 800
 
 
 def test_smoothing_is_exponential_in_seconds():
-    followed = tracks.Tracks(smoothing=0.5)
+    followed = tracks.Tracks(smooth_seconds=0.5)
     box = (0, 0, 10, 10)
     first, second = np.eye(7, dtype=np.float32)[:2]
     _, found = followed.update(0.0, [box], first[None])
@@ -102,7 +102,7 @@ def test_smoothing_is_exponential_in_seconds():
         _, found = followed.update(0.1 * step, [box], second[None])
     kept = math.exp(-0.5 / 0.5)
     assert np.allclose(found[0, :2], [kept, 1 - kept], atol=1e-5)
-    raw = tracks.Tracks(smoothing=0)
+    raw = tracks.Tracks(smooth_seconds=0)
     raw.update(0.0, [box], first[None])
     assert np.array_equal(raw.update(0.1, [box], second[None])[1][0], second)
 
@@ -115,7 +115,7 @@ def test_faces_keep_their_numbers_when_they_change_places_in_the_list():
     assert followed.update(0.2, [], np.zeros((0, 7)))[0] == []
     assert followed.update(0.3, [(100, 100, 40, 40)], rows[:1])[0] == [2]
     assert followed.update(5.0, [one], rows[:1])[0] == [3]  # seconds later it is another one
-    assert tracks.overlap((0, 0, 10, 10), (5, 0, 10, 10)) == pytest.approx(1 / 3)
+    assert tracks.intersection_over_union((0, 0, 10, 10), (5, 0, 10, 10)) == pytest.approx(1 / 3)
 
 
 def test_memory_stays_bounded(clip, tmp_path, capsys, monkeypatch):
@@ -123,7 +123,7 @@ def test_memory_stays_bounded(clip, tmp_path, capsys, monkeypatch):
     from insideout_tf.photos import pictures
 
     waiting, most = 0, 0
-    original = video.opened
+    original = video.open_video
 
     def counted(source):
         import contextlib
@@ -151,10 +151,10 @@ def test_memory_stays_bounded(clip, tmp_path, capsys, monkeypatch):
             yield sighting
 
     sightings = pictures.recognize_video
-    monkeypatch.setattr(video, "opened", counted)
+    monkeypatch.setattr(video, "open_video", counted)
     monkeypatch.setattr(pictures, "recognize_video", judged)
     assert call(capsys, clip)[0] == 0
-    assert 1 <= most <= pictures.TOGETHER
+    assert 1 <= most <= pictures.FRAMES_PER_CALL
 
 
 def test_cut_off_and_unreadable_videos(clip, tmp_path, capsys):
@@ -206,5 +206,5 @@ def test_a_video_of_cropped_faces(tmp_path, capsys):
 
 
 def test_not_a_video_in_the_library(tmp_path):
-    with pytest.raises(UserError), video.opened("webcam:"):
+    with pytest.raises(UserError), video.open_video("webcam:"):
         pass
