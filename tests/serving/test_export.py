@@ -1,4 +1,4 @@
-"""Exported models say what Keras says, in processes that know nothing of this package."""
+"""Exported models give the probabilities of Keras, in processes without this package."""
 
 import base64
 import functools
@@ -78,7 +78,7 @@ def test_folder_and_record(exported, tiny_run):
 
 
 def test_signatures(saved, faces, expected):
-    """Names, shapes and dtypes that a client relies on, and equal answers through each."""
+    """Names, shapes and dtypes that a client relies on, and equal probabilities from each."""
     assert set(saved.signatures) == set(saved_model.SIGNATURES)
     given = {
         "serving_default": {"pixels": faces[..., None].astype(np.float32)},
@@ -248,9 +248,9 @@ def test_metadata(exported):
 
 
 def test_packaged_model_quantized(tmp_path, capsys):
-    """Half and a quarter of the bytes, each judged by its own limit; and a second run replaces.
+    """Half and a quarter of the bytes, each with its own limit; a second run replaces the first.
 
-    What a killed export left there two days ago goes, what another is writing now stays.
+    The folder of an export that was killed two days ago goes; that of a running export stays.
     """
     killed, working, other = (
         tmp_path / f".unfinished-{name}" for name in ("12.out", "34.out", "12.not.out")
@@ -279,7 +279,7 @@ def test_packaged_model_quantized(tmp_path, capsys):
 
 @pytest.mark.fer2013
 def test_imagenet_network_with_normalization(real, unpacked, tmp_path):
-    """EfficientNetV2-B0, whose Normalization layer the stock way to ONNX turns into lost inputs."""
+    """EfficientNetV2-B0: tf2onnx alone turns its Normalization layer into inputs without values."""
     from insideout_tf.network.build import build_network
 
     experiment = Experiment(
@@ -306,7 +306,7 @@ def test_imagenet_network_with_normalization(real, unpacked, tmp_path):
         ("onnx", None, "expected Keras' probabilities to 0.0001"),
     ],
 )
-def test_a_file_that_strays_is_refused_and_nothing_left(
+def test_a_file_that_differs_is_refused_and_nothing_stays(
     name, spoil, message, tiny_run, tmp_path, capsys, monkeypatch
 ):
     module = {"litert": litert, "onnx": onnx_export}[name]
@@ -364,7 +364,7 @@ def test_needs_tensorflow(tiny_run, tmp_path):
 
 
 def test_images_of_16_bits_agree(tmp_path):
-    """Sixteen bits a pixel come down to eight in both, to a grey level."""
+    """Sixteen bits a pixel become the same eight bits in both, to within one grey level."""
     import tensorflow as tf
 
     deep = np.linspace(0, 65535, 48 * 48).reshape(48, 48).astype(np.uint16)
