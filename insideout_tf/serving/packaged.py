@@ -37,7 +37,7 @@ def facts(name):
 
 
 def model_path(run_or_model):
-    """Returns (path of the .keras file, run directory or None) of a run, a file or a packaged name."""
+    """Returns (path of the .keras file, run folder or None) of a run, a file or a packaged name."""
     if str(run_or_model) in names():
         return path_of(str(run_or_model), ".keras"), None
     path = pathlib.Path(run_or_model).expanduser()
@@ -53,7 +53,7 @@ def model_path(run_or_model):
         return file, path
     if not path.exists():
         raise UserError(
-            f"{path}: expected a run directory or a .keras file. Check the path. "
+            f"{path}: expected a run folder or a .keras file. Check the path. "
             "Received: nothing there"
         )
     parent = path.parent
