@@ -30,6 +30,44 @@ def prepare_backend():
         import keras  # noqa: F401
 
 
+def select_device(name):
+    """Makes the backend use a device; call it before anything imports a framework.
+
+    name: "auto" leaves the choice to the backend; "cpu" hides every accelerator; "gpu" expects one;
+    "gpu:N" shows the backend only GPU number N, from 0. `check_device` verifies the result.
+
+    Raises `UserError` for another name.
+    """
+    kind, _, number = name.partition(":")
+    if name not in ("auto", "cpu", "gpu") and not (kind == "gpu" and number.isdecimal()):
+        raise UserError(f"--device: expected auto, cpu, gpu or gpu:N. Received: {name!r}")
+    if name == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+        os.environ["JAX_PLATFORMS"] = "cpu"
+    elif number:
+        os.environ["CUDA_VISIBLE_DEVICES"] = str(int(number))
+
+
+def check_device(name):
+    """Raises `UserError` if `select_device` was asked for a GPU and the backend has none."""
+    if name.startswith("gpu") and accelerator() == "cpu":
+        import keras
+
+        raise UserError(
+            f"--device {name}: expected a GPU that {keras.backend.backend()} can use. Check the "
+            "driver with `nvidia-smi`, and that the framework is installed with its GPU libraries; "
+            "--device cpu trains without. Received: no GPU"
+        )
+
+
+def describe_devices():
+    """Returns what the backend computes on as text, such as "NVIDIA H100 (gpu)"."""
+    kind = accelerator()
+    if kind == "cpu":
+        return f"{device_name()}, {os.cpu_count()} cores; no GPU in use"
+    return f"{device_name()} ({kind})"
+
+
 def is_installed(module):
     """True where a top-level module can be imported; it is not."""
     return importlib.util.find_spec(module) is not None
@@ -162,16 +200,24 @@ def rounds_graphs(precision, jit_compile):
 
 
 @contextlib.contextmanager
-def graphs_rounded(wanted=True):
-    """TensorFlow functions that are called in this context round as `rounds_graphs` says, if `wanted`."""
-    if not wanted:
+def graphs_rounded(wanted):
+    """Lets TensorFlow functions that are called in this context round to bfloat16, or not.
+
+    wanted: a bool; see `rounds_graphs`. On other backends the context does nothing.
+    """
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
         yield
         return
     import tensorflow as tf
 
     pass_name = "auto_mixed_precision_onednn_bfloat16"
     before = tf.config.optimizer.get_experimental_options().get(pass_name, False)
-    tf.config.optimizer.set_experimental_options({pass_name: True})
+    if before == wanted:
+        yield
+        return
+    tf.config.optimizer.set_experimental_options({pass_name: wanted})
     try:
         yield
     finally:

@@ -97,6 +97,7 @@ def override(experiment, assignments):
                     key = int(key)
             elif isinstance(target, dict):
                 if key not in target:
+                    _point_to_owner(here, key, text, raw, experiment)
                     raise UserError(
                         f"--set {here}: unknown field {key!r}.{config.hint(key, target)} Valid fields: "
                         f"{', '.join(target)}. Received: {text!r}"
@@ -108,3 +109,127 @@ def override(experiment, assignments):
             else:
                 target = target[key]
     return config.from_dict(values)
+
+
+def _point_to_owner(here, key, text, raw, experiment):
+    """Raises `UserError` if a field that an experiment lacks belongs to its stages or augmentation."""
+    if here != "experiment":
+        return
+    owners = []
+    if key in {field.name for field in dataclasses.fields(Stage)}:
+        owners = [f"stages.{stage.name}.{key}={raw}" for stage in experiment.stages]
+    elif key in {field.name for field in dataclasses.fields(Augmentation)}:
+        owners = [f"augmentation.{key}={raw}"]
+    if owners:
+        short = (
+            f", or --{key.replace('_', '-')} {raw}" if key in ("epochs", "learning_rate") else ""
+        )
+        raise UserError(
+            f"--set: expected a field of the experiment; {key!r} belongs to its "
+            f"{'stages' if owners[0].startswith('stages') else 'augmentation'}. Give "
+            f"{' or '.join(f'--set {owner}' for owner in owners)}{short}. Received: {text!r}"
+        )
+
+
+STAGE_OPTIONS = {"epochs": int, "learning_rate": float}
+OPTIONS = (*STAGE_OPTIONS, "batch_size", "image_size", "seed", "weights", "precision")
+
+
+def apply_options(experiment, **options):
+    """Returns the experiment with the values of the short options; None leaves a field as it is.
+
+    Args:
+        experiment: an `Experiment`.
+        options: `epochs` and `learning_rate` concern the last stage if they are one value. A list of
+            values, or a text such as "2,10", has one for each stage. A stage's `warmup_epochs` is cut
+            to its epochs. `image_size` also removes image sizes of stages that are larger.
+            `batch_size`, `weights`, `precision` and `seed` set the field of that name. Values may be
+            texts, as a command line has them.
+
+    Raises:
+        UserError: a value that the field does not take, or a wrong number of values.
+    """
+    stages = list(experiment.stages)
+    for name, kind in STAGE_OPTIONS.items():
+        if options.get(name) is not None:
+            values = _values_of_stages(name, options[name], kind, stages)
+            stages = [
+                stage if value is None else _replace_in_stage(stage, name, value)
+                for stage, value in zip(stages, values)
+            ]
+    changes = {"stages": tuple(stages)}
+    for name in ("batch_size", "image_size", "seed"):
+        if options.get(name) is not None:
+            changes[name] = _number(name, options[name], int)
+    for name in ("weights", "precision"):
+        if options.get(name) is not None:
+            changes[name] = str(options[name])
+    if "image_size" in changes:
+        changes["stages"] = tuple(
+            dataclasses.replace(stage, image_size=None)
+            if stage.image_size and stage.image_size > changes["image_size"]
+            else stage
+            for stage in stages
+        )
+    return dataclasses.replace(experiment, **changes)
+
+
+def _replace_in_stage(stage, name, value):
+    changes = {name: value}
+    if name == "epochs":
+        changes["warmup_epochs"] = min(stage.warmup_epochs, max(value, 0))
+    return dataclasses.replace(stage, **changes)
+
+
+def _values_of_stages(name, value, kind, stages):
+    """Returns one value or None for each stage."""
+    listed = value.split(",") if isinstance(value, str) else value
+    listed = list(listed) if isinstance(listed, (list, tuple)) else [listed]
+    if len(listed) == 1:
+        listed = [None] * (len(stages) - 1) + listed
+    if len(listed) != len(stages):
+        names = ", ".join(stage.name for stage in stages)
+        raise UserError(
+            f"{_option(name)}: expected one value, for the last stage, or one for each of the "
+            f"{len(stages)} stages ({names}). Received: {value!r}"
+        )
+    return [None if each is None else _number(name, each, kind) for each in listed]
+
+
+def _number(name, value, kind):
+    expected = "a whole number" if kind is int else "a number"
+    try:
+        number = kind(value)
+    except (TypeError, ValueError, OverflowError):
+        number = None
+    if number is None or isinstance(value, bool) or (kind is int and number != float(value)):
+        raise UserError(f"{_option(name)}: expected {expected}. Received: {value!r}")
+    return number
+
+
+def _option(name):
+    return f"--{name.replace('_', '-')}"
+
+
+def from_keywords(experiment, **settings):
+    """Returns the experiment with other values for some fields.
+
+    Args:
+        experiment: an `Experiment`.
+        settings: fields of an `Experiment` by name, as values of Python, and what `apply_options`
+            takes.
+
+    Raises:
+        UserError: an unknown name, with the nearest one, or a value that the field does not take.
+    """
+    fields = [field.name for field in dataclasses.fields(Experiment)]
+    for name in settings:
+        if name not in fields and name not in OPTIONS:
+            raise UserError(
+                f"{name}: expected a field of an Experiment or a short option."
+                f"{config.hint(name, [*OPTIONS, *fields])} Valid names: "
+                f"{', '.join(dict.fromkeys([*OPTIONS, *fields]))}. Received: {name!r}"
+            )
+    options = {name: value for name, value in settings.items() if name in OPTIONS}
+    others = {name: value for name, value in settings.items() if name not in OPTIONS}
+    return apply_options(dataclasses.replace(experiment, **others), **options)

@@ -1,11 +1,13 @@
 """Half precision on a processor rounds what it says, while it says so."""
 
+import os
 import pathlib
 
 import numpy as np
 import pytest
 
 from insideout_tf import devices
+from insideout_tf.errors import UserError
 
 devices.prepare_backend()
 tf = pytest.importorskip("tensorflow")
@@ -46,9 +48,45 @@ def test_a_graph_rounds_convolutions_within_the_context_and_nothing_after_it():
     exact = 16 * above_one
     convolved, added = convolve_and_add(faces)
     np.testing.assert_array_equal(convolved, np.float32(exact))
-    with devices.graphs_rounded():
+    with devices.graphs_rounded(True):
         convolved, added = convolve_and_add(faces)
     np.testing.assert_array_equal(convolved, np.float32(16))
     np.testing.assert_array_equal(added, np.float32(2 * above_one))
     convolved, _ = convolve_and_add(faces)
     np.testing.assert_array_equal(convolved, np.float32(exact))
+
+
+def test_a_device_by_name_decides_what_the_backend_sees(monkeypatch):
+    for name, visible in (("auto", None), ("gpu", None), ("gpu:1", "1"), ("cpu", "-1")):
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        monkeypatch.delenv("JAX_PLATFORMS", raising=False)
+        devices.select_device(name)
+        assert os.environ.get("CUDA_VISIBLE_DEVICES") == visible
+    for name in ("tpu", "gpu:", "gpu:x", "cuda", ""):
+        with pytest.raises(UserError, match="expected auto, cpu, gpu or gpu:N"):
+            devices.select_device(name)
+
+
+def test_a_gpu_that_is_not_there_is_one_line(monkeypatch):
+    monkeypatch.setattr(devices, "accelerator", lambda: "cpu")
+    with pytest.raises(UserError, match="--device gpu:1: expected a GPU that"):
+        devices.check_device("gpu:1")
+    devices.check_device("cpu")
+    assert devices.describe_devices().endswith("cores; no GPU in use")
+    monkeypatch.setattr(devices, "accelerator", lambda: "gpu")
+    devices.check_device("gpu")
+
+
+def test_rounding_can_be_switched_off_inside_a_context():
+    import tensorflow as tf
+
+    def is_rounding():
+        options = tf.config.optimizer.get_experimental_options()
+        return options.get("auto_mixed_precision_onednn_bfloat16", False)
+
+    with devices.graphs_rounded(True):
+        assert is_rounding()
+        with devices.graphs_rounded(False):
+            assert not is_rounding()
+        assert is_rounding()
+    assert not is_rounding()

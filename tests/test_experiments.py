@@ -179,7 +179,7 @@ def test_a_blend_has_weights_between_two_runs(tiny_run, tmp_path):
     assert (out / "plots/learning_curves.png").exists() and (out / "history.csv").exists()
     for wrong, message in (
         (("nano", tiny_run, tmp_path / "x"), "expected the model that"),
-        (("nano", tmp_path / "start.keras", tmp_path / "x"), "expected a run directory"),
+        (("nano", tmp_path / "start.keras", tmp_path / "x"), "expected a run folder"),
         (("nano", tiny_run, out), "expected a new folder"),
     ):
         done = run_tool("blend.py", *wrong, "--share", "0.4", check=False)

@@ -1,1 +1,1 @@
-"""The public functions of the package, one file a subject; `insideout_tf` exports them."""
+"""What the commands and `import insideout_tf` share: one function for each thing a user can ask for."""

@@ -72,7 +72,7 @@ def model_path(run_or_model):
         return file, path
     if not path.exists():
         raise UserError(
-            f"{path}: expected a run directory or a .keras file. Check the path. "
+            f"{path}: expected a run folder or a .keras file. Check the path. "
             "Received: nothing there"
         )
     parent = path.parent
