@@ -34,7 +34,7 @@ def export(run_or_model, out, formats=tuple(FORMATS), quantize="none", data=None
     """Writes the folder `out` with the model in each of `formats`; returns what export.json holds.
 
     Each file is loaded in a fresh process without this package, called twice on the same faces, and
-    refused unless it says what Keras says (`conversion.PARITY`). Nothing is left behind by a failure.
+    refused unless it says what Keras says (`saved_model.PARITY`). Nothing is left behind by a failure.
     Raises `UserError`.
     """
     check_arguments(formats, quantize)
@@ -139,7 +139,7 @@ def describe(path, run):
 
 
 def write_faces(folder, faces, pixels, expected):
-    """Writes what `export_check` reads: faces, what Keras said, and some faces as PNG files."""
+    """Writes what `parity` reads: faces, what Keras said, and some faces as PNG files."""
     from PIL import Image
 
     folder = pathlib.Path(folder)
