@@ -10,7 +10,7 @@ from insideout_tf.data import images
 from insideout_tf.data.classes import EMOTIONS, label_of
 from insideout_tf.errors import UserError
 from insideout_tf.network.weights import load_model
-from insideout_tf.photos import pictures
+from insideout_tf.photos import detect
 from insideout_tf.serving import packaged, recognize
 
 MAX_FACES = 6  # of one picture
@@ -64,7 +64,7 @@ def explain_images(
     path, _ = packaged.model_path(model)
     several = isinstance(images_or_image, (list, tuple))
     sources = list(images_or_image) if several else [images_or_image]
-    detector = pictures.FaceDetector(faces)
+    detector = detect.FaceDetector(faces)
     found = []
     for source in sources:
         name = str(source) if isinstance(source, (str, pathlib.Path)) else ""

@@ -88,7 +88,7 @@ class Run:
 
     def predict(self, images, tta="none", batch_size=256):
         """Returns float32 `[n, 7]` probabilities of cropped faces; `images` as of `predict_emotions`."""
-        from insideout_tf.serving.recognize import predict_emotions
+        from insideout_tf.api.predict import predict_emotions
 
         return predict_emotions(images, str(self.path), batch_size=batch_size, tta=tta)
 
