@@ -6,10 +6,11 @@ import os
 import pathlib
 import sys
 
-from insideout_tf import errors
-from insideout_tf.api.evaluate import TTA, evaluate
+from insideout_tf import errors, progress
+from insideout_tf.api.evaluate import evaluate
 from insideout_tf.data import splits
 from insideout_tf.evaluation.report import METRICS, PLOTS, PREDICTIONS
+from insideout_tf.serving import recognize
 
 
 def parse(argv):
@@ -28,7 +29,7 @@ def parse(argv):
     )
     parser.add_argument(
         "--tta",
-        choices=TTA,
+        choices=recognize.TTA,
         default="none",
         help="flip: average over the face and its mirror image",
     )
@@ -50,6 +51,7 @@ def parse(argv):
 def main(argv=None):
     arguments = parse(argv)
     with errors.reported("insideout evaluate"):
+        progress.announce("loading the model ...")
         metrics, out = evaluate(
             arguments.model,
             arguments.data,

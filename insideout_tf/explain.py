@@ -3,7 +3,7 @@
 import argparse
 import pathlib
 
-from insideout_tf import errors
+from insideout_tf import errors, progress
 from insideout_tf.api.explain import draw_explanations, explain_images
 from insideout_tf.data.classes import EMOTIONS
 from insideout_tf.photos import detect
@@ -38,6 +38,7 @@ def parse(argv):
 def main(argv=None):
     arguments = parse(argv)
     with errors.reported("insideout explain"):
+        progress.announce("loading the model ...")
         print(explain(**vars(arguments)))
 
 
@@ -53,7 +54,7 @@ def explain(model, image, out, emotion=None, smooth=0, layer=None, faces="auto")
     pictures = shown[0] if len(shown) == 1 else f"{len(shown)} pictures"
     title = f"{pictures}: Grad-CAM of {run.name if run else path.stem}"
     plots.save(draw_explanations(explanations, title), out)
-    lines = []
+    lines: list[str] = []
     for each in explanations:
         number = 1 + sum(line.startswith(f"{each.source}: face ") for line in lines)
         label = each.labels[0]

@@ -3,7 +3,7 @@
 import argparse
 import pathlib
 
-from insideout_tf import errors
+from insideout_tf import errors, progress
 from insideout_tf.api.export import FORMATS, RECORD, export
 from insideout_tf.serving import saved_model
 
@@ -40,6 +40,7 @@ def parse(argv):
 def main(argv=None):
     arguments = parse(argv)
     with errors.reported("insideout export"):
+        progress.announce("loading the model ...")
         record = export(
             arguments.model,
             arguments.out,

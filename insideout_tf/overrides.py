@@ -157,7 +157,7 @@ def apply_options(experiment, **options):
                 stage if value is None else _replace_in_stage(stage, name, value)
                 for stage, value in zip(stages, values)
             ]
-    changes = {"stages": tuple(stages)}
+    changes: dict = {"stages": tuple(stages)}
     for name in ("batch_size", "image_size", "seed"):
         if options.get(name) is not None:
             changes[name] = _number(name, options[name], int)

@@ -113,6 +113,7 @@ def add_output_options(parser):
 def main(argv=None):
     arguments = parse(argv)
     with errors.reported("insideout predict"):
+        progress.announce("loading the model ...")
         sources = list(expand_folders(arguments.sources))
         check_arguments(arguments, sources)
         recognize_faces = recognize.load_recognizer(

@@ -85,3 +85,9 @@ def format_duration(seconds):
     if seconds < 3600:
         return f"{seconds // 60} min {seconds % 60:02} s"
     return f"{seconds // 3600} h {seconds % 3600 // 60:02} min"
+
+
+def announce(text):
+    """Writes one line to standard error if that is a terminal: what is about to take some seconds."""
+    if sys.stderr.isatty():
+        print(text, file=sys.stderr, flush=True)

@@ -7,7 +7,7 @@ import pathlib
 import shlex
 import sys
 
-from insideout_tf import devices, errors, overrides, runs
+from insideout_tf import devices, errors, overrides, progress, runs
 from insideout_tf.api.train import set_inputs, train
 from insideout_tf.errors import UserError
 from insideout_tf.evaluation.report import METRICS, PLOTS
@@ -130,8 +130,7 @@ def main(argv=None):
     with errors.reported("insideout train"):
         devices.select_device(arguments.device)
         experiment, directory = choose_run(arguments)
-        if not arguments.dry_run:
-            print(f"{experiment.name}: loading the data and the framework ...", flush=True)
+        progress.announce(f"{experiment.name}: loading the data and the framework ...")
         try:
             metrics = train(
                 experiment,

@@ -2,17 +2,15 @@
 
 import pathlib
 
-import numpy as np
-
 from insideout_tf import devices, files, runs
 from insideout_tf.data import splits
 from insideout_tf.data.read import read_faces
 from insideout_tf.errors import UserError
 from insideout_tf.evaluation.report import METRICS
 from insideout_tf.network.weights import load_model
-from insideout_tf.serving import packaged
+from insideout_tf.serving import packaged, recognize
 
-TTA = ("none", "flip")  # test-time averaging
+FACES_BETWEEN_UPDATES = 1024  # of the progress bar
 
 
 def evaluate(run_or_model, data=None, split=None, tta="none", out=None, bad_rows=None):
@@ -62,7 +60,7 @@ def evaluate(run_or_model, data=None, split=None, tta="none", out=None, bad_rows
         "data_is_that_of_training": is_training_data(run, faces),
         "model_sha256": files.sha256(path),
     }
-    probabilities = predict(model, faces.pixels[rows], tta)
+    probabilities = predict_views(model, faces.pixels[rows], tta)
     return write_report(out, faces, rows, probabilities, facts), out
 
 
@@ -79,15 +77,14 @@ def choose_folder(path, run, split, tta, out):
     return pathlib.Path(out)
 
 
-def predict(model, pixels, tta="none"):
-    """Returns probabilities averaged over the views of `tta`, float32 `[n, 7]`, of uint8 `[n, 48, 48]`."""
+def predict_views(model, pixels, tta="none"):
+    """Returns the class probabilities of faces, float32 `[n, 7]`, averaged over the views of `tta`.
+
+    model: a Keras model. pixels: uint8 `[n, 48, 48]`.
+    """
     from insideout_tf.network.predict import predict_probabilities
 
-    views = [pixels, pixels[:, :, ::-1]] if tta == "flip" else [pixels]
-    total = np.zeros((len(pixels), 7), np.float32)
-    for view in views:
-        total += predict_probabilities(model, view)
-    return total / len(views)
+    return recognize.average_views(lambda faces: predict_probabilities(model, faces), pixels, tta)
 
 
 def read_selection_split(run):

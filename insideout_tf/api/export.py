@@ -9,7 +9,7 @@ import tempfile
 import numpy as np
 
 import insideout_tf
-from insideout_tf import devices, files, runs
+from insideout_tf import devices, files, progress, runs
 from insideout_tf.data import images
 from insideout_tf.data.classes import EMOTIONS
 from insideout_tf.data.faces import PUBLIC_TEST
@@ -31,45 +31,71 @@ REPEAT = 1e-5  # how far two equal calls may differ, for threads that sum in ano
 
 
 def export(run_or_model, out, formats=tuple(FORMATS), quantize="none", data=None, overwrite=False):
-    """Writes the folder `out` with the model in each of `formats`; returns what export.json holds.
+    """Writes a folder with the model in each format; returns what export.json holds, a dict.
 
-    Each file is loaded in a fresh process without this package, called twice on the same faces, and
-    refused unless it says what Keras says (`saved_model.PARITY`). Nothing is left behind by a failure.
-    Raises `UserError`.
+    A fresh process without this package loads each file and calls it twice on the same faces. A file
+    that differs from Keras by more than `saved_model.PARITY` is refused. A failure leaves nothing.
+
+    Args:
+        run_or_model: a run folder, a .keras file or the name of a packaged model.
+        out: the folder to write.
+        formats: names of `FORMATS`.
+        quantize: how the .tflite file stores the weights: "none" (float32), "float16" or "dynamic"
+            (8 bits).
+        data: what `read_faces` reads, for the faces that are compared; by default the data of the
+            run if it is still there, else drawn faces.
+        overwrite: replace the folder.
+
+    Raises:
+        UserError: an argument, the model or a written file is not as expected.
     """
     check_arguments(formats, quantize)
     path, run = packaged.model_path(run_or_model)
     out = pathlib.Path(out)
     files.check_folder(out, overwrite)
-    faces, said_of_faces = choose_faces(data, run)
-    model = load(path)
-    pixels = images.to_model_input(faces)
-    expected = model.predict(pixels, verbose=0)
-    facts = describe(path, run)
-    record = {**facts, "compared_on": f"{len(faces)} {said_of_faces}", "formats": {}}
-    with files.replacing_folder(out) as folder, tempfile.TemporaryDirectory() as scratch:
-        write_faces(scratch, faces, pixels, expected)
-        for name in formats:
-            file = folder / FORMATS[name]
-            stored = quantize if name == "litert" else "none"
-            entry = {"path": FORMATS[name], "weights": "float32" if stored == "none" else stored}
-            if name == "savedmodel":
-                file.parent.mkdir()
-                saved_model.write_saved_model(model, file, facts)
-                entry["signatures"] = list(saved_model.SIGNATURES)
-                entry["warmup"] = saved_model.write_warmup_requests(file, facts["name"])
-            elif name == "litert":
-                file.write_bytes(litert.to_litert(model, quantize, facts))
-            else:
-                file.write_bytes(onnx.to_onnx(model, facts))
-                entry["opset"] = onnx.OPSET
-            found = verify(name, file, scratch)
-            limit = saved_model.PARITY[stored]
-            check(file.relative_to(folder), found, limit)
-            size = sum(each.stat().st_size for each in (file, *file.rglob("*")) if each.is_file())
-            record["formats"][name] = {**entry, "bytes": size, "limit": limit, **found}
-        files.write_json(folder / RECORD, record)
+    with progress.Bar(f"exporting {path.stem}", 2 * len(formats) + 1, "steps") as bar:
+        bar.advance(0, "loading the model")
+        faces, source = choose_faces(data, run)
+        model = load(path)
+        pixels = images.to_model_input(faces)
+        facts = describe(path, run)
+        record = {**facts, "compared_on": f"{len(faces)} {source}", "formats": {}}
+        with files.replacing_folder(out) as folder, tempfile.TemporaryDirectory() as scratch:
+            write_faces(scratch, faces, pixels, model.predict(pixels, verbose=0))
+            bar.advance()
+            for name in formats:
+                stored = quantize if name == "litert" else "none"
+                bar.advance(0, f"writing {FORMATS[name]}")
+                entry = write_format(model, name, folder / FORMATS[name], stored, facts)
+                bar.advance(1, f"comparing {FORMATS[name]} with Keras")
+                found = verify(name, folder / FORMATS[name], scratch)
+                limit = saved_model.PARITY[stored]
+                check(pathlib.Path(FORMATS[name]), found, limit)
+                bar.advance()
+                record["formats"][name] = {**entry, "limit": limit, **found}
+            files.write_json(folder / RECORD, record)
     return record
+
+
+def write_format(model, name, file, stored, facts):
+    """Writes a model in one format; returns its path, weights, bytes and what else is known of it.
+
+    name: of `FORMATS`. file: the path to write. stored: how a .tflite file stores weights. facts:
+    what `describe` returns.
+    """
+    entry = {"path": FORMATS[name], "weights": "float32" if stored == "none" else stored}
+    if name == "savedmodel":
+        file.parent.mkdir()
+        saved_model.write_saved_model(model, file, facts)
+        entry["signatures"] = list(saved_model.SIGNATURES)
+        entry["warmup"] = saved_model.write_warmup_requests(file, facts["name"])
+    elif name == "litert":
+        file.write_bytes(litert.to_litert(model, stored, facts))
+    else:
+        file.write_bytes(onnx.to_onnx(model, facts))
+        entry["opset"] = onnx.OPSET
+    entry["bytes"] = sum(each.stat().st_size for each in (file, *file.rglob("*")) if each.is_file())
+    return entry
 
 
 def check_arguments(formats, quantize):
@@ -121,7 +147,7 @@ def load(path):
 
 
 def describe(path, run):
-    """Returns the facts that go into every file: what model this is, and what it takes and gives."""
+    """Returns the facts that go into every file: which model it is, its input and its output."""
     is_packaged = path.parent == packaged.FOLDER
     known = packaged.facts(path.stem) if is_packaged else {}
     name = runs.experiment_of(run).name if run else path.stem
@@ -139,7 +165,7 @@ def describe(path, run):
 
 
 def write_faces(folder, faces, pixels, expected):
-    """Writes what `parity` reads: faces, what Keras said, and some faces as PNG files."""
+    """Writes what `serving.parity` reads: faces, Keras' probabilities, and some faces as PNG files."""
     from PIL import Image
 
     folder = pathlib.Path(folder)
@@ -150,7 +176,7 @@ def write_faces(folder, faces, pixels, expected):
 
 
 def verify(name, file, folder):
-    """Returns what a fresh process finds of an exported file; raises `UserError` if it cannot."""
+    """Returns what a fresh process measures of an exported file; raises `UserError` if it fails."""
     command = [sys.executable, "-I", parity.__file__, name, str(file), str(folder)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:

@@ -193,7 +193,7 @@ class ArrayBatches(keras.utils.PyDataset):
     def __init__(self, arrays, get_order, steps):
         super().__init__()
         self._arrays, self._get_order, self._steps = arrays, get_order, steps
-        self._order = None
+        self._order: np.ndarray | None = None
 
     def __len__(self):
         return self._steps
@@ -201,9 +201,14 @@ class ArrayBatches(keras.utils.PyDataset):
     def __getitem__(self, index):
         if not 0 <= index < self._steps:
             raise IndexError(index)
+        order = self._read_order(index)
+        return {name: array[order[index]] for name, array in self._arrays.items()}
+
+    def _read_order(self, index):
+        """Returns the order of the epoch, anew at its first item."""
         if index == 0 or self._order is None:
             self._order = self._get_order()
-        return {name: array[self._order[index]] for name, array in self._arrays.items()}
+        return self._order
 
 
 class GroupedIndices(ArrayBatches):
@@ -218,8 +223,9 @@ class GroupedIndices(ArrayBatches):
         self._together = together
 
     def __getitem__(self, index):
-        super().__getitem__(index)
-        rows = self._order[index * self._together : (index + 1) * self._together]
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        rows = self._read_order(index)[index * self._together : (index + 1) * self._together]
         indices = np.zeros((self._together, rows.shape[1]), np.int32)
         indices[: len(rows)] = rows
         return {"index": indices, "count": np.array([len(rows)], np.int32)}

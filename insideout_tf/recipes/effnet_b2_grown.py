@@ -62,7 +62,7 @@ def get_config():
             ),
             Stage(
                 "larger",
-                epochs=7,
+                epochs=4,
                 learning_rate=3e-4,
                 weight_decay=2e-2,
                 clip_norm=1.0,
@@ -71,7 +71,7 @@ def get_config():
             ),
             Stage(
                 "finetune",
-                epochs=2,
+                epochs=1,
                 learning_rate=3e-5,
                 batch_norm="frozen",
                 weight_decay=1e-4,

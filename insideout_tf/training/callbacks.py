@@ -17,6 +17,7 @@ from insideout_tf.errors import UserError
 from insideout_tf.evaluation import metrics
 from insideout_tf.network.build import build_network
 from insideout_tf.network.predict import predict_probabilities
+from insideout_tf.progress import format_duration
 from insideout_tf.training import averaging, checkpoint, optimizers
 
 MONITOR_MODES = {"val_macro_f1": "max", "val_accuracy": "max", "val_loss": "min"}
@@ -246,22 +247,15 @@ class TimeEstimate(keras.callbacks.Callback):
         if now - began < ESTIMATE_SECONDS or batch - first < 2:
             return
         seconds = (now - began) / (batch - first)
-        minutes = seconds * self._steps * self._epochs / 60
+        total = format_duration(seconds * self._steps * self._epochs)
         self._say(
-            f"\n  {self._stage.name}: about {format_minutes(minutes)} of training steps for "
+            f"\n  {self._stage.name}: about {total} of training steps for "
             f"{self._epochs} epochs, {self._images / seconds:,.0f} faces a second"
         )
         self._say = None
 
     def on_epoch_end(self, epoch, logs=None):
         self._say = None  # an epoch that short needs no estimate
-
-
-def format_minutes(minutes):
-    """Returns a duration as text, such as "12 minutes" or "3.4 hours"."""
-    if minutes < 1:
-        return f"{max(1, round(minutes * 60))} seconds"
-    return f"{minutes:.0f} minutes" if minutes < 120 else f"{minutes / 60:.1f} hours"
 
 
 class Checkpoint(keras.callbacks.Callback):

@@ -65,7 +65,7 @@ def test_flip_is_the_mean_over_two_views(run, capsys, small_drawn):
         return model.predict(images[..., None].astype(np.float32), verbose=0)
 
     flipped = (direct(pixels) + direct(pixels[:, :, ::-1])) / 2
-    assert np.allclose(api_evaluate.predict(model, pixels, "flip"), flipped, atol=1e-5)
+    assert np.allclose(api_evaluate.predict_views(model, pixels, "flip"), flipped, atol=1e-5)
 
 
 def test_model_file_alone(run, capsys, small_drawn, tmp_path):
