@@ -3,7 +3,11 @@
 import argparse
 import pathlib
 
+<<<<<<< HEAD
 from insideout_tf import errors, progress
+=======
+from insideout_tf import errors
+>>>>>>> photos
 from insideout_tf.api.explain import draw_explanations, explain_images
 from insideout_tf.data.classes import EMOTIONS
 from insideout_tf.photos import detect

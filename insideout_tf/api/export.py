@@ -33,6 +33,7 @@ REPEAT = 1e-5  # how far two equal calls may differ, for threads that sum in ano
 def export(run_or_model, out, formats=tuple(FORMATS), quantize="none", data=None, overwrite=False):
     """Writes a folder with the model in each format; returns what export.json holds, a dict.
 
+<<<<<<< HEAD
     A fresh process without this package loads each file and calls it twice on the same faces. A file
     that differs from Keras by more than `saved_model.PARITY` is refused. A failure leaves nothing.
 
@@ -48,6 +49,11 @@ def export(run_or_model, out, formats=tuple(FORMATS), quantize="none", data=None
 
     Raises:
         UserError: an argument, the model or a written file is not as expected.
+=======
+    Each file is loaded in a fresh process without this package, called twice on the same faces, and
+    refused unless it says what Keras says (`saved_model.PARITY`). Nothing is left behind by a failure.
+    Raises `UserError`.
+>>>>>>> photos
     """
     check_arguments(formats, quantize)
     path, run = packaged.model_path(run_or_model)
@@ -165,7 +171,11 @@ def describe(path, run):
 
 
 def write_faces(folder, faces, pixels, expected):
+<<<<<<< HEAD
     """Writes what `serving.parity` reads: faces, Keras' probabilities, and some faces as PNG files."""
+=======
+    """Writes what `parity` reads: faces, what Keras said, and some faces as PNG files."""
+>>>>>>> photos
     from PIL import Image
 
     folder = pathlib.Path(folder)
