@@ -1,6 +1,7 @@
 """The Keras backend and the device under it: chosen, quieted, named."""
 
 import contextlib
+import dataclasses
 import importlib.util
 import os
 import pathlib
@@ -152,10 +153,46 @@ def distribution_scope(experiment):
     return tf.distribute.MirroredStrategy(names).scope
 
 
-def resolve_precision(precision):
-    """Returns the Keras policy of "auto": half precision only where the device gains from it."""
-    if precision != "auto":
-        return precision
+@dataclasses.dataclass(frozen=True)
+class Precision:
+    """How a run computes.
+
+    Attributes:
+        name: "float32", "mixed_float16" or "mixed_bfloat16".
+        policy: the Keras policy of the layers in training.
+        rounds_graphs: whether TensorFlow itself rounds float32 graphs to bfloat16, on a processor. Its
+            oneDNN rounds what convolutions and products read, and sums in float32. Everything else
+            stays float32, which processors compute faster.
+        scales_loss: whether the loss is scaled dynamically, as float16 gradients need.
+    """
+
+    name: str
+    policy: str
+    rounds_graphs: bool
+    scales_loss: bool
+
+
+def resolve_precision(precision, jit_compile):
+    """Returns the `Precision` of a run; both arguments are fields of an `Experiment`.
+
+    "auto" is half precision only if the device is faster with it. XLA's graphs are not rounded.
+    """
+    import keras
+
+    name = _choose_policy() if precision == "auto" else precision
+    rounds_graphs = (
+        name == "mixed_bfloat16"
+        and not compiles(jit_compile)
+        and keras.backend.backend() == "tensorflow"
+        and accelerator() == "cpu"
+    )
+    return Precision(
+        name, "float32" if rounds_graphs else name, rounds_graphs, name == "mixed_float16"
+    )
+
+
+def _choose_policy():
+    """Returns the Keras policy that suits the device."""
     if accelerator() == "tpu":
         return "mixed_bfloat16"
     if accelerator() != "gpu":
@@ -183,27 +220,11 @@ def compiles(jit_compile):
     return keras.backend.backend() == "jax" or accelerator() != "cpu"
 
 
-def rounds_graphs(precision, jit_compile):
-    """True where TensorFlow itself is to round float32 graphs to bfloat16: on a processor.
-
-    Its oneDNN rounds what convolutions and products read, and sums in float32; everything else stays
-    float32, which processors are quicker at. jit_compile: as in an experiment; XLA's graphs are not rounded.
-    """
-    import keras
-
-    return (
-        precision == "mixed_bfloat16"
-        and not compiles(jit_compile)
-        and keras.backend.backend() == "tensorflow"
-        and accelerator() == "cpu"
-    )
-
-
 @contextlib.contextmanager
 def graphs_rounded(wanted):
     """Lets TensorFlow functions that are called in this context round to bfloat16, or not.
 
-    wanted: a bool; see `rounds_graphs`. On other backends the context does nothing.
+    wanted: a bool; see `Precision.rounds_graphs`. On other backends the context does nothing.
     """
     import keras
 

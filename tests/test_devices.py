@@ -30,9 +30,9 @@ def rounds_natively():
 )
 def test_only_bfloat16_without_xla_rounds_graphs(monkeypatch, precision, jit_compile, expected):
     monkeypatch.setattr(devices, "accelerator", lambda: "cpu")
-    assert devices.rounds_graphs(precision, jit_compile) == expected
+    assert devices.resolve_precision(precision, jit_compile).rounds_graphs == expected
     monkeypatch.setattr(devices, "accelerator", lambda: "gpu")
-    assert not devices.rounds_graphs(precision, jit_compile)
+    assert not devices.resolve_precision(precision, jit_compile).rounds_graphs
 
 
 @pytest.mark.skipif(not rounds_natively(), reason="a processor without bfloat16 products")

@@ -185,7 +185,7 @@ def prepare(experiment, directory, device, verbose, callbacks, say):
         faces,
         split,
         arrays,
-        devices.resolve_precision(experiment.precision),
+        devices.resolve_precision(experiment.precision, experiment.jit_compile),
         verbose,
         scope,
         teachers,
@@ -204,7 +204,7 @@ def record_start(job, inputs, resume, overwrite):
     else:
         environment = {
             **runs.environment(),
-            "precision": job.precision,
+            "precision": job.precision.name,
             "data_source": faces.source,
             "data_identified": faces.identified,
             "data_digest": faces.digest,

@@ -6,6 +6,12 @@ from insideout_tf import devices
 from insideout_tf.data import batches
 from insideout_tf.network.build import freeze_layers
 
+GPU_SIZE = 128  # pixels a side from which a recipe is made for a GPU
+NO_GPU = (
+    "this recipe expects a GPU: at {} px an epoch takes hours on a processor. Recipes for one: "
+    "v2b0_cpu, or --image-size 64"
+)
+
 
 def describe_plan(job, model):
     """Returns the plan of a run as text.
@@ -21,10 +27,13 @@ def describe_plan(job, model):
     experiment, faces, split = job.experiment, job.faces, job.split
     steps = batches.steps_per_epoch(len(job.arrays["image"]), experiment.batch_size)
     unlabelled = int((job.arrays["weight"] == 0).sum())
+    largest = max(map(experiment.size_of, experiment.stages))
+    lacks_gpu = devices.accelerator() == "cpu" and largest >= GPU_SIZE
     lines = [
         f"{experiment.name}: {experiment.backbone}, {model.count_params():,} parameters, weights "
-        f"{experiment.start_from or experiment.weights}, {job.precision}",
+        f"{experiment.start_from or experiment.weights}, {job.precision.name}",
         f"  device    {devices.describe_devices()}",
+        *([f"  note      {NO_GPU.format(largest)}"] if lacks_gpu else []),
         f"  data      {faces.source}" + (f" ({faces.identified})" if faces.identified else ""),
         f"  training  {len(split.training):,} faces"
         + (f" and {unlabelled:,} without labels" if unlabelled else "")
@@ -61,6 +70,6 @@ def estimate_memory(job, model, trainable):
     outputs = sum(math.prod(layer.output.shape[1:]) for layer in model.layers)
     largest = max(map(experiment.size_of, experiment.stages))
     outputs *= (largest / model.get_layer("resize").height) ** 2
-    width = 4 if job.policy == "float32" else 2
+    width = 4 if job.precision.policy == "float32" else 2
     weights = 4 * (2 * model.count_params() + 4 * trainable)
     return weights + outputs * experiment.batch_size * width * 2

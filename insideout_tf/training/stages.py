@@ -33,7 +33,7 @@ class Job:
         directory: the run folder.
         faces, split: the data, and which of its rows train and validate.
         arrays: the training set (see `batches.training_arrays`).
-        precision: the Keras policy that the run computes in.
+        precision: how the run computes.
         verbose: as in Keras: 0 silent, 1 progress bars, 2 one line an epoch.
         scope: returns the context in which variables are created.
         teachers: inference models, for distillation.
@@ -46,22 +46,12 @@ class Job:
     faces: Faces
     split: Split
     arrays: dict[str, np.ndarray]
-    precision: str
+    precision: devices.Precision
     verbose: int
     scope: collections.abc.Callable = contextlib.nullcontext
     teachers: tuple = ()
     callbacks: tuple = ()
     say: collections.abc.Callable = say
-
-    @property
-    def rounds_graphs(self):
-        """True if TensorFlow rounds the graph of a step, of a model whose layers stay float32."""
-        return devices.rounds_graphs(self.precision, self.experiment.jit_compile)
-
-    @property
-    def policy(self):
-        """The Keras policy of the layers in training."""
-        return "float32" if self.rounds_graphs else self.precision
 
     @property
     def is_resident(self):
@@ -83,7 +73,7 @@ def create_model(job, stage):
     keras.utils.set_random_seed(job.experiment.seed)
     with job.scope():
         return fused.build_training_network(
-            job.experiment, job.experiment.size_of(stage), job.policy
+            job.experiment, job.experiment.size_of(stage), job.precision.policy
         )
 
 
@@ -160,7 +150,7 @@ def run_stage(job, index, model, progress, saved, best_weights):
         job.is_resident,
         together=together,
     )
-    with devices.graphs_rounded(job.rounds_graphs):
+    with devices.graphs_rounded(job.precision.rounds_graphs):
         step_model.fit(
             faces,
             initial_epoch=first + done,
@@ -188,7 +178,7 @@ def compile_step(job, index, model):
             stage,
             steps,
             step_model.trainable_variables,
-            scale_loss=job.precision == "mixed_float16",
+            scale_loss=job.precision.scales_loss,
             ema_decay=experiment.ema_decay,
         )
         step_model.compile(

@@ -628,3 +628,15 @@ def test_a_student_of_a_trained_run(tiny_experiment, small_drawn, tmp_path, caps
     save_model(model, teacher / "model.keras")
     status, _, err = run_verb(train.main, capsys, *taught, "--teacher", teacher, "--resume")
     assert status == 2 and "--teacher: --resume expects the content the run was started with" in err
+
+
+def test_plan_names_the_device_and_a_gpu_that_is_missing(
+    capsys, tiny_experiment, small_drawn, tmp_path
+):
+    base = (tiny_experiment, "--data", small_drawn, "--run-dir", tmp_path / "x", "--dry-run")
+    status, out, _ = call(capsys, *base)
+    assert status == 0 and "  device    " in out and "expects a GPU" not in out
+    _, out, _ = call(capsys, *base, "--image-size", "160", "--epochs", "3")
+    assert "stage finetune: 3 epochs at 160 px" in out
+    if "no GPU in use" in out:
+        assert "this recipe expects a GPU: at 160 px" in out
