@@ -113,7 +113,9 @@ def reported(verb):
         _forget_stdout()
         raise SystemExit(141) from None
     except OSError as error:
-        where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes)) else ""
+        where = (
+            f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes)) else ""
+        )
         reason = " ".join(str(error.strerror or error).split())
         _report(
             f"{verb}: {printable(where)}{printable(reason)}. Check the path, the permissions and the "

@@ -46,9 +46,7 @@ def main(argv=None):
         errors.show(explain(**vars(arguments)))
 
 
-def explain(
-    model, image, out, emotion=None, smooth=0, layer=None, faces="auto", overwrite=False
-):
+def explain(model, image, out, emotion=None, smooth=0, layer=None, faces="auto", overwrite=False):
     """Writes the figure of one or more pictures; returns what it shows as text. Raises `UserError`.
 
     overwrite: replace an earlier figure of this function at `out`.

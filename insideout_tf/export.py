@@ -33,9 +33,7 @@ def parse(argv):
         help="FER2013, for the faces that are compared (default: the data of the run where it still "
         "is, else drawn faces)",
     )
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace an earlier export in DIR"
-    )
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier export in DIR")
     return parser.parse_args(argv)
 
 

@@ -121,7 +121,7 @@ def _identify(path):
 def _describe_node(path):
     if os.path.islink(path):
         return f"a link to {os.readlink(path)}"
-    return "a folder (Is a directory)" if os.path.isdir(path) else "a device or a pipe"
+    return "a folder" if os.path.isdir(path) else "a device or a pipe"
 
 
 def has_begin(path, begin):
@@ -217,9 +217,7 @@ def check_folder(path, kind, overwrite=False, is_moved=False):
             )
     if os.path.lexists(path) and not path.is_dir():
         node = "a file" if path.is_file() else _describe_node(path)
-        raise UserError(
-            f"{path}: expected a folder to write to. Choose another. Received: {node}"
-        )
+        raise UserError(f"{path}: expected a folder to write to. Choose another. Received: {node}")
     if not path.exists() or is_empty(path):
         return
     is_ours = read_marker(path) == kind.name

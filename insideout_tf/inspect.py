@@ -152,7 +152,10 @@ def report(facts):
     ]
     if facts["skipped"]:
         lines.append(f"skipped     {len(facts['skipped']):,} bad rows or images:")
-        lines += [f"            {errors.printable(message)}" for message in facts["skipped"][:SHOWN_BAD_ROWS]]
+        lines += [
+            f"            {errors.printable(message)}"
+            for message in facts["skipped"][:SHOWN_BAD_ROWS]
+        ]
         if len(facts["skipped"]) > SHOWN_BAD_ROWS:
             lines.append("            ... and more; --json lists all")
     if duplicates["groups_across"]:

@@ -101,14 +101,14 @@ def check(directory, experiment, resume, overwrite):
 def _check_inputs_outside(directory, experiment):
     """Raises `UserError` if the run would replace a file that it reads."""
     there = os.path.realpath(directory)
-    inputs = {
-        "--data": experiment.data,
-        "--ferplus": experiment.ferplus,
-        "--start-from": experiment.start_from,
-        "--weights": experiment.weights,
-        **{"--teacher": each for each in experiment.teacher},
-    }
-    for option, path in inputs.items():
+    inputs = [
+        ("--data", experiment.data),
+        ("--ferplus", experiment.ferplus),
+        ("--start-from", experiment.start_from),
+        ("--weights", experiment.weights),
+        *(("--teacher", each) for each in experiment.teacher),
+    ]
+    for option, path in inputs:
         if path and os.path.exists(path):
             if os.path.commonpath([there, os.path.realpath(path)]) == there:
                 raise UserError(
@@ -359,10 +359,7 @@ def list_changes(before, now):
     packages = {**known, **now["packages"]}
     pairs = [
         *((name, before.get(name), now[name]) for name in ("backend", "device", "python")),
-        *(
-            (name, known.get(name), now["packages"].get(name))
-            for name in packages
-        ),
+        *((name, known.get(name), now["packages"].get(name)) for name in packages),
     ]
     return [f"{name} {old} → {new}" for name, old, new in pairs if old != new]
 

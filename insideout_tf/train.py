@@ -132,7 +132,9 @@ def main(argv=None):
         arguments = parse(argv)
         devices.select_device(arguments.device)
         experiment, directory = choose_run(arguments)
-        progress.announce(f"{errors.printable(experiment.name)}: loading the data and the framework ...")
+        progress.announce(
+            f"{errors.printable(experiment.name)}: loading the data and the framework ..."
+        )
         try:
             metrics = train(
                 experiment,

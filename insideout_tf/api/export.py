@@ -71,7 +71,9 @@ def export(run_or_model, out, formats=tuple(FORMATS), quantize="none", data=None
     path, run = packaged.model_path(run_or_model)
     out = pathlib.Path(out)
     files.check_folder(out, KIND, overwrite, is_moved=True)
-    with progress.Bar(f"exporting {errors.printable(path.stem)}", 2 * len(formats) + 1, "steps") as bar:
+    with progress.Bar(
+        f"exporting {errors.printable(path.stem)}", 2 * len(formats) + 1, "steps"
+    ) as bar:
         bar.advance(0, "loading the model")
         faces, source = choose_faces(data, run)
         model = load(path)

@@ -11,7 +11,6 @@ from insideout_tf.api.run import Run
 from insideout_tf.data import splits
 from insideout_tf.data.read import read_faces
 from insideout_tf.errors import UserError
-from insideout_tf.evaluation.report import METRICS
 from insideout_tf.network.weights import load_model, save_model
 from insideout_tf.serving import packaged
 from insideout_tf.training import checkpoint

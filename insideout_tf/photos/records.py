@@ -11,7 +11,6 @@ import os
 import pathlib
 import re
 import sys
-import typing
 
 from insideout_tf import files
 from insideout_tf.data.classes import EMOTIONS
@@ -161,10 +160,10 @@ class _File:
 
     def _overwrite_end(self, data):
         self._file.seek(self._position)
-        self._file.truncate()
         view = memoryview(data)
         while view:
             view = view[self._file.write(view) :]
+        self._file.truncate()
 
     def close(self):
         self._file.close()

@@ -67,14 +67,17 @@ def check_checkpoint(directory, progress, arrays, stages, weights):
         if type(progress.get(name)) is not int or progress[name] < 0:
             raise _damaged(path, f"{name} {progress.get(name)!r:.100}")
     history = progress.get("history")
-    is_list = isinstance(history, list) and all(isinstance(row, dict) for row in history)
-    if not is_list or not isinstance(progress.get("best"), (int, float)):
-        raise _damaged(path, "no history, or no best value")
+    if not isinstance(history, list) or not all(isinstance(row, dict) for row in history):
+        raise _damaged(path, f"history {history!r:.100}")
+    if not isinstance(progress.get("best"), (int, float)):
+        raise _damaged(path, f"best {progress.get('best')!r:.100}")
     stage, epoch = progress["stage"], progress["epoch"]
     if stage > len(stages) or (stage == len(stages) and epoch) or progress["best_stage"] > stage:
         raise _damaged(path, f"stage {stage} of {len(stages)}, the best {progress['best_stage']}")
     if stage < len(stages) and epoch > stages[stage].epochs or epoch > len(history):
-        raise _damaged(path, f"epoch {epoch} of stage {stage}, {len(history)} epochs in the history")
+        raise _damaged(
+            path, f"epoch {epoch} of stage {stage}, {len(history)} epochs in the history"
+        )
     check_shapes(directory, "best", weights, arrays)
 
 
