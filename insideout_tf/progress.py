@@ -104,7 +104,7 @@ def has_terminal():
 def choose_blocks():
     """Returns the characters of the done and the open part of a bar, which standard error can show."""
     try:
-        "█░".encode(getattr(sys.stderr, "encoding", None) or "ascii")
+        "█░".encode(getattr(sys.stderr, "encoding", None) or "utf-8")
     except (UnicodeEncodeError, LookupError):
         return "#", "."
     return "█", "░"

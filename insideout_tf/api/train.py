@@ -6,7 +6,7 @@ import json
 import os
 import pathlib
 
-from insideout_tf import devices, errors, files, overrides, runs
+from insideout_tf import devices, errors, files, locks, overrides, runs
 from insideout_tf.api.run import Run
 from insideout_tf.data import splits
 from insideout_tf.data.read import read_faces
@@ -158,7 +158,7 @@ def train(
         say(text)
         return None
     runs.check(directory, experiment, resume, overwrite)
-    with runs.locked(directory):
+    with locks.locked(directory):
         runs.recover(directory)
         # Again, since another process may have written the folder before this one held it.
         state = runs.check(directory, experiment, resume, overwrite)
