@@ -4,7 +4,7 @@ import argparse
 import functools
 import pathlib
 
-from insideout_tf import errors, files, progress
+from insideout_tf import errors, progress, targets
 from insideout_tf.api.explain import draw_explanations, explain_images
 from insideout_tf.data.classes import EMOTIONS
 from insideout_tf.photos import detect
@@ -53,8 +53,8 @@ def explain(model, image, out, emotion=None, smooth=0, layer=None, faces="auto",
     """
     from insideout_tf.evaluation import plots
 
-    output = files.Output("--out", out, functools.partial(files.is_picture, kind=KIND))
-    files.check_outputs([output], [*image, packaged.model_path(model)[0]], overwrite)
+    output = targets.Target("--out", out, functools.partial(targets.is_picture, kind=KIND))
+    targets.check_targets([output], [*image, packaged.model_path(model)[0]], overwrite)
     explanations = explain_images(
         image, model, emotion=emotion, smooth=smooth, layer=layer, faces=faces
     )

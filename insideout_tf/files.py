@@ -9,31 +9,14 @@ import os
 import pathlib
 import re
 import shutil
-import stat
 import time
-import typing
 
+from insideout_tf import targets
 from insideout_tf.errors import UserError
 
 TEMPORARY = ".unfinished-"  # begins the name of a file that is being written
 MARKER = ".insideout_tf.json"  # in every folder that a verb made, with the kind of the folder
-PICTURE_KEY = "insideout_tf"  # of the text in a PNG file that names the kind of picture
 _swept: set = set()  # folders whose abandoned temporary files this process has removed
-
-
-class Output(typing.NamedTuple):
-    """A file that a verb is going to write.
-
-    Attributes:
-        option: that names it, such as "--csv".
-        path: where to.
-        is_ours: a function of a path that returns True if the file there is an earlier output of the
-            same kind, which --overwrite may replace.
-    """
-
-    option: str
-    path: typing.Any
-    is_ours: typing.Callable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,80 +45,6 @@ class FolderKind:
 def _to_regex(pattern):
     parts = re.split(r"(\*\*|\*)", pattern)
     return re.compile("".join({"**": ".*", "*": "[^/]*"}.get(p, re.escape(p)) for p in parts))
-
-
-def check_outputs(outputs, inputs=(), overwrite=False):
-    """Raises `UserError` unless every file may be written: call it before the work begins.
-
-    A file may be written where nothing is; with `overwrite` also over an earlier output of the same
-    kind. An input, another output, a device, a pipe and a link are always refused.
-
-    Args:
-        outputs: a list of `Output`.
-        inputs: paths that the verb reads; those that are no files are ignored.
-        overwrite: whether --overwrite was given.
-    """
-    places: dict[str, str] = {}
-    read = {_identify(path) for path in inputs} - {None}
-    for option, path, is_ours in outputs:
-        place = os.path.join(os.path.realpath(os.path.dirname(path) or "."), os.path.basename(path))
-        if place in places:
-            raise UserError(
-                f"{option}: expected a file of its own. Choose another name. Received: {path}, as "
-                f"for {places[place]}"
-            )
-        places[place] = option
-        if not os.path.lexists(path):
-            continue
-        if os.path.islink(path) or not os.path.isfile(path):
-            raise UserError(
-                f"{option}: expected the name of a new file. Choose another. Received: {path}, "
-                f"{_describe_node(path)}"
-            )
-        if _identify(path) in read:
-            raise UserError(
-                f"{option}: expected another file than those that are read. Choose another name. "
-                f"Received: {path}, an input"
-            )
-        if not is_ours(path):
-            raise UserError(
-                f"{option}: expected a new file, or an earlier output of this option. Choose another "
-                f"name. Received: {path}, a file of another kind"
-            )
-        if not overwrite:
-            raise UserError(
-                f"{option}: expected a new file. Choose another name, or add --overwrite to replace "
-                f"it. Received: {path}, an earlier output"
-            )
-
-
-def _identify(path):
-    """Returns what two names of one file share, or None without a file."""
-    try:
-        status = os.stat(path)
-    except (OSError, ValueError):  # ValueError: a null character
-        return None
-    return (status.st_dev, status.st_ino) if stat.S_ISREG(status.st_mode) else None
-
-
-def _describe_node(path):
-    if os.path.islink(path):
-        return f"a link to {os.readlink(path)}"
-    return "a folder" if os.path.isdir(path) else "a device or a pipe"
-
-
-def has_begin(path, begin):
-    """Returns True if a file begins with the bytes `begin`, or if it is empty."""
-    with open(path, "rb") as file:
-        return file.read(len(begin)) in (begin, b"")
-
-
-def is_picture(path, kind):
-    """Returns True if a file is a PNG that this package wrote, with `kind` under `PICTURE_KEY`."""
-    with open(path, "rb") as file:
-        head = file.read(4096)  # Pillow and Matplotlib write the text before the pixels
-    text = f"{PICTURE_KEY}\0{kind}".encode("latin-1")
-    return not head or (head.startswith(b"\x89PNG\r\n\x1a\n") and b"tEXt" + text in head)
 
 
 @contextlib.contextmanager
@@ -216,7 +125,7 @@ def check_folder(path, kind, overwrite=False, is_moved=False):
                 f"Received: {there}"
             )
     if os.path.lexists(path) and not path.is_dir():
-        node = "a file" if path.is_file() else _describe_node(path)
+        node = "a file" if path.is_file() else targets.describe_node(path)
         raise UserError(f"{path}: expected a folder to write to. Choose another. Received: {node}")
     if not path.exists() or is_empty(path):
         return

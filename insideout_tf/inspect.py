@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 
-from insideout_tf import errors, files
+from insideout_tf import errors, targets
 from insideout_tf.data.classes import EMOTIONS
 from insideout_tf.data.faces import USAGES, content_keys
 from insideout_tf.data.read import read_faces
@@ -53,9 +53,9 @@ def main(argv=None):
                 f"--figure: expected a file name ending in .png. Received: {arguments.figure}"
             )
         if arguments.figure:
-            is_ours = functools.partial(files.is_picture, kind=KIND)
-            output = files.Output("--figure", arguments.figure, is_ours)
-            files.check_outputs([output], [arguments.path], arguments.overwrite)
+            is_ours = functools.partial(targets.is_picture, kind=KIND)
+            output = targets.Target("--figure", arguments.figure, is_ours)
+            targets.check_targets([output], [arguments.path], arguments.overwrite)
         faces = read_faces(arguments.path, arguments.bad_rows)
         if arguments.figure:
             if faces.labels is None:

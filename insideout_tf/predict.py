@@ -8,11 +8,11 @@ import os
 import pathlib
 import sys
 
-from insideout_tf import errors, files, progress
+from insideout_tf import errors, progress, targets
 from insideout_tf.data import images
 from insideout_tf.data.classes import EMOTIONS
 from insideout_tf.errors import UserError
-from insideout_tf.photos import detect, draw, pictures, records, video
+from insideout_tf.photos import detect, draw, folders, pictures, records, video
 from insideout_tf.serving import engines, packaged, recognize
 
 
@@ -119,7 +119,7 @@ def main(argv=None):
         arguments = parse(argv)
         progress.announce("loading the model ...")
         unreadable: list = []
-        sources = list(expand_folders(arguments.sources, unreadable.append))
+        sources = list(folders.expand_folders(arguments.sources, unreadable.append))
         for error in unreadable:
             errors.show(format_error(error.filename, error), sys.stderr)
         check_arguments(arguments, sources)
@@ -141,37 +141,6 @@ def main(argv=None):
             )
 
 
-def expand_folders(sources, report_error):
-    """Yields files and cameras, and the pictures and videos in folders and their subfolders.
-
-    Hidden files and the annotated copies of earlier calls are no sources, unless they are named.
-
-    Args:
-        sources: paths and names of cameras.
-        report_error: called with the `OSError` of each folder that cannot be read.
-    """
-    for source in sources:
-        if source.startswith(video.WEBCAM) or not pathlib.Path(source).is_dir():
-            yield source
-            continue
-        found = []
-        for root, folders, names in os.walk(source, onerror=report_error):
-            folders[:] = [name for name in folders if not name.startswith(".")]
-            found += [pathlib.Path(root, name) for name in names if not name.startswith(".")]
-        for path in sorted(found):
-            if path.suffix.lower() in (*images.SUFFIXES, *video.SUFFIXES) and path.is_file():
-                if not is_annotated(path):
-                    yield str(path)
-
-
-def is_annotated(path):
-    """Returns True if a file is the annotated copy of an earlier call; only likely names are opened."""
-    try:
-        return draw.SUFFIX in path.stem and draw.is_annotation(path)
-    except OSError:  # the reader of the picture says why
-        return False
-
-
 def check_arguments(arguments, sources):
     """Raises `UserError` for options that are wrong, and for no source."""
     if [getattr(arguments, kind) for kind in records.KINDS].count("-") > 1:
@@ -189,16 +158,16 @@ def check_arguments(arguments, sources):
 
 def check_outputs(arguments, sources, annotations):
     """Raises `UserError` if an output is an input, is there already or is written twice."""
-    outputs = records.list_outputs(list_paths(arguments))
+    listed = records.list_targets(list_paths(arguments))
     if annotations:
         folder = arguments.annotate
         if os.path.lexists(folder) and not os.path.isdir(folder):
             raise UserError(
                 f"--annotate: expected a folder. Choose another. Received: {folder}, a file"
             )
-        outputs += annotations.list_outputs()
+        listed += annotations.list_targets()
     inputs = [*sources, arguments.model, *([arguments.yunet] if arguments.yunet else [])]
-    files.check_outputs(outputs, inputs, arguments.overwrite)
+    targets.check_targets(listed, inputs, arguments.overwrite)
 
 
 def list_paths(arguments):

@@ -9,7 +9,7 @@ import warnings
 
 import numpy as np
 
-from insideout_tf import files
+from insideout_tf import files, targets
 from insideout_tf.data.classes import EMOTIONS
 from insideout_tf.errors import printable
 from insideout_tf.evaluation import metrics
@@ -260,7 +260,7 @@ def save(figure, path, kind=None, overwrite=True):
     Args:
         figure: of Matplotlib.
         path: the file.
-        kind: a word kept in the file, by which `files.is_picture` recognises it.
+        kind: a word kept in the file, by which `targets.is_picture` recognises it.
         overwrite: False raises `FileExistsError` if a file has appeared there.
     """
     _take_text_literally(figure)
@@ -272,7 +272,7 @@ def save(figure, path, kind=None, overwrite=True):
             format="png",
             bbox_inches="tight",
             pad_inches=0.1,
-            metadata=None if kind is None else {files.PICTURE_KEY: kind},
+            metadata=None if kind is None else {targets.PICTURE_KEY: kind},
         )
 
 

@@ -7,7 +7,7 @@ import typing
 
 import numpy as np
 
-from insideout_tf import files
+from insideout_tf import files, targets
 from insideout_tf.data.classes import EMOTIONS
 from insideout_tf.evaluation import plots
 from insideout_tf.photos import video
@@ -175,17 +175,13 @@ class AnnotationFolder:
             number = next(counters.setdefault(name.casefold(), itertools.count(1)))
             self._stems[source] = f"{name}{SUFFIX}" + (f"-{number}" if number > 1 else "")
 
-    def list_outputs(self):
-        """Returns the `files.Output` of every copy that may be written."""
-        outputs = []
+    def list_targets(self):
+        """Returns the `targets.Target` of every copy that may be written."""
+        names: list[str] = []
         for source, stem in self._stems.items():
-            names = (
-                [f"{stem}.mp4", f"{stem}{TIMELINE}"] if video.is_video(source) else [f"{stem}.png"]
-            )
-            outputs += [
-                files.Output("--annotate", self._folder / name, is_annotation) for name in names
-            ]
-        return outputs
+            is_video = video.is_video(source)
+            names += [f"{stem}.mp4", f"{stem}{TIMELINE}"] if is_video else [f"{stem}.png"]
+        return [targets.Target("--annotate", self._folder / name, is_annotation) for name in names]
 
     def write_picture(self, result):
         """Writes the copy of a picture; result: a `pictures.FrameResult` with its image."""
@@ -193,7 +189,7 @@ class AnnotationFolder:
 
         copy = draw_faces(result.image, [face.box for face in result.faces], result.probabilities)
         mark = PngImagePlugin.PngInfo()
-        mark.add_text(files.PICTURE_KEY, KIND)
+        mark.add_text(targets.PICTURE_KEY, KIND)
         path = self._folder / f"{self._stems[result.source]}.png"
         with files.replacing(path, self._overwrite) as temporary:
             copy.save(temporary, pnginfo=mark)
@@ -240,7 +236,7 @@ def is_annotation(path):
     """Returns True if a file is an annotated copy or a timeline that this package wrote."""
     path = pathlib.Path(path)
     if path.suffix.lower() == ".png":
-        return files.is_picture(path, KIND)
+        return targets.is_picture(path, KIND)
     with open(path, "rb") as file:
         size = file.seek(0, 2)
         file.seek(max(0, size - len(VIDEO_MARK)))

@@ -12,7 +12,7 @@ import pathlib
 import re
 import sys
 
-from insideout_tf import files
+from insideout_tf import targets
 from insideout_tf.data.classes import EMOTIONS
 from insideout_tf.errors import printable
 
@@ -81,7 +81,7 @@ class JsonLines:
 
     @staticmethod
     def is_ours(path):
-        return files.has_begin(path, b'{"source": ')
+        return targets.has_begin(path, b'{"source": ')
 
 
 class JsonList(JsonLines):
@@ -95,7 +95,7 @@ class JsonList(JsonLines):
 
     @staticmethod
     def is_ours(path):
-        return files.has_begin(path, b'[\n  {"source": ') or files.has_begin(path, b"[]\n")
+        return targets.has_begin(path, b'[\n  {"source": ') or targets.has_begin(path, b"[]\n")
 
 
 class Csv(JsonLines):
@@ -119,7 +119,7 @@ class Csv(JsonLines):
 
     @staticmethod
     def is_ours(path):
-        return files.has_begin(path, Csv.empty)
+        return targets.has_begin(path, Csv.empty)
 
 
 def _to_row(cells):
@@ -191,10 +191,10 @@ class _Stream:
         self._put(self._kind.empty if self._is_empty else self._kind.end)
 
 
-def list_outputs(paths):
-    """Returns the `files.Output` of each file in `paths`, as of `open_outputs`."""
+def list_targets(paths):
+    """Returns the `targets.Target` of each file in `paths`, as of `open_outputs`."""
     return [
-        files.Output(f"--{kind}", path, KINDS[kind].is_ours)
+        targets.Target(f"--{kind}", path, KINDS[kind].is_ours)
         for kind, path in paths.items()
         if path and path != "-"
     ]
@@ -209,7 +209,7 @@ def open_outputs(paths, overwrite=False):
 
     Args:
         paths: for each name in `KINDS` a path, "-" for standard output, or None.
-        overwrite: remove earlier outputs, which `files.check_outputs` has allowed.
+        overwrite: remove earlier outputs, which `targets.check_targets` has allowed.
 
     Raises:
         OSError: a file cannot be written, or one is there.

@@ -53,7 +53,7 @@ def test_a_picture_of_one_face_is_widened_by_its_panel():
 def test_sources_with_one_name_get_numbers(tmp_path):
     sources = ("a/One.png", "b/one.jpg", "webcam:0", "one", "odd\n.png")
     folder = draw.AnnotationFolder(tmp_path, sources)
-    names = [output.path.name for output in folder.list_outputs()]
+    names = [output.path.name for output in folder.list_targets()]
     assert names == [
         "One-annotated.png",
         "one-annotated-2.png",

@@ -59,7 +59,9 @@ def expected(tiny_run, faces):
 def test_folder_and_record(exported, tiny_run):
     record = json.loads((exported / "export.json").read_text())
     assert {path.name for path in exported.parent.iterdir()} == {exported.name}  # nothing beside
+    assert files.list_files(exported, api_export.KIND, foreign=True) == []
     assert {path.name for path in exported.iterdir()} == {
+        files.MARKER,
         "export.json",
         "saved_model",
         "model.tflite",
