@@ -37,7 +37,7 @@ class FolderKind:
 
     def has(self, path):
         """Returns True if a relative path, as text with "/", is one of the kind's files."""
-        if any(part.startswith(TEMPORARY) for part in path.split("/")):
+        if any(is_temporary(part) for part in path.split("/")):
             return True
         return path == MARKER or any(_to_regex(each).fullmatch(path) for each in self.patterns)
 
@@ -90,7 +90,7 @@ def _sweep_once(folder):
         return
     _swept.add(folder)
     with os.scandir(folder) as entries:
-        left = [each.path for each in entries if re.match(rf"{TEMPORARY}\d+\.", each.name)]
+        left = [each.path for each in entries if is_temporary(each.name)]
     for path in map(pathlib.Path, left):
         if path.is_file() and is_abandoned(path):
             path.unlink(missing_ok=True)
@@ -145,7 +145,7 @@ def check_folder(path, kind, overwrite=False, is_moved=False):
 
 def is_empty(folder):
     """Returns True if a folder holds nothing, or nothing but our marker and temporary files."""
-    return all(name == MARKER or name.startswith(TEMPORARY) for name in os.listdir(folder))
+    return all(name == MARKER or is_temporary(name) for name in os.listdir(folder))
 
 
 def mark(folder, kind):
@@ -235,6 +235,11 @@ def replacing_folder(path, kind, overwrite=False):
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         clear(old, kind)
+
+
+def is_temporary(name):
+    """Returns True if a name is one that this package gives to files and folders being written."""
+    return re.match(rf"{re.escape(TEMPORARY)}(\d+(-old)?\.|lock$)", name) is not None
 
 
 def is_abandoned(path):

@@ -44,32 +44,31 @@ def locked(directory):
 
 def _hold(file, directory):
     """Locks an open lock file, or raises `UserError` if a living process has it."""
+    is_free = False  # as far as the operating system can say
     try:
         import fcntl
-    except ImportError:  # Windows
-        fcntl = None  # type: ignore[assignment]
-    try:
-        if fcntl is not None:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return
     except BlockingIOError:
         pass
-    except OSError:  # a network disk without locks
-        pass
+    except (ImportError, OSError):  # Windows, or a network disk without locks
+        is_free = True
     file.seek(0)
     holder = file.read().split()
-    if holder and _has_ended(*holder):
+    if _has_ended(*holder) if holder else is_free:
         return
     raise UserError(
-        f"{directory}: expected a run that no other process is writing. Wait for it, or choose another "
-        f"--run-dir. Received: process {' on '.join(holder) or 'unknown'}"
+        f"{directory}: expected a run that no other process is writing. Wait for it, choose another "
+        f"--run-dir, or remove {directory / LOCK} if it has ended. Received: process "
+        f"{' on '.join(holder) or 'unknown'}"
     )
 
 
 def _has_ended(process, host="", *_):
     """Returns True if a process of this machine, by its number as text, has ended."""
-    if host != socket.gethostname() or not process.isdecimal():
-        return False
+    if host != socket.gethostname() or not process.isdecimal() or os.name == "nt":
+        return False  # on Windows, os.kill would end it
     try:
         os.kill(int(process), 0)
     except ProcessLookupError:

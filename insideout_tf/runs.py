@@ -65,7 +65,7 @@ def check(directory, experiment, resume, overwrite):
         )
     names = set(os.listdir(directory)) if directory.exists() else set()
     own = (ENVIRONMENT, files.MARKER)
-    if all(name in own or name.startswith(files.TEMPORARY) for name in names):
+    if all(name in own or files.is_temporary(name) for name in names):
         if resume:
             raise UserError(
                 f"{directory}: expected an interrupted run to resume. Check --run-dir, "
@@ -147,7 +147,7 @@ def _move_aside(directory):
 
 def _stays(name):
     """Returns True for what is not a part of the run in its folder."""
-    return name == REPLACED or name.startswith(files.TEMPORARY)
+    return name == REPLACED or files.is_temporary(name)
 
 
 def _remove_run(directory):
@@ -208,7 +208,7 @@ def sweep(directory):
     """
     directory = pathlib.Path(directory)
     for path in sorted(directory.rglob(f"{files.TEMPORARY}*"), reverse=True):
-        if path.name == locks.LOCK:
+        if path.name == locks.LOCK or not files.is_temporary(path.name):
             continue
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)

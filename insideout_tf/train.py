@@ -250,8 +250,8 @@ def report(directory, metrics):
         "",
         f"{metrics['split']}: accuracy {metrics['accuracy']:.2%} (95 % interval {low:.2%} to "
         f"{high:.2%}), macro-F1 {metrics['macro_f1']:.3f}, {metrics['n']:,} faces",
-        f"model    {directory / packaged.MODEL}",
-        f"plots    {directory / PLOTS}",
+        f"model    {errors.printable(directory / packaged.MODEL)}",
+        f"plots    {errors.printable(directory / PLOTS)}",
     ]
     if is_drawn:
         lines.insert(

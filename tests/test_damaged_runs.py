@@ -158,10 +158,12 @@ def test_a_folder_with_a_temporary_name_does_not_stop_a_resumption(unfinished, t
     run = shutil.copytree(unfinished, tmp_path / "run")
     (run / ".unfinished-1.x").mkdir()
     (run / ".unfinished-1.x/a").touch()
+    (run / ".unfinished-thesis").mkdir()  # not ours
     (run / locks.LOCK).write_text("999999999 elsewhere")  # of a killed process
     status, _, error = run_verb(train.main, capsys, "--resume", run, "--verbose", "0")
     assert status == 0, error
-    assert not list(run.glob(".unfinished*")) and (run / "metrics.json").exists()
+    assert list(run.glob(".unfinished*")) == [run / ".unfinished-thesis"]
+    assert (run / "metrics.json").exists()
 
 
 def test_two_trainings_of_one_folder(tmp_path, capsys):
@@ -306,12 +308,24 @@ def test_relative_data_is_found_from_another_folder(quick, tmp_path, capsys, mon
     assert status == 0, error
 
 
-def test_names_with_mathtext_reach_the_figures(quick, tmp_path, capsys):
-    name = r"name=a$\frac$b"
-    status, _, error = run_verb(
-        train.main, capsys, *quick, "--run-dir", tmp_path / "run", "--set", name
-    )
+def test_an_epoch_is_on_disk_before_it_is_shown_and_names_may_hold_mathtext(
+    quick, tmp_path, capsys, monkeypatch
+):
+    from insideout_tf.training import callbacks
+
+    create, orders = callbacks.create_callbacks, []
+
+    def watch(*given):
+        made = create(*given)
+        orders.append([type(each).__name__ for each in made])
+        return made
+
+    monkeypatch.setattr(callbacks, "create_callbacks", watch)
+    name = ("--set", r"name=a$\frac$b", "--verbose", "1")
+    status, _, error = run_verb(train.main, capsys, *quick, "--run-dir", tmp_path / "run", *name)
     assert status == 0 and error == ""
+    for order in orders:
+        assert order.index("Checkpoint") < order.index("ProgressBar") < order.index("EpochLine")
     assert (tmp_path / "run/plots/confusion.png").exists()
 
 

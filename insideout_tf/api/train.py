@@ -167,8 +167,7 @@ def train(
             say(f"{directory} is finished; nothing to resume.")
             return runs.read_metrics(directory)
         job, inputs = prepare(experiment, directory, device, verbose, callbacks, say)
-        with _old_run_restored(directory, overwrite):
-            return _train(job, inputs, resume, overwrite)
+        return _train(job, inputs, resume, overwrite)
 
 
 @contextlib.contextmanager
@@ -194,17 +193,18 @@ def _train(job, inputs, resume, overwrite):
     progress, saved = checkpoint.load_checkpoint(directory) if resume else (None, {})
     text, model, inputs_of_start = plan_run(job, progress, saved)
     say(text)
-    record_start(job, {**inputs, **inputs_of_start}, resume, overwrite)
-    if (directory / runs.REPLACED).is_dir():
-        say(
-            f"{directory / runs.REPLACED} keeps the earlier run until this one is finished; if this one "
-            "fails, it is put back"
-        )
-    progress, model = stages.run_all(job, model, progress or stages.begin(), saved)
-    runs.check_whole(directory)
-    save_model(model, directory / packaged.MODEL)
-    metrics = write_validation_report(job, model, progress)
-    runs.sweep(directory)
+    with _old_run_restored(directory, overwrite):
+        record_start(job, {**inputs, **inputs_of_start}, resume, overwrite)
+        if (directory / runs.REPLACED).is_dir():
+            say(
+                f"{directory / runs.REPLACED} keeps the earlier run until this one is finished; if "
+                "this one fails, it is put back"
+            )
+        progress, model = stages.run_all(job, model, progress or stages.begin(), saved)
+        runs.check_whole(directory)
+        save_model(model, directory / packaged.MODEL)
+        metrics = write_validation_report(job, model, progress)
+        runs.sweep(directory)
     return metrics
 
 
