@@ -1,4 +1,4 @@
-"""An experiment as data: frozen, strictly checked, one default for each field."""
+"""An experiment as data: frozen dataclasses, strictly checked, one default for each field."""
 
 import dataclasses
 import difflib
@@ -10,12 +10,24 @@ import typing
 from insideout_tf.errors import UserError
 
 
-def require(condition, name, expected, received):
-    if not condition:
-        raise UserError(
-            f"{name}: expected {expected}. Change it in the experiment file or with "
+class FieldError(UserError):
+    """A field of an experiment has a value that is not allowed.
+
+    field: where it is, such as "batch_size" or "stage 'train': epochs". expected: the allowed values.
+    """
+
+    def __init__(self, field, expected, received):
+        super().__init__(
+            f"{field}: expected {expected}. Change it in the experiment file or with "
             f"--set. Received: {received!r}"
         )
+        self.field, self.expected = field, expected
+
+
+def require(condition, name, expected, received):
+    """Raises `FieldError` about the field `name` unless the condition holds."""
+    if not condition:
+        raise FieldError(name, expected, received)
 
 
 def _one_of(name, value, choices):
@@ -382,6 +394,18 @@ def _convert(value, hint, where):
     return value
 
 
-def hint(name, choices):
+def field_names(kind):
+    """Returns the names of a dataclass's fields, in their order."""
+    return [field.name for field in dataclasses.fields(kind)]
+
+
+def nearest(name, choices):
+    """Returns the one of the choices that is spelt nearest to `name`, or None if none is near."""
     close = difflib.get_close_matches(name, choices, n=1)
-    return f" Did you mean {close[0]!r}?" if close else ""
+    return close[0] if close else None
+
+
+def hint(name, choices):
+    """Returns " Did you mean 'NEAREST'?", or "" if no choice is near."""
+    close = nearest(name, choices)
+    return f" Did you mean {close!r}?" if close else ""
