@@ -30,7 +30,8 @@ def main():
     parser.add_argument("data")
     parser.add_argument("--only", help="names with commas between")
     arguments = parser.parse_args()
-    from insideout_tf import devices, export
+    from insideout_tf import devices
+    from insideout_tf.api import export
     from insideout_tf.data.faces import PUBLIC_TEST
     from insideout_tf.data.read import read_faces
     from insideout_tf.serving import packaged

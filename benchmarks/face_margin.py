@@ -60,7 +60,7 @@ def main():
     print(f"\naccuracy of these faces as FER2013 has them: {as_they_are:.2%}\n")
     print("| margin | accuracy of the cut-out faces |\n|---|---|")
     for margin in MARGINS:
-        pixels = [detect.cut(scene, box, margin) for scene, box in zip(scenes, boxes)]
+        pixels = [detect.crop_face(scene, box, margin) for scene, box in zip(scenes, boxes)]
         accuracy = (recognise(np.stack(pixels)).argmax(1) == labels).mean()
         print(f"| {margin:+.3f} | {accuracy:.2%} |")
 

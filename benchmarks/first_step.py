@@ -74,20 +74,18 @@ experiment = Experiment(
                   schedule="cosine", warmup_epochs=0.5),),
 )
 devices.prepare_backend()
-from insideout_tf.training import stages
+import keras
+from insideout_tf.training import averaging
 ends, traced = [], []
-checked = stages._StopOnNaN.on_train_batch_end
 
-def clock(self, batch, logs=None):
-    checked(self, batch, logs)
-    ends.append(time.time())
-    traced.append(len(nodes))
+class Clock(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        float(logs["loss"])  # waits for the step
+        ends.append(time.time())
+        traced.append(len(nodes))
 
-stages._StopOnNaN.on_train_batch_end = clock
-stages.averaging.inference_weights = lambda *_: (
-    print(json.dumps([ends, traced[0]])), sys.exit(0)
-)
-train.train(experiment, directory, verbose=0, overwrite=True)
+averaging.inference_weights = lambda *_: (print(json.dumps([ends, traced[0]])), sys.exit(0))
+train.train(experiment, directory, verbose=0, overwrite=True, callbacks=[Clock()])
 """
 
 

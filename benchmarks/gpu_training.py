@@ -196,7 +196,7 @@ def measure_ours(side, network, size, batch, arguments):
                 jax.profiler.stop_trace()
 
     order = np.random.default_rng(0).integers(0, len(pixels), (groups * TOGETHER, batch), np.int32)
-    data = batches._ArrayBatches(*batches._grouped(order, TOGETHER))
+    data = batches.GroupedIndices(lambda: order, len(order), TOGETHER)
     step_model.fit(data, verbose=0, shuffle=False, callbacks=[Clock()])
     seconds = [(b - a) / TOGETHER for a, b in zip(ends[:-2], ends[1:-1])]
     step = statistics.median(seconds)

@@ -31,7 +31,7 @@ def main():
     parser.add_argument("--steps", type=int, default=7)
     arguments = parser.parse_args()
     devices.prepare_backend()
-    if not devices.rounds_graphs("mixed_bfloat16", "auto"):
+    if not devices.resolve_precision("mixed_bfloat16", "auto").rounds_graphs:
         raise SystemExit("expected TensorFlow on a processor: elsewhere there is one way only")
     header = " | ".join(f"{name}, faces/s | ratio" for name in SIDES)
     print(f"{devices.device_name()}, batches of {arguments.batch}\n")

@@ -1,8 +1,9 @@
-"""Asks a TF Serving server about image files of faces; needs Python alone.
+"""Sends image files of faces to a TF Serving server and prints their emotions. Needs only Python.
 
     python examples/serving_client.py http://localhost:8501/v1/models/fer FACE.png ...
 
-Sends the bytes of the files to the signature `image_bytes` over REST and prints one line a face.
+The client sends the bytes of the files to the signature `image_bytes` over REST, and prints one line a
+face. For a model with other classes than FER2013, add `--classes saved_model/1/assets/classes.txt`.
 """
 
 import argparse
@@ -13,39 +14,52 @@ import sys
 import urllib.error
 import urllib.request
 
-CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+FER2013_CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("url", help="http://HOST:8501/v1/models/NAME")
     parser.add_argument("files", nargs="+", type=pathlib.Path, metavar="FACE")
+    parser.add_argument(
+        "--classes",
+        type=pathlib.Path,
+        metavar="FILE",
+        help="the classes.txt of the exported model (default: the classes of FER2013)",
+    )
     parser.add_argument("--timeout", type=float, default=10.0, help="seconds (default 10)")
     arguments = parser.parse_args()
+    classes = FER2013_CLASSES
     try:
-        answers = ask(arguments.url, arguments.files, arguments.timeout)
-    except urllib.error.HTTPError as error:  # the server says what it did not like
+        if arguments.classes:
+            classes = tuple(arguments.classes.read_text("utf-8").splitlines())
+        rows = request_probabilities(arguments.url, arguments.files, arguments.timeout)
+    except urllib.error.HTTPError as error:  # the body has the reason
         sys.exit(f"{arguments.url}: {error.code} {error.read().decode(errors='replace')[:300]}")
     except OSError as error:
-        sys.exit(f"{arguments.url}: {error}")
-    for file, probabilities in zip(arguments.files, answers):
-        share, name = max(zip(probabilities, CLASSES))
-        print(f"{file}: {name} {share:.1%}")
+        sys.exit(f"{getattr(error, 'filename', None) or arguments.url}: {error}")
+    if rows and len(rows[0]) != len(classes):
+        sys.exit(
+            f"--classes: expected {len(rows[0])} classes, those of the model. Received: {len(classes)}"
+        )
+    for file, probabilities in zip(arguments.files, rows):
+        probability, name = max(zip(probabilities, classes))
+        print(f"{file}: {name} {probability:.1%}")
 
 
-def ask(url, files, timeout):
-    """Returns one list of seven probabilities a file."""
+def request_probabilities(url, files, timeout):
+    """Returns one list of probabilities a file. timeout: seconds. Raises OSError."""
     request = urllib.request.Request(
         f"{url.rstrip('/')}:predict",
-        data=json.dumps(body(files)).encode(),
+        data=json.dumps(create_body(files)).encode(),
         headers={"Content-Type": "application/json"},
     )
     with urllib.request.urlopen(request, timeout=timeout) as response:
         return json.load(response)["predictions"]
 
 
-def body(files):
-    """Returns the JSON body of a predict request: the server decodes what is under "b64"."""
+def create_body(files):
+    """Returns the JSON body of a predict request; the server decodes the values of "b64"."""
     return {
         "signature_name": "image_bytes",
         "instances": [{"b64": base64.b64encode(file.read_bytes()).decode()} for file in files],

@@ -1,56 +1,62 @@
-"""Facial emotion recognition on FER2013 with Keras 3: predict, inspect, train, judge.
+"""Facial emotion recognition with Keras 3: predict, train, evaluate, export.
 
-`predict_emotions(faces)` tells the probabilities of `EMOTIONS` of cropped faces by a model that comes with
-the package; `detect_emotions(photo)` finds the faces first;
-`load("small")`, or of a run or .keras file, a plain Keras model from float32 `[n, 48, 48, 1]` grey
-levels 0..255 to `[n, 7]`; `read_faces(path)` FER2013 as `fer2013.Faces`.
+`predict_emotions(faces)` gives the probabilities of `EMOTIONS` for cropped faces, `detect_emotions(photo)`
+finds the faces first, and `analyze_video(path)` returns a table. `train_model(recipe, data)` trains and
+`open_run(path)` opens a trained run. `load(name)` gives a plain Keras model. `read_faces(path)` reads a
+data set. Nothing heavy is imported before it is used.
 """
+
+import importlib
+import typing
 
 from insideout_tf.data.classes import EMOTIONS
 from insideout_tf.errors import UserError
 
 __version__ = "0.2.0.dev0"
+_HOMES = {  # of what is imported at its first use
+    "Explanation": "insideout_tf.api.explain",
+    "Run": "insideout_tf.api.run",
+    "analyze_video": "insideout_tf.api.predict",
+    "detect_emotions": "insideout_tf.api.predict",
+    "explain_images": "insideout_tf.api.explain",
+    "load": "insideout_tf.api.load",
+    "open_run": "insideout_tf.api.run",
+    "predict_emotions": "insideout_tf.api.predict",
+    "read_faces": "insideout_tf.data.read",
+    "train_model": "insideout_tf.api.train",
+}
 __all__ = [
     "EMOTIONS",
+    "Explanation",
+    "Run",
     "UserError",
     "__version__",
+    "analyze_video",
     "detect_emotions",
+    "explain_images",
     "load",
+    "open_run",
     "predict_emotions",
     "read_faces",
+    "train_model",
 ]
 
-
-def read_faces(path, bad_rows="stop"):
-    """Reads FER2013 in any published form; see `insideout_tf.data.read.read_faces`."""
-    from insideout_tf.data import read
-
-    return read.read_faces(path, bad_rows)
-
-
-def load(model="small"):
-    """Loads a packaged model by name, or that of a run directory or .keras file, in safe mode.
-
-    Probabilities are as the network gives them; `predict_emotions` calibrates those of packaged models.
-    """
-    from insideout_tf import devices
-    from insideout_tf.network.weights import load_model
-    from insideout_tf.serving import packaged
-
-    path, _ = packaged.model_path(model)
-    devices.prepare_backend()
-    return load_model(path)
+if typing.TYPE_CHECKING:  # so that editors and type checkers see the signatures
+    from insideout_tf.api.explain import Explanation, explain_images
+    from insideout_tf.api.load import load
+    from insideout_tf.api.predict import analyze_video, detect_emotions, predict_emotions
+    from insideout_tf.api.run import Run, open_run
+    from insideout_tf.api.train import train_model
+    from insideout_tf.data.read import read_faces
 
 
-def detect_emotions(picture, model="small", **options):
-    """Returns one dict a face of a photo; see `insideout_tf.footage.detect_emotions`."""
-    from insideout_tf.photos import pictures
+def __getattr__(name):
+    if name in _HOMES:
+        value = getattr(importlib.import_module(_HOMES[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
-    return pictures.detect_emotions(picture, model, **options)
 
-
-def predict_emotions(images, model="small", **options):
-    """Returns float32 `[n, 7]` for cropped faces; see `insideout_tf.recognition.predict_emotions`."""
-    from insideout_tf.serving import recognize
-
-    return recognize.predict_emotions(images, model, **options)
+def __dir__():
+    return sorted({*globals(), *_HOMES})

@@ -59,7 +59,10 @@ def check_device(name):
     if name == "cpu":
         advice = "Choose the device before anything uses the backend"
     else:
-        advice = "Check the driver and the GPU build of the backend, or use --device cpu"
+        advice = (
+            "Check the driver with `nvidia-smi`, and that the backend is installed with its GPU "
+            "libraries, or use --device cpu"
+        )
     raise UserError(
         f"--device: expected the backend to compute on {name!r}. {advice}. "
         f"Received: {describe_devices()}"
@@ -174,43 +177,49 @@ def distribution_scope(experiment):
 
 @dataclasses.dataclass(frozen=True)
 class Precision:
-    """How an experiment's training steps compute.
+    """How the steps of a run compute.
 
-    name: the Keras policy of the products: "float32", "mixed_float16" or "mixed_bfloat16".
-    policy: that of the layers: "float32" where TensorFlow rounds the graph itself, else `name`.
-    rounds_graphs: whether TensorFlow rounds the graph (see `rounds_graphs`).
-    scale_loss: whether the optimizer scales the loss, since gradients in float16 underflow.
+    Attributes:
+        name: the Keras policy of the products: "float32", "mixed_float16" or "mixed_bfloat16".
+        policy: the Keras policy of the layers in training: "float32" if TensorFlow rounds the
+            graph itself, else `name`.
+        rounds_graphs: whether TensorFlow itself rounds float32 graphs to bfloat16, which it does on
+            a CPU. oneDNN then rounds the inputs of convolutions and matrix products and sums in
+            float32. All else stays float32, which CPUs compute faster.
+        scales_loss: whether the optimizer scales the loss, since gradients in float16 underflow.
     """
 
     name: str
     policy: str
     rounds_graphs: bool
-    scale_loss: bool
+    scales_loss: bool
 
 
-def choose_precision(precision, jit_compile):
-    """Returns the `Precision` of an experiment on this device.
+def resolve_precision(precision, jit_compile):
+    """Returns the `Precision` of a run on this device; both arguments are fields of an `Experiment`.
 
-    precision, jit_compile: as in an experiment, "auto" included.
+    "auto" is half precision on TPUs and on GPUs with tensor cores: bfloat16 from compute capability
+    8.0, float16 from 7.0. Elsewhere it is float32. Graphs that XLA compiles are not rounded.
     """
-    name = resolve_precision(precision)
-    is_rounded = rounds_graphs(name, jit_compile)
+    import keras
+
+    name = _choose_policy() if precision == "auto" else precision
+    rounds_graphs = (
+        name == "mixed_bfloat16"
+        and not compiles(jit_compile)
+        and keras.backend.backend() == "tensorflow"
+        and accelerator() == "cpu"
+    )
     return Precision(
         name=name,
-        policy="float32" if is_rounded else name,
-        rounds_graphs=is_rounded,
-        scale_loss=name == "mixed_float16",
+        policy="float32" if rounds_graphs else name,
+        rounds_graphs=rounds_graphs,
+        scales_loss=name == "mixed_float16",
     )
 
 
-def resolve_precision(precision):
-    """Returns the name of the Keras policy that an experiment's `precision` means on this device.
-
-    "auto" is half precision on TPUs and on GPUs with tensor cores: bfloat16 from compute capability
-    8.0, float16 from 7.0. Elsewhere it is "float32". Other values are returned as they are.
-    """
-    if precision != "auto":
-        return precision
+def _choose_policy():
+    """Returns the Keras policy that suits the device."""
     if accelerator() == "tpu":
         return "mixed_bfloat16"
     if accelerator() != "gpu":
@@ -241,27 +250,9 @@ def compiles(jit_compile):
     return keras.backend.backend() == "jax" or accelerator() != "cpu"
 
 
-def rounds_graphs(precision, jit_compile):
-    """Returns True if TensorFlow itself rounds float32 graphs to bfloat16, which it does on a CPU.
-
-    oneDNN then rounds the inputs of convolutions and matrix products and sums in float32. All else
-    stays float32, which CPUs compute faster. Graphs that XLA compiles are not rounded.
-
-    precision: the name of a Keras policy. jit_compile: as in an experiment.
-    """
-    import keras
-
-    return (
-        precision == "mixed_bfloat16"
-        and not compiles(jit_compile)
-        and keras.backend.backend() == "tensorflow"
-        and accelerator() == "cpu"
-    )
-
-
 @contextlib.contextmanager
 def graphs_rounded(wanted=True):
-    """Switches the rounding of `rounds_graphs` on or off for functions called in this context.
+    """Switches the rounding of `Precision.rounds_graphs` on or off for functions called in this context.
 
     The setting before is restored at the end, so contexts may be nested. On a backend other than
     TensorFlow this does nothing and imports nothing.

@@ -1,34 +1,11 @@
 """Turns a trained model into what serves it: `insideout export RUN_OR_MODEL --out DIR`."""
 
 import argparse
-import json
 import pathlib
-import subprocess
-import sys
-import tempfile
 
-import numpy as np
-
-import insideout_tf
-from insideout_tf import devices, errors, files, runs
-from insideout_tf.data import images
-from insideout_tf.data.classes import EMOTIONS
-from insideout_tf.data.faces import PUBLIC_TEST
-from insideout_tf.data.read import read_faces
-from insideout_tf.errors import UserError
-from insideout_tf.network.weights import load_model
-from insideout_tf.serving import litert, onnx, packaged, parity, saved_model
-
-FORMATS = {
-    "savedmodel": "saved_model/1",
-    "litert": "model.tflite",
-    "onnx": "model.onnx",
-}
-RECORD = "export.json"
-FACES = 512  # that every exported file is compared on
-NEEDS = {"litert": ("ai_edge_litert", "ai-edge-litert"), "onnx": ("onnxruntime", "onnxruntime")}
-AGREE = 0.95  # share of faces whose likeliest class stays, whatever the weights are stored as
-REPEAT = 1e-5  # how far two equal calls may differ, for threads that sum in another order
+from insideout_tf import errors, progress
+from insideout_tf.api.export import FORMATS, RECORD, export
+from insideout_tf.serving import saved_model
 
 
 def parse(argv):
@@ -37,7 +14,7 @@ def parse(argv):
         description="Export a run or a saved model for TF Serving, LiteRT and ONNX Runtime; each "
         "file is compared with the Keras model in a process of its own before it is kept.",
     )
-    parser.add_argument("model", help="a run directory, a .keras file or a packaged model")
+    parser.add_argument("model", help="a run folder, a .keras file or a packaged model")
     parser.add_argument(
         "--format",
         default=",".join(FORMATS),
@@ -63,6 +40,7 @@ def parse(argv):
 def main(argv=None):
     arguments = parse(argv)
     with errors.reported("insideout export"):
+        progress.announce("loading the model ...")
         record = export(
             arguments.model,
             arguments.out,
@@ -72,148 +50,6 @@ def main(argv=None):
             arguments.overwrite,
         )
         print(report(record, arguments.out))
-
-
-def export(run_or_model, out, formats=tuple(FORMATS), quantize="none", data=None, overwrite=False):
-    """Writes the folder `out` with the model in each of `formats`; returns what export.json holds.
-
-    Each file is loaded in a fresh process without this package, called twice on the same faces, and
-    refused unless it says what Keras says (`conversion.PARITY`). Nothing is left behind by a failure.
-    Raises `UserError`.
-    """
-    check_arguments(formats, quantize)
-    path, run = packaged.model_path(run_or_model)
-    out = pathlib.Path(out)
-    files.check_folder(out, overwrite)
-    faces, said_of_faces = choose_faces(data, run)
-    model = load(path)
-    pixels = images.to_model_input(faces)
-    expected = model.predict(pixels, verbose=0)
-    facts = describe(path, run)
-    record = {**facts, "compared_on": f"{len(faces)} {said_of_faces}", "formats": {}}
-    with files.replacing_folder(out) as folder, tempfile.TemporaryDirectory() as scratch:
-        write_faces(scratch, faces, pixels, expected)
-        for name in formats:
-            file = folder / FORMATS[name]
-            stored = quantize if name == "litert" else "none"
-            entry = {"path": FORMATS[name], "weights": "float32" if stored == "none" else stored}
-            if name == "savedmodel":
-                file.parent.mkdir()
-                saved_model.write_saved_model(model, file, facts)
-                entry["signatures"] = list(saved_model.SIGNATURES)
-                entry["warmup"] = saved_model.write_warmup_requests(file, facts["name"])
-            elif name == "litert":
-                file.write_bytes(litert.to_litert(model, quantize, facts))
-            else:
-                file.write_bytes(onnx.to_onnx(model, facts))
-                entry["opset"] = onnx.OPSET
-            found = verify(name, file, scratch)
-            limit = saved_model.PARITY[stored]
-            check(file.relative_to(folder), found, limit)
-            size = sum(each.stat().st_size for each in (file, *file.rglob("*")) if each.is_file())
-            record["formats"][name] = {**entry, "bytes": size, "limit": limit, **found}
-        files.write_json(folder / RECORD, record)
-    return record
-
-
-def check_arguments(formats, quantize):
-    unknown = [name for name in formats if name not in FORMATS]
-    if unknown or not formats:
-        raise UserError(
-            f"--format: expected some of {', '.join(FORMATS)}. Received: {', '.join(unknown)!r}"
-        )
-    if quantize != "none" and "litert" not in formats:
-        raise UserError(
-            "--quantize: expected litert among the formats, the only one it is for. Received: "
-            f"{', '.join(formats)}"
-        )
-    for name in formats:
-        module, package = NEEDS.get(name, (None, None))
-        if module and not devices.is_installed(module):
-            raise UserError(
-                f"--format {name}: expected the package {package}, which checks the file. Install "
-                f"it with `pip install {package}`. Received: no such package"
-            )
-
-
-def choose_faces(data, run):
-    """Returns (uint8 `[n, 48, 48]`, what they are): of --data, of the run's data, or drawn ones."""
-    recorded = runs.experiment_of(run).data if run else None
-    if data is None and recorded and recorded != "drawn" and pathlib.Path(recorded).exists():
-        data = recorded
-    if data is None:
-        from insideout_tf.data import drawn
-
-        return drawn.draw_all(FACES, 7, 7)[0][:FACES], "drawn faces"
-    faces = read_faces(data)
-    rows = np.flatnonzero(faces.usage == PUBLIC_TEST)
-    if len(rows) < FACES:
-        return faces.pixels[:FACES], f"faces of {pathlib.Path(data).name}"
-    return faces.pixels[rows[:FACES]], f"PublicTest faces of {pathlib.Path(data).name}"
-
-
-def load(path):
-    devices.prepare_backend()
-    import keras
-
-    if keras.backend.backend() != "tensorflow":
-        raise UserError(
-            "expected the TensorFlow backend, which converts models. Unset KERAS_BACKEND and `pip "
-            f"install -r requirements.txt`. Received: backend {keras.backend.backend()!r}"
-        )
-    return load_model(path)
-
-
-def describe(path, run):
-    """Returns the facts that go into every file: what model this is, and what it takes and gives."""
-    is_packaged = path.parent == packaged.FOLDER
-    known = packaged.facts(path.stem) if is_packaged else {}
-    name = runs.experiment_of(run).name if run else path.stem
-    return {
-        "name": name,
-        "classes": list(EMOTIONS),
-        "input": "float32 [n, 48, 48, 1], grey levels 0..255",
-        "output": "float32 [n, 7], probabilities of the classes",
-        "temperature": known.get(
-            "temperature", 1.0
-        ),  # not applied: logits / temperature calibrates
-        "insideout_tf": insideout_tf.__version__,
-        "model_sha256": files.sha256(path),
-    }
-
-
-def write_faces(folder, faces, pixels, expected):
-    """Writes what `export_check` reads: faces, what Keras said, and some faces as PNG files."""
-    from PIL import Image
-
-    folder = pathlib.Path(folder)
-    np.save(folder / "faces.npy", pixels)
-    np.save(folder / "expected.npy", expected)
-    for index in range(min(16, len(faces))):
-        Image.fromarray(faces[index]).save(folder / f"{index:02}.png")
-
-
-def verify(name, file, folder):
-    """Returns what a fresh process finds of an exported file; raises `UserError` if it cannot."""
-    command = [sys.executable, "-I", parity.__file__, name, str(file), str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        reason = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
-        raise UserError(
-            f"{FORMATS[name]}: expected a file that works without this package. Nothing was "
-            f"written; please report this. Received: {reason[:300]}"
-        )
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def check(file, found, limit):
-    if found["furthest"] > limit or found["repeat"] > REPEAT or found["agree"] < AGREE:
-        raise UserError(
-            f"{file}: expected Keras' probabilities to {limit:g}, the same twice, and its likeliest "
-            f"class for {AGREE:.0%} of the faces. Nothing was written; try --quantize none, or "
-            f"report this. Received: {found['furthest']:.2g} away, {found['repeat']:.2g} between "
-            f"two calls, {found['agree']:.1%} alike"
-        )
 
 
 def report(record, out):

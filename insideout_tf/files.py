@@ -124,7 +124,7 @@ def read_json(path):
         return json.loads(pathlib.Path(path).read_text("utf-8"))
     except FileNotFoundError:
         raise UserError(
-            f"{path}: expected a file. Check the run directory. Received: nothing there"
+            f"{path}: expected a file. Check the run folder. Received: nothing there"
         ) from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(

@@ -68,7 +68,8 @@ def main(argv=None):
 def examine(faces):
     """Returns counts, duplicates and blanks of `Faces` as plain Python values.
 
-    `skipped`: what was wrong with each row left out. `duplicates`: `distinct` images; `groups_within`: groups of identical images inside one usage
+    `skipped`: what is wrong with each excluded row. `duplicates`: `distinct` images; `groups_within`:
+    groups of identical images inside one usage
     (summed over usages), `..._conflicting` those with different labels; `groups_across`: groups
     found in two or more usages. `blank`: images of one single grey level.
     """
@@ -149,7 +150,7 @@ def report(facts):
             lines.append("            ... and more; --json lists all")
     if duplicates["groups_across"]:
         lines.append(
-            "Training faces identical to test faces can be left out: train with --drop-leaks."
+            "Training faces identical to test faces can be excluded: train with --drop-leaks."
         )
     return "\n".join(lines)
 

@@ -1,4 +1,4 @@
-"""Tells the emotions of faces in pictures and video: `insideout predict PHOTO ...`."""
+"""Predicts the emotions of faces in pictures and video: `insideout predict PHOTO ...`."""
 
 import argparse
 import collections
@@ -7,7 +7,7 @@ import itertools
 import pathlib
 import sys
 
-from insideout_tf import errors
+from insideout_tf import errors, progress
 from insideout_tf.data import images
 from insideout_tf.data.classes import EMOTIONS
 from insideout_tf.errors import UserError
@@ -18,22 +18,23 @@ from insideout_tf.serving import engines, packaged, recognize
 def parse(argv):
     parser = argparse.ArgumentParser(
         prog="insideout predict",
-        description="Tell the emotions of faces: in photos, cropped images, folders, videos or a "
-        "camera. One line a face; a summary for a video.",
+        description="Predict the emotions of faces: in photos, cropped images, folders, videos or a "
+        "camera. Prints one line a face, and a summary of each video.",
     )
     parser.add_argument(
         "sources",
         nargs="+",
         metavar="PHOTO|FOLDER|VIDEO|webcam:0",
-        help="image files, folders of them (searched through), video files, or a camera",
+        help="image files, folders of them (with their subfolders), video files, or a camera",
     )
-    parser.add_argument(
-        "--faces",
-        choices=detect.MODES,
-        default="auto",
-        help="crop: each picture is one face; detect: look for faces; auto: a square picture of at "
-        f"most {detect.CROP_SIDE} pixels is a face (default)",
-    )
+    add_model_options(parser)
+    add_face_options(parser)
+    add_video_options(parser)
+    add_output_options(parser)
+    return parser.parse_args(argv)
+
+
+def add_model_options(parser):
     parser.add_argument(
         "--model",
         default=packaged.DEFAULT,
@@ -45,13 +46,13 @@ def parse(argv):
         "--engine",
         choices=engines.ENGINES,
         default="auto",
-        help="litert answers within a second or two, since it loads no framework (default: litert "
-        "where the model has a .tflite file and ai-edge-litert is installed)",
+        help="litert loads no framework and answers within two seconds (default: litert if the model "
+        "has a .tflite file and ai-edge-litert is installed, else keras)",
     )
     parser.add_argument(
         "--uncalibrated",
         action="store_true",
-        help="probabilities as the network gives them, without the temperature fitted on PublicTest",
+        help="print the probabilities of the network, without the temperature fitted on PublicTest",
     )
     parser.add_argument(
         "--tta",
@@ -59,62 +60,78 @@ def parse(argv):
         default="none",
         help="flip: average each face with its mirror image, in twice the time (default: none)",
     )
-    parser.add_argument("--json", metavar="OUT", help="write a JSON list, - for standard output")
-    parser.add_argument("--jsonl", metavar="OUT", help="write JSON lines, - for standard output")
-    parser.add_argument("--csv", metavar="OUT", help="write CSV, - for standard output")
+
+
+def add_face_options(parser):
     parser.add_argument(
-        "--annotate",
-        type=pathlib.Path,
-        metavar="DIR",
-        help="draw boxes and bars into copies of the pictures; of a video also a timeline",
+        "--faces",
+        choices=detect.MODES,
+        default="auto",
+        help="crop: each picture is one face; detect: look for faces; auto: a square picture of at "
+        f"most {detect.CROP_SIDE} pixels is one face (default)",
     )
     parser.add_argument(
         "--margin",
         type=float,
         default=detect.MARGIN,
-        help="of a found face's side, added on every side before it is cut out (default "
+        help="widen the square around a face on every side, by so many times its side (default "
         f"{detect.MARGIN:g}, measured by benchmarks/face_margin.py)",
     )
     parser.add_argument(
         "--yunet",
         metavar="FILE",
-        help="find faces with this face_detection_yunet_*.onnx instead of OpenCV's Haar cascade",
+        help="detect faces with this face_detection_yunet_*.onnx, not with OpenCV's Haar cascade",
     )
+
+
+def add_video_options(parser):
     parser.add_argument(
         "--smooth",
         type=float,
         default=0.5,
         metavar="SECONDS",
-        help="of a video: weight of earlier frames, falling to 1/e in so many seconds (default 0.5; "
-        "0: none)",
+        help="average the frames of a video; the weight of earlier frames falls to 1/e in this time "
+        "(default 0.5; 0: no average)",
     )
     parser.add_argument(
         "--seconds", type=float, metavar="N", help="stop a video or a camera after N seconds"
     )
-    return parser.parse_args(argv)
+
+
+def add_output_options(parser):
+    parser.add_argument("--json", metavar="OUT", help="write a JSON list; - is standard output")
+    parser.add_argument("--jsonl", metavar="OUT", help="write JSON lines; - is standard output")
+    parser.add_argument("--csv", metavar="OUT", help="write CSV; - is standard output")
+    parser.add_argument(
+        "--annotate",
+        type=pathlib.Path,
+        metavar="DIR",
+        help="write copies of the pictures with boxes and bars; for a video also a timeline",
+    )
 
 
 def main(argv=None):
     arguments = parse(argv)
     with errors.reported("insideout predict"):
-        sources = list(expand(arguments.sources))
-        check(arguments, sources)
-        recognise = recognize.load_recognizer(
+        progress.announce("loading the model ...")
+        sources = list(expand_folders(arguments.sources))
+        check_arguments(arguments, sources)
+        recognize_faces = recognize.load_recognizer(
             arguments.model,
             arguments.engine,
             calibrated=not arguments.uncalibrated,
             tta=arguments.tta,
         )
-        unreadable = predict(sources, recognise, arguments)
-        if unreadable:
+        error_count = predict(sources, recognize_faces, arguments)
+        if error_count:
             raise UserError(
-                f"expected {len(sources)} readable pictures or videos; those named above were left "
-                f"out, or judged in part. Received: {unreadable} that are not"
+                f"expected {len(sources)} readable pictures or videos. Those named above have no "
+                f"results, or results for a part. Received: {error_count} that are not readable"
             )
 
 
-def expand(sources):
-    """Yields files and cameras; folders are searched for pictures and videos."""
+def expand_folders(sources):
+    """Yields files and cameras, and the pictures and videos in folders and their subfolders."""
     for source in sources:
         if source.startswith(video.WEBCAM) or not pathlib.Path(source).is_dir():
             yield source
@@ -124,17 +141,14 @@ def expand(sources):
                 yield str(path)
 
 
-def check(arguments, sources):
+def check_arguments(arguments, sources):
+    """Raises `UserError` for options that are wrong, and for no source."""
     if [getattr(arguments, kind) for kind in records.KINDS].count("-") > 1:
         raise UserError(
             "--json, --jsonl and --csv: expected one of them on standard output. Received: several"
         )
-    if not -0.4 <= arguments.margin <= 2:
-        raise UserError(f"--margin: expected -0.4 to 2. Received: {arguments.margin:g}")
-    if not arguments.smooth >= 0:
-        raise UserError(f"--smooth: expected seconds, 0 or more. Received: {arguments.smooth:g}")
-    if arguments.seconds is not None and not arguments.seconds > 0:
-        raise UserError(f"--seconds: expected more than 0. Received: {arguments.seconds:g}")
+    detect.check_margin(arguments.margin, "--margin")
+    pictures.check_times(arguments.smooth, arguments.seconds, "--smooth", "--seconds")
     if not sources:
         raise UserError(
             f"{', '.join(arguments.sources)}: expected pictures ({', '.join(images.SUFFIXES)}) or "
@@ -142,102 +156,124 @@ def check(arguments, sources):
         )
 
 
-def predict(sources, recognise, arguments):
-    """Writes what is found to the terminal and the outputs; returns how many sources were not whole."""
-    find = pictures.FaceDetector(arguments.faces, arguments.margin, arguments.yunet)
-    annotated = draw.Folder(arguments.annotate) if arguments.annotate else None
-    outs = {kind: getattr(arguments, kind) for kind in records.KINDS}
-    say = (lambda text: None) if "-" in outs.values() else print
-    unreadable: list = []
+class Outputs:
+    """Where results go: the files of the options, the terminal, and the annotated copies.
 
-    def complain(source, error):
-        unreadable.append(source)
+    Attributes:
+        error_count: the number of sources with an error.
+    """
+
+    def __init__(self, write_record, annotations, is_silent):
+        self.write_record, self.annotations, self._is_silent = write_record, annotations, is_silent
+        self.error_count = 0
+
+    def print_line(self, text, bar):
+        """Prints to standard output, unless records go there."""
+        if not self._is_silent:
+            bar.print(text)
+
+    def report_error(self, source, error, bar):
+        """Prints the error of one source to standard error, and counts it."""
+        self.error_count += 1
         if not isinstance(error, UserError):
             error = f"{source}: {error.strerror or error}. Check the path"
-        print(f"insideout predict: {error}", file=sys.stderr)
+        bar.print(f"insideout predict: {error}", file=sys.stderr)
 
-    with records.outputs(outs) as write:
+
+def predict(sources, recognize_faces, arguments):
+    """Writes the results to the terminal and the outputs; returns the number of sources with an error.
+
+    Args:
+        sources: a list of paths and cameras.
+        recognize_faces: a function of `recognize.load_recognizer`.
+        arguments: the options of `parse`.
+    """
+    detect_faces = detect.FaceDetector(arguments.faces, arguments.margin, arguments.yunet)
+    annotations = draw.AnnotationFolder(arguments.annotate) if arguments.annotate else None
+    paths = {kind: getattr(arguments, kind) for kind in records.KINDS}
+    with records.open_outputs(paths) as write_record:
+        outputs = Outputs(write_record, annotations, is_silent="-" in paths.values())
         for is_video, group in itertools.groupby(sources, video.is_video):
             if is_video:
                 for source in group:
-                    summary = judge_video(
-                        source, find, recognise, complain, write, annotated, arguments
-                    )
-                    if summary:
-                        say(summary)
-                continue
-            for sighting in pictures.recognize_pictures(
-                group, find, recognise, complain, keep=annotated is not None
-            ):
-                for record in records.of(sighting):
-                    write(record)
-                    say(records.line(record))
-                if annotated:
-                    annotated.picture(sighting)
-    return len(unreadable)
+                    predict_video(source, detect_faces, recognize_faces, outputs, arguments)
+            else:
+                predict_pictures(list(group), detect_faces, recognize_faces, outputs)
+    return outputs.error_count
 
 
-def judge_video(source, find, recognise, complain, write, annotated, arguments):
-    """Writes the records of one video; returns its summary, or None where it cannot be opened."""
+def predict_pictures(paths, detect_faces, recognize_faces, outputs):
+    """Writes the records, the lines and the annotated copies of image files."""
+    with progress.Bar("predict", len(paths), "pictures") as bar:
+
+        def report_error(path, error):
+            outputs.report_error(path, error, bar)
+            bar.advance()
+
+        for result in pictures.recognize_pictures(
+            paths, detect_faces, recognize_faces, report_error, outputs.annotations is not None
+        ):
+            for record in records.to_records(result):
+                outputs.write_record(record)
+                outputs.print_line(records.format_line(record), bar)
+            if outputs.annotations:
+                outputs.annotations.write_picture(result)
+            bar.advance()
+
+
+def predict_video(source, detect_faces, recognize_faces, outputs, arguments):
+    """Writes the records, the summary and the annotated copy of one video or camera."""
     with contextlib.ExitStack() as stack:
+        bar = stack.enter_context(progress.Bar(pathlib.Path(source).name, 0, "frames"))
         try:
-            clip = stack.enter_context(video.opened(source))
+            clip = stack.enter_context(video.open_video(source))
         except (UserError, OSError) as error:
-            complain(source, error)
-            return None
-        show = stack.enter_context(annotated.video(source, clip)) if annotated else None
-        sightings = pictures.recognize_video(
-            source, clip, find, recognise, arguments.smooth, arguments.seconds
+            outputs.report_error(source, error, bar)
+            return
+        bar.total = count_frames(clip, arguments.seconds)
+        annotate = None
+        if outputs.annotations:
+            annotate = stack.enter_context(outputs.annotations.open_video(source, clip))
+        results = pictures.recognize_video(
+            source, clip, detect_faces, recognize_faces, arguments.smooth, arguments.seconds
         )
-        progress = Progress(source, clip.declared)
         counts: collections.Counter = collections.Counter()
-        frames, seconds, emotion = 0, 0.0, ""
+        frame_count, seconds, emotion = 0, 0.0, ""
         try:
-            for sighting in sightings:
-                frames, seconds = frames + 1, sighting.seconds
-                if sighting.found:
-                    emotion = EMOTIONS[sighting.probabilities[0].argmax()]
+            for result in results:
+                frame_count, seconds = frame_count + 1, result.seconds
+                if result.faces:
+                    emotion = EMOTIONS[result.probabilities[0].argmax()]
                     counts[emotion] += 1
-                for record in records.of(sighting):
-                    write(record)
-                if show:
-                    show(sighting)
-                progress(frames, f"{seconds:.1f} s {emotion}")
-        except UserError as error:  # cut off: what was there has been judged
-            complain(source, error)
-        except KeyboardInterrupt:
+                for record in records.to_records(result):
+                    outputs.write_record(record)
+                if annotate:
+                    annotate(result)
+                bar.advance(note=f"{seconds:.1f} s {emotion}")
+        except UserError as error:  # a file that was cut off has results up to there
+            outputs.report_error(source, error, bar)
+        except KeyboardInterrupt:  # the usual end of a camera
             if not source.startswith(video.WEBCAM):
                 raise
-        finally:
-            progress.end()
-        shares = ", ".join(
-            f"{name} {count / counts.total():.0%}" for name, count in counts.most_common()
-        )
-        said = f"of the time {shares}" if counts else "no face found"
-        return (
-            f"{source}: {frames:,} frames, {seconds:.1f} s, a face in {counts.total():,} of them; "
-            f"{said}"
-        )
+        outputs.print_line(f"{source}: {summarize(frame_count, seconds, counts)}", bar)
 
 
-class Progress:
-    """A bar on standard error where that is a terminal; nothing anywhere else."""
+def count_frames(clip, max_seconds):
+    """Returns how many frames of a `video.Video` will probably be read; 0 if it is not known."""
+    if max_seconds is None or not clip.frame_count:
+        return clip.frame_count
+    return min(clip.frame_count, round(max_seconds * clip.fps) + 1)
 
-    WIDTH = 30
 
-    def __init__(self, source, count):
-        self._name, self._count = pathlib.Path(source).name, count
-        self._shown = sys.stderr.isatty()
-
-    def __call__(self, frames, state):
-        if self._shown and frames % 8 == 0:
-            done = round(self.WIDTH * min(1.0, frames / self._count)) if self._count else 0
-            bar = "█" * done + "░" * (self.WIDTH - done) if self._count else ""
-            print(f"\r{self._name} {bar} {frames:,} frames, {state}\033[K", end="", file=sys.stderr)
-
-    def end(self):
-        if self._shown:
-            print("\r\033[K", end="", file=sys.stderr)
+def summarize(frame_count, seconds, counts):
+    """Returns a video as text; counts: {emotion of the largest face: number of frames}."""
+    fractions = ", ".join(
+        f"{name} {count / counts.total():.0%}" for name, count in counts.most_common()
+    )
+    emotions = f"of the time {fractions}" if counts else "no face found"
+    return (
+        f"{frame_count:,} frames, {seconds:.1f} s, a face in {counts.total():,} of them; {emotions}"
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The run directory: what is written where, always whole, and how a run is found again."""
+"""The run folder: what is written where, always whole, and how a run is found again."""
 
 import contextlib
 import importlib.metadata
@@ -16,7 +16,7 @@ CONFIG, HISTORY, MODEL = "config.json", "history.csv", "model.keras"
 METRICS, PREDICTIONS, ENVIRONMENT = "metrics.json", "predictions.npz", "environment.json"
 BAD_ROWS, LEAKS = "bad_rows.txt", "leaks.csv"
 CHECKPOINT, PLOTS, TENSORBOARD = "checkpoint.npz", "plots", "tensorboard"
-GIVEN = {  # what environment.json calls the SHA-256 of a file that an option names
+INPUTS = {  # the SHA-256 of other inputs in environment.json, and the option of each
     "teacher_sha256": "--teacher",
     "start_sha256": "--start-from",
     "ferplus_sha256": "--ferplus",
@@ -34,12 +34,6 @@ PACKAGES = (
     "matplotlib",
     "pillow",
 )
-
-
-# -- files, always whole -----------------------------------------------------------------------
-
-
-# -- a run -------------------------------------------------------------------------------------
 
 
 def check(directory, experiment, resume, overwrite):
@@ -66,7 +60,7 @@ def check(directory, experiment, resume, overwrite):
         return "new"
     if not (directory / CONFIG).exists():
         raise UserError(
-            f"{directory}: expected a run directory or an empty one. Choose another "
+            f"{directory}: expected a run folder or an empty one. Choose another "
             f"--run-dir. Received: a directory without {CONFIG}"
         )
     if overwrite:
@@ -87,7 +81,7 @@ def check(directory, experiment, resume, overwrite):
 
 
 def create(directory, experiment, overwrite, environment):
-    """Makes the run directory (emptied first with `overwrite`) with config and environment."""
+    """Makes the run folder (emptied first with `overwrite`) with config and environment."""
     directory = pathlib.Path(directory)
     if overwrite and directory.exists():
         # Renamed first, so that an interruption leaves the old run or none, never a part of one.
@@ -107,33 +101,64 @@ def sweep(directory):
         (directory / CHECKPOINT).unlink(missing_ok=True)
 
 
-def note_resumed(directory, faces, digests):
-    """Adds this resumption to environment.json, whose code or machine may differ from before.
+def note_resumed(directory, experiment, faces, inputs):
+    """Adds this resumption to environment.json; returns a list of texts that name what has changed.
 
-    digests: of the other files that the run reads, by their `GIVEN` names. Raises `UserError` unless
-    they and `faces` are those the run was started with.
+    The code, the packages and the device may differ from before. The paths of the data and of other
+    inputs may differ too if their content is the same; config.json then gets the new ones.
+
+    Args:
+        directory: the run folder.
+        experiment: the `Experiment` that continues.
+        faces: the `Faces` of its data.
+        inputs: SHA-256 of the other files that the run reads, by their names in `INPUTS`.
+
+    Raises:
+        UserError: the content of an input is not that which the run was started with.
     """
-    path = pathlib.Path(directory) / ENVIRONMENT
+    directory = pathlib.Path(directory)
+    path = directory / ENVIRONMENT
     recorded = files.read_json(path)
-    started = recorded.get("data_digest")
-    if started != faces.digest:
+    before = recorded.get("data_digest")
+    if before != faces.digest:
         raise UserError(
             f"{faces.source}: --resume expects the data the run was started with (digest "
-            f"{str(started)[:12]}...). Give that file, or choose another --run-dir. "
+            f"{str(before)[:12]}...). Give that file, or choose another --run-dir. "
             f"Received: digest {faces.digest[:12]}..."
         )
-    for name, digest in digests.items():
-        started = recorded.get(name, digest)  # the oldest runs recorded none of FER+
-        if started != digest:
+    for name, digest in inputs.items():
+        before = recorded.get(name, digest)  # the oldest runs recorded none of FER+
+        if before != digest:
             raise UserError(
-                f"{GIVEN[name]}: --resume expects the content the run was started with (SHA-256 "
-                f"{started}). Give that, or choose another --run-dir. Received: {digest}"
+                f"{INPUTS[name]}: --resume expects the content the run was started with (SHA-256 "
+                f"{before}). Give that, or choose another --run-dir. Received: {digest}"
             )
-    files.write_json(path, {**recorded, "resumed": [*recorded.get("resumed", []), environment()]})
+    now = environment()
+    latest = [recorded, *recorded.get("resumed", [])][-1]
+    files.write_json(path, {**recorded, "resumed": [*recorded.get("resumed", []), now]})
+    if experiment_of(directory) != experiment:
+        files.write_json(directory / CONFIG, config.to_dict(experiment))
+    return list_changes(latest, now)
+
+
+def list_changes(before, now):
+    """Returns texts such as "keras 3.14.0 → 3.15.1" that say how two environments differ."""
+    packages = {**before.get("packages", {}), **now["packages"]}
+    pairs = [
+        *((name, before.get(name), now[name]) for name in ("backend", "device", "python")),
+        *(
+            (name, before.get("packages", {}).get(name), now["packages"].get(name))
+            for name in packages
+        ),
+    ]
+    return [f"{name} {old} → {new}" for name, old, new in pairs if old != new]
 
 
 def _check_same(directory, experiment):
-    before, now = _flat(config.to_dict(experiment_of(directory))), _flat(config.to_dict(experiment))
+    before, now = (
+        {key: value for key, value in _flat(config.to_dict(each)).items() if not _is_input(key)}
+        for each in (experiment_of(directory), experiment)
+    )
     changed = [key for key in {**before, **now} if before.get(key) != now.get(key)]
     if changed:
         listed = ", ".join(f"{key} {before.get(key)!r} → {now.get(key)!r}" for key in changed[:5])
@@ -142,6 +167,11 @@ def _check_same(directory, experiment):
             "Give the same file and --set values, or choose another --run-dir. "
             f"Received: {listed}"
         )
+
+
+def _is_input(key):
+    """Returns True for the path of a file whose content `note_resumed` compares."""
+    return key.split(".")[0] in ("data", "ferplus", "teacher", "start_from")
 
 
 def _flat(value, prefix=""):
@@ -156,7 +186,7 @@ def _flat(value, prefix=""):
 
 
 def experiment_of(directory):
-    """Returns the `Experiment` a run directory was trained with."""
+    """Returns the `Experiment` a run folder was trained with."""
     path = pathlib.Path(directory) / CONFIG
     return config.from_saved(files.read_json(path), where=str(path))
 
@@ -176,12 +206,6 @@ def describe(experiment, model):
         "init": "random" if init == "none" else init,
         "seed": experiment.seed,
     }
-
-
-# -- checkpoints -------------------------------------------------------------------------------
-
-
-# -- provenance --------------------------------------------------------------------------------
 
 
 def environment():

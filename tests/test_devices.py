@@ -32,9 +32,9 @@ def rounds_natively():
 )
 def test_only_bfloat16_without_xla_rounds_graphs(monkeypatch, precision, jit_compile, expected):
     monkeypatch.setattr(devices, "accelerator", lambda: "cpu")
-    assert devices.rounds_graphs(precision, jit_compile) == expected
+    assert devices.resolve_precision(precision, jit_compile).rounds_graphs == expected
     monkeypatch.setattr(devices, "accelerator", lambda: "gpu")
-    assert not devices.rounds_graphs(precision, jit_compile)
+    assert not devices.resolve_precision(precision, jit_compile).rounds_graphs
 
 
 @pytest.mark.skipif(not rounds_natively(), reason="a processor without bfloat16 products")
@@ -115,7 +115,7 @@ def test_other_backends_round_nothing_and_import_no_tensorflow(monkeypatch):
 )
 def test_precision_is_chosen_once(monkeypatch, kind, precision, jit_compile, expected):
     monkeypatch.setattr(devices, "accelerator", lambda: kind)
-    assert devices.choose_precision(precision, jit_compile) == expected
+    assert devices.resolve_precision(precision, jit_compile) == expected
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_auto_precision_follows_the_capability_of_a_gpu(monkeypatch, capability,
     details = {"compute_capability": capability, "device_name": "NVIDIA H100"}
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind] * (kind == "GPU"))
     monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda device: details)
-    assert devices.choose_precision("auto", "auto").name == expected
+    assert devices.resolve_precision("auto", "auto").name == expected
     assert devices.describe_devices() == "NVIDIA H100 (gpu)"
     devices.check_device("gpu")
     devices.check_device("gpu:0")

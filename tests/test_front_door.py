@@ -68,3 +68,52 @@ def test_recipes_are_loaded_by_name_or_by_path(tmp_path):
         overrides.load("quickstrat")
     with pytest.raises(UserError, match="Check the path. Received: nothing there"):
         overrides.load(tmp_path / "none.py")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", "--run-dir", "{folder}/run"],
+        ["evaluate", "small", "--data", "drawn", "--out", "{folder}/out"],
+        ["export", "small", "--out", "{folder}/exported"],
+        ["explain", "small", "{folder}/face.png", "--out", "{folder}/map.png"],
+        ["predict", "{folder}/face.png", "--engine", "keras"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_a_terminal_shows_text_before_a_framework_is_imported(arguments, tmp_path):
+    """What is slow is announced first: TensorFlow and Keras take ten seconds to import."""
+    import os
+    import pty
+
+    from PIL import Image
+
+    Image.new("L", (48, 48), 90).save(tmp_path / "face.png")
+    code = """
+import sys
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        if name in ("tensorflow", "keras", "jax"):
+            sys.stdout.flush()
+            print("FRAMEWORK", file=sys.stderr, flush=True)
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Watch())
+from insideout_tf.__main__ import main
+main(sys.argv[1:])
+"""
+    leader, follower = pty.openpty()
+    words = [word.format(folder=tmp_path) for word in arguments]
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *words], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=follower
+    )
+    os.close(follower)
+    text = b""
+    try:
+        while chunk := os.read(leader, 4096):
+            text += chunk
+    except OSError:  # the terminal is closed when the process ends
+        pass
+    process.wait()
+    os.close(leader)
+    shown = text.decode()
+    assert "loading" in shown.partition("FRAMEWORK")[0] and "FRAMEWORK" in shown

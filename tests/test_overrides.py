@@ -77,6 +77,7 @@ def test_options_of_the_experiment(monkeypatch):
         ({"epochs": [4]}, "--epochs: expected a whole number"),
         ({"epochs": []}, "--epochs: expected a whole number"),
         ({"epochs": True}, "--epochs: expected a whole number"),
+        ({"epochs": float("inf")}, "--epochs: expected a whole number"),
         ({"epochs": 2.5}, "--epochs: expected a whole number"),
         ({"learning_rate": "nan"}, "--learning-rate: expected a positive number"),
         ({"learning_rate": "1e-3,0"}, "--learning-rate: expected a positive number"),
@@ -89,6 +90,11 @@ def test_options_of_the_experiment(monkeypatch):
         ({"image_size": "big"}, "--image-size: expected a value of type int"),
         ({"weights": 3}, "--weights: expected a value of type str"),
         ({"precision": "half"}, "--precision: expected one of 'auto', 'float32'"),
+        (
+            {"batch_size": "1e3"},
+            "--batch-size: expected a value of type int. Change it. Received: ",
+        ),
+        ({"seed": float("inf")}, "--seed: expected a value of type int"),
         ({"seed": -1}, "--seed: expected a number from 0"),
     ],
 )
@@ -108,6 +114,7 @@ def test_wrong_values_name_the_option(options, expected):
         ("learning_rate=2", "--set stages.finetune.learning_rate=2, or --learning-rate 2."),
         ("epoch=2", "--set stages.warmup.epochs=2 or"),
         ("optimizer=sgd", "or --set stages.finetune.optimizer=sgd. Valid fields"),
+        ("drop_out=0.1", "Did you mean 'dropout'?"),
         ("flip=true", "It belongs to the augmentation: --set augmentation.flip=true."),
         ("stages.warmup.augmentation.flip=true", "set augmentation.flip, or all of stages.warmup."),
         ("stages.warmup.epochs.x=2", "it has no field 'x'. Received: "),

@@ -49,7 +49,7 @@ def test_read_json_errors(tmp_path):
 
 def test_a_folder_that_is_no_run_is_left_alone(tmp_path):
     (tmp_path / "thesis.txt").write_text("precious")
-    with pytest.raises(UserError, match="a run directory or an empty one"):
+    with pytest.raises(UserError, match="a run folder or an empty one"):
         runs.check(tmp_path, None, resume=False, overwrite=True)
     assert (tmp_path / "thesis.txt").exists()
 

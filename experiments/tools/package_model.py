@@ -19,6 +19,7 @@ import zipfile
 import numpy as np
 
 from insideout_tf import devices, errors, files, runs
+from insideout_tf.api.predict import predict_emotions
 from insideout_tf.data.classes import EMOTIONS
 from insideout_tf.data.faces import PRIVATE_TEST, PUBLIC_TEST
 from insideout_tf.data.read import read_faces
@@ -95,7 +96,7 @@ def package(run, name, data, quantize):
 
 
 def predict(model, engine, pixels):
-    return recognize.predict_emotions(pixels, model, engine=engine, calibrated=False)
+    return predict_emotions(pixels, model, engine=engine, calibrated=False)
 
 
 def figures(probabilities, labels, temperature):

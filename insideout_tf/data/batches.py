@@ -95,7 +95,7 @@ def epoch_order(count, seed, stage, epoch):
 
 
 def epoch_batches(arrays, experiment, stage, epoch, resident=False, steps=None, together=1):
-    """Returns the batches of one epoch for `fit`.
+    """Returns the batches of one epoch, or of one epoch after another, for `fit`.
 
     They are a tf.data.Dataset on TensorFlow and a PyDataset on other backends. Both give the same
     batches for the same seed, stage and epoch.
@@ -104,7 +104,8 @@ def epoch_batches(arrays, experiment, stage, epoch, resident=False, steps=None, 
         arrays: what `training_arrays` returns.
         experiment: its seed, batch size and KerasCV layers apply.
         stage: the number of the stage.
-        epoch: the number of the epoch in the stage.
+        epoch: the number of the epoch in the stage, or a function that returns it. The batches of a
+            function are those of the epoch that it returns when they are iterated.
         resident: whether the arrays are in device memory. A batch is then a dict of `index`, int32
             `[b]`, and otherwise of `image`, `label` and `weight`.
         steps: the largest number of batches, or None for the whole epoch.
@@ -116,12 +117,17 @@ def epoch_batches(arrays, experiment, stage, epoch, resident=False, steps=None, 
     """
     count, size = len(arrays["image"]), experiment.batch_size
     steps = min(steps or count, steps_per_epoch(count, size))
-    order = epoch_order(count, experiment.seed, stage, epoch)[: steps * size].reshape(steps, size)
+    get_epoch = epoch if callable(epoch) else lambda: epoch
+
+    def get_order():
+        order = epoch_order(count, experiment.seed, stage, get_epoch())
+        return order[: steps * size].reshape(steps, size)
+
     if resident:
         arrays = {"index": np.arange(count, dtype=np.int32)}
     layers = experiment.augmentation.keras_cv
     if keras.backend.backend() == "tensorflow":
-        return _make_dataset(arrays, order, layers)
+        return _make_dataset(arrays, get_order, steps, size, layers)
     if layers:
         raise UserError(
             "augmentation.keras_cv: expected the TensorFlow backend, whose tf.data "
@@ -129,8 +135,8 @@ def epoch_batches(arrays, experiment, stage, epoch, resident=False, steps=None, 
             f"Received: backend {keras.backend.backend()!r}"
         )
     if together > 1:
-        return _ArrayBatches(*_grouped(order, together))
-    return _ArrayBatches(arrays, order)
+        return GroupedIndices(get_order, steps, together)
+    return ArrayBatches(arrays, get_order, steps)
 
 
 def in_order(array, batch_size):
@@ -141,19 +147,18 @@ def in_order(array, batch_size):
     return _disable_autotune(dataset.batch(batch_size, drop_remainder=True).prefetch(2))
 
 
-def _make_dataset(arrays, order, layers):
-    """Returns a tf.data.Dataset with one batch for each row of `order`, int32 `[steps, b]`.
+def _make_dataset(arrays, get_order, steps, size, layers):
+    """Returns a tf.data.Dataset with one batch for each row of `get_order()`, int32 `[steps, size]`.
 
     layers: names of KerasCV layers, in the order in which they change the images.
     """
     import tensorflow as tf
 
-    steps, size = order.shape
     signature = {
         name: tf.TensorSpec((size, *array.shape[1:]), array.dtype) for name, array in arrays.items()
     }
     dataset = tf.data.Dataset.from_generator(
-        lambda: ({name: array[rows] for name, array in arrays.items()} for rows in order),
+        lambda: ({name: array[rows] for name, array in arrays.items()} for rows in get_order()),
         output_signature=signature,
     )
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps))
@@ -182,33 +187,45 @@ def _disable_autotune(dataset):
     return dataset.with_options(options)
 
 
-def _grouped(order, together):
-    """Returns arrays and their order for `_ArrayBatches`, with `together` steps in each item.
+class ArrayBatches(keras.utils.PyDataset):
+    """One batch for each row of `get_order()`, int32 `[steps, b]`, without TensorFlow."""
 
-    order: int32 `[steps, b]`. Zeros fill the last group.
-    """
-    groups = -(-len(order) // together)
-    index = np.zeros((groups * together, order.shape[1]), np.int32)
-    index[: len(order)] = order
-    starts = np.arange(groups) * together
-    arrays = {
-        "index": index.reshape(groups, together, -1),
-        "count": np.minimum(together, len(order) - starts).astype(np.int32)[:, None],
-    }
-    return arrays, np.arange(groups)
-
-
-class _ArrayBatches(keras.utils.PyDataset):
-    """One batch for each row of `order`, without TensorFlow."""
-
-    def __init__(self, arrays, order):
+    def __init__(self, arrays, get_order, steps):
         super().__init__()
-        self._arrays, self._order = arrays, order
+        self._arrays, self._get_order, self._steps = arrays, get_order, steps
+        self._order: np.ndarray | None = None
 
     def __len__(self):
-        return len(self._order)
+        return self._steps
 
     def __getitem__(self, index):
-        if not 0 <= index < len(self._order):
+        if not 0 <= index < self._steps:
             raise IndexError(index)
-        return {name: array[self._order[index]] for name, array in self._arrays.items()}
+        order = self._read_order(index)
+        return {name: array[order[index]] for name, array in self._arrays.items()}
+
+    def _read_order(self, index):
+        """Returns the order of the epoch, anew at its first item."""
+        if index == 0 or self._order is None:
+            self._order = self._get_order()
+        return self._order
+
+
+class GroupedIndices(ArrayBatches):
+    """Indices of `together` training steps in each item, for a data set in device memory.
+
+    An item is `index`, int32 `[together, b]`, and `count`, int32 `[1]`, the rows that are steps. Zeros
+    fill the last item.
+    """
+
+    def __init__(self, get_order, steps, together):
+        super().__init__({}, get_order, -(-steps // together))
+        self._together = together
+
+    def __getitem__(self, index):
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        rows = self._read_order(index)[index * self._together : (index + 1) * self._together]
+        indices = np.zeros((self._together, rows.shape[1]), np.int32)
+        indices[: len(rows)] = rows
+        return {"index": indices, "count": np.array([len(rows)], np.int32)}

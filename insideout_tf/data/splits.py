@@ -185,7 +185,7 @@ def _rows_of_run(faces, split_name, experiment):
     """Returns the rows of "validation", "training" or "rest", as the run of `experiment` had them."""
     if experiment is None:
         raise UserError(
-            f"--split {split_name}: expected a run directory, since its experiment divides "
+            f"--split {split_name}: expected a run folder, since its experiment divides "
             "Training. Give one, or choose another --split. Received: a model file alone"
         )
     split = of_experiment(faces, experiment)

@@ -1,5 +1,7 @@
-"""Faces in pictures: found by OpenCV, cut out in the framing of FER2013."""
+"""Detects faces in a picture with OpenCV, and crops them as FER2013 frames its faces."""
 
+import functools
+import math
 import pathlib
 import typing
 
@@ -10,46 +12,157 @@ from insideout_tf.data import images
 from insideout_tf.errors import UserError
 
 MODES = ("auto", "crop", "detect")
-CROP_SIDE = 96  # pixels; a square image of at most this side is taken as a face that is cropped
-MARGIN = 0.0  # of the box's side, added on each side; benchmarks/face_margin.py measures what suits
-WORKING_SIDE = 1280  # pixels of the longer side at which faces are looked for
-SMALLEST = 32  # pixels of a face's side there
-YUNET_SCORE = 0.6
+CROP_SIDE = 96  # pixels; "auto" treats a square picture of at most this side as one face
+MARGIN = 0.0  # times the side of the box, on each side; benchmarks/face_margin.py measures it
+MARGIN_RANGE = (-0.4, 2.0)
+WORKING_SIDE = 1280  # pixels; the longer side of the picture that the detector receives
+MIN_FACE_SIDE = 32  # pixels of that picture
+YUNET_MIN_SCORE = 0.6
 
 
 class Face(typing.NamedTuple):
-    """pixels uint8 `[48, 48]`; box (left, top, width, height) in pixels of the upright picture and the
-    detector's score (higher is surer; scales differ), both None where the picture is the face."""
+    """One face of a picture.
+
+    Attributes:
+        pixels: uint8 `[48, 48]`, grey levels.
+        box: (left, top, width, height) in pixels of the upright picture; None if the whole picture
+            is the face.
+        score: the detector's score; higher is more certain. The two detectors use different scales.
+            None if no detector was used.
+    """
 
     pixels: np.ndarray
     box: tuple[int, int, int, int] | None = None
     score: float | None = None
 
 
-def find(image, detect, mode="auto", margin=MARGIN):
-    """Returns the `Face`s of a PIL image, the largest first; none where none is found.
+class FaceDetector:
+    """Detects the faces of pictures with the same options. Call it with a PIL image.
 
-    detect: a function of `create_detector`. mode: "crop" takes the picture as one face, "detect"
-    looks for faces, "auto" takes a square picture of at most 96 pixels as a face.
+    The OpenCV detector is loaded for the first picture that needs it. All instances share it.
+
+    Args:
+        mode, margin: see `detect_faces`.
+        yunet: see `create_detector`.
+    """
+
+    def __init__(self, mode="auto", margin=MARGIN, yunet=None):
+        self._mode, self._margin, self._yunet = mode, margin, yunet
+
+    def is_crop(self, image):
+        """Returns True if this detector treats the PIL image as one face."""
+        return is_crop(image, self._mode)
+
+    def __call__(self, image):
+        """Returns the `Face`s of a PIL image, the largest first. Raises what `detect_faces` raises."""
+        return detect_faces(image, self._detect_boxes, self._mode, self._margin)
+
+    def _detect_boxes(self, image):
+        return _load_detector(self._yunet)(image)
+
+
+def detect_faces(image, detector, mode="auto", margin=MARGIN):
+    """Returns the `Face`s of a picture, the largest first.
+
+    Args:
+        image: an upright PIL image.
+        detector: a function of `create_detector`.
+        mode: "detect" looks for faces. "crop" treats the whole picture as one face. "auto" is "crop"
+            for a square picture of at most 96 pixels, and "detect" for any other picture.
+        margin: see `crop_face`.
+
+    Returns:
+        A list of `Face`; empty if the picture shows no face.
+
+    Raises:
+        UserError: OpenCV is not installed, or it is a version without the detector.
     """
     if is_crop(image, mode):
         return [Face(images.shrink(image))]
-    boxes = sorted(detect(image), key=lambda found: -found[0][2] * found[0][3])
-    return [Face(cut(image, box, margin), box, score) for box, score in boxes]
+    detections = sorted(detector(image), key=lambda detection: -detection[0][2] * detection[0][3])
+    return [Face(crop_face(image, box, margin), box, score) for box, score in detections]
+
+
+def crop_boxes(image, boxes, margin=MARGIN):
+    """Returns the faces in the boxes of a picture, in the order of the boxes, without a detector.
+
+    Args:
+        image: an upright PIL image.
+        boxes: a list of (left, top, width, height) in pixels. Fractions are rounded.
+        margin: see `crop_face`.
+
+    Returns:
+        A list of `Face`, one a box, without a score.
+
+    Raises:
+        UserError: a box is not four numbers, has no area, or lies outside the picture; or the square
+            around it has more than `images.MAX_PIXELS`.
+    """
+    faces = []
+    for index, box in enumerate(boxes):
+        box = _check_box(box, image.size, margin, f"boxes[{index}]")
+        faces.append(Face(crop_face(image, box, margin), box))
+    return faces
+
+
+def _check_box(box, size, margin, where):
+    """Returns the box as four integers; size: (width, height) of the picture. Raises `UserError`."""
+    try:
+        values = [float(value) for value in box]
+    except (TypeError, ValueError):
+        values = []
+    if len(values) != 4 or not all(map(math.isfinite, values)):
+        raise UserError(
+            f"{where}: expected four numbers, left, top, width and height. Convert it. Received: "
+            f"{box!r}"
+        )
+    left, top, width, height = (round(value) for value in values)
+    if width < 1 or height < 1:
+        raise UserError(
+            f"{where}: expected a width and a height of at least one pixel. The order is left, top, "
+            f"width, height. Received: {box!r}"
+        )
+    if left >= size[0] or top >= size[1] or left + width <= 0 or top + height <= 0:
+        raise UserError(
+            f"{where}: expected a box that overlaps the picture of {size[0]}×{size[1]} pixels. Give "
+            f"it in pixels of the upright picture. Received: {box!r}"
+        )
+    if _square_side(width, height, margin) ** 2 > images.MAX_PIXELS:
+        raise UserError(
+            f"{where}: expected a square of at most {images.MAX_PIXELS:,} pixels around the box. "
+            f"Shrink the box or the margin. Received: {box!r}"
+        )
+    return left, top, width, height
+
+
+def check_margin(margin, where="margin"):
+    """Raises `UserError` if the margin is outside `MARGIN_RANGE`. where: its name, for the message."""
+    low, high = MARGIN_RANGE
+    if not low <= margin <= high:  # this form refuses NaN
+        raise UserError(f"{where}: expected {low:g} to {high:g}. Received: {margin:g}")
 
 
 def is_crop(image, mode):
-    """True where `find` takes the picture as one face."""
+    """Returns True if `detect_faces` treats the PIL image as one face in this mode."""
     width, height = image.size
     return mode == "crop" or (mode == "auto" and width == height <= CROP_SIDE)
 
 
-def cut(image, box, margin=MARGIN):
-    """Returns the square about a box, widened by margin, as uint8 `[48, 48]`; edges are repeated."""
+def crop_face(image, box, margin=MARGIN):
+    """Returns the square around a box of a picture as a face.
+
+    Args:
+        image: an upright PIL image.
+        box: (left, top, width, height) in pixels. The longer of its sides is that of the square.
+        margin: widens the square on each side, by so many times its side; may be negative.
+
+    Returns:
+        uint8 `[48, 48]`, grey levels. Beyond the edge of the picture, its last pixels are repeated.
+    """
     from PIL import Image
 
     left, top, width, height = box
-    side = max(2, round(max(width, height) * (1 + 2 * margin)))
+    side = _square_side(width, height, margin)
     x, y = round(left + (width - side) / 2), round(top + (height - side) / 2)
     if x >= 0 and y >= 0 and x + side <= image.size[0] and y + side <= image.size[1]:
         return images.shrink(image.crop((x, y, x + side, y + side)))
@@ -59,24 +172,39 @@ def cut(image, box, margin=MARGIN):
     return images.shrink(Image.fromarray(array[np.ix_(rows, columns)]))
 
 
-def create_detector(yunet=None):
-    """Returns a function PIL image → list of ((left, top, width, height), score), for any thread.
+def _square_side(width, height, margin):
+    """Returns the side in pixels of the square that `crop_face` crops."""
+    return max(2, round(max(width, height) * (1 + 2 * margin)))
 
-    yunet: the path of OpenCV Zoo's face_detection_yunet_*.onnx (Wu et al. 2023); without it, the Haar
-    cascade that comes with OpenCV (Viola & Jones 2001), for upright frontal faces. Raises `UserError`.
+
+def create_detector(yunet=None):
+    """Returns a function PIL image → list of ((left, top, width, height), score).
+
+    Threads may call the function; it serves one at a time.
+
+    Args:
+        yunet: the path of a face_detection_yunet_*.onnx of OpenCV Zoo (Wu et al. 2023). None uses
+            the Haar cascade of OpenCV (Viola & Jones 2001), which detects upright frontal faces.
+
+    Raises:
+        UserError: OpenCV is not installed, has no Haar cascades, or cannot read the file.
     """
     try:
         import cv2
     except ImportError:
         raise UserError(
-            "expected the package opencv-python-headless (below version 5), which finds faces. "
+            "expected the package opencv-python-headless (below version 5), which detects faces. "
             "Install it, or give cropped faces with --faces crop. Received: no such package"
         ) from None
-    # OpenCV's detectors hold what they look at.
-    return devices.serialized(_yunet(cv2, yunet) if yunet else _haar(cv2))
+    # OpenCV's detectors hold the picture that they work on.
+    detect = _create_yunet(cv2, yunet) if yunet else _create_haar_cascade(cv2)
+    return devices.serialized(detect)
 
 
-def _haar(cv2):
+_load_detector = functools.lru_cache(maxsize=2)(create_detector)
+
+
+def _create_haar_cascade(cv2):
     if not hasattr(cv2, "CascadeClassifier"):
         raise UserError(
             "expected OpenCV below version 5, which has Haar cascades. `pip install "
@@ -85,46 +213,50 @@ def _haar(cv2):
     path = pathlib.Path(cv2.data.haarcascades, "haarcascade_frontalface_default.xml")
     cascade = cv2.CascadeClassifier(str(path))
 
-    def look(grey):
+    def detect(grey):
         boxes, _, scores = cascade.detectMultiScale3(
             cv2.equalizeHist(grey),
             scaleFactor=1.1,
             minNeighbors=5,
-            minSize=(SMALLEST, SMALLEST),
+            minSize=(MIN_FACE_SIDE, MIN_FACE_SIDE),
             outputRejectLevels=True,
         )
         return [(box, float(score)) for box, score in zip(boxes, scores)]
 
-    return lambda image: _scaled(image, "L", look)
+    return lambda image: _detect_at_working_side(image, "L", detect)
 
 
-def _yunet(cv2, path):
+def _create_yunet(cv2, path):
     try:
         with devices.native_stderr_closed():
-            detector = cv2.FaceDetectorYN.create(str(path), "", (320, 320), YUNET_SCORE)
+            detector = cv2.FaceDetectorYN.create(str(path), "", (320, 320), YUNET_MIN_SCORE)
     except (cv2.error, AttributeError) as error:
         raise UserError(
             f"--yunet {path}: expected a face_detection_yunet_*.onnx of OpenCV Zoo. Download it "
             f"again. Received: {str(error).splitlines()[0][:150]}"
         ) from None
 
-    def look(rgb):
+    def detect(rgb):
         detector.setInputSize((rgb.shape[1], rgb.shape[0]))
-        _, found = detector.detect(np.ascontiguousarray(rgb[..., ::-1]))
-        return [] if found is None else [(row[:4], float(row[14])) for row in found]
+        _, rows = detector.detect(np.ascontiguousarray(rgb[..., ::-1]))
+        return [] if rows is None else [(row[:4], float(row[14])) for row in rows]
 
-    return lambda image: _scaled(image, "RGB", look)
+    return lambda image: _detect_at_working_side(image, "RGB", detect)
 
 
-def _scaled(image, mode, look):
-    """Looks for faces at `WORKING_SIDE` at most, and returns boxes in the picture's own pixels."""
+def _detect_at_working_side(image, mode, detect):
+    """Returns the detections in a picture, which `detect` receives at `WORKING_SIDE` at most.
+
+    mode: the PIL mode that `detect` takes, as an array. Boxes are in pixels of the picture itself.
+    """
     scale = max(1.0, max(image.size) / WORKING_SIDE)
-    given = image.convert(mode)
+    picture = image.convert(mode)
     if scale > 1:
-        given = given.resize([max(1, round(side / scale)) for side in image.size], reducing_gap=2.0)
-    if min(given.size) < SMALLEST:
+        size = [max(1, round(side / scale)) for side in image.size]
+        picture = picture.resize(size, reducing_gap=2.0)
+    if min(picture.size) < MIN_FACE_SIDE:
         return []
-    found = look(np.asarray(given))
     return [
-        (tuple(int(round(float(value) * scale)) for value in box), score) for box, score in found
+        (tuple(int(round(float(value) * scale)) for value in box), score)
+        for box, score in detect(np.asarray(picture))
     ]

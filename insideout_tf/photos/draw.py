@@ -1,4 +1,4 @@
-"""Draws what was found into a picture: boxes, names, and a bar for each emotion; a video's timeline."""
+"""Draws results into copies of pictures and video: boxes, names, bars, and a timeline."""
 
 import contextlib
 import itertools
@@ -12,8 +12,8 @@ from insideout_tf.data.classes import EMOTIONS
 from insideout_tf.evaluation import plots
 from insideout_tf.photos import video
 
-SMALLEST = 360  # pixels of the shorter side of a drawn-on picture; smaller ones are enlarged,
-LARGEST = 2048  # but not beyond so many of the longer side
+MIN_SIDE = 360  # pixels; a picture whose shorter side is less is enlarged,
+MAX_SIDE = 2048  # but not beyond this longer side
 COLOURS = {  # Okabe & Ito's palette, safe for colour-blind readers
     "angry": "#D55E00",
     "disgust": "#009E73",
@@ -23,23 +23,31 @@ COLOURS = {  # Okabe & Ito's palette, safe for colour-blind readers
     "surprise": "#E69F00",
     "neutral": "#999999",
 }
+DARK_YELLOW = "#B8A800"  # for lines on white, where yellow is too pale
+BAR_WIDTH = 6  # times the height of the letters
 
 
-def draw(image, boxes, probabilities, scale=None):
-    """Returns an RGB PIL image with each face's box and bars; a box of None is the whole picture.
+def draw_faces(image, boxes, probabilities, scale=None):
+    """Returns a copy of a picture with the box and the bars of each face.
 
-    Bars stand on a dark panel beside the face where there is room. scale: enlargement, for a result
-    of the picture's own proportions; by default that of `enlargement`, and a picture that is all face
-    gets its panel at its right.
+    Bars stand on a dark panel beside the face where there is room.
+
+    Args:
+        image: a PIL image.
+        boxes: a list of n (left, top, width, height) in pixels; None is the whole picture.
+        probabilities: float32 `[n, 7]`, in the order of `EMOTIONS`.
+        scale: a whole number by which the copy is enlarged, without a change of proportions. None
+            takes that of `choose_scale`, and widens a picture that is one face by its panel.
+
+    Returns:
+        An RGB PIL image.
     """
     from PIL import Image, ImageDraw
 
     picture = image.convert("RGB")
-    enlarged = scale or enlargement(picture.size)
-    if enlarged > 1:
-        picture = picture.resize(
-            [side * enlarged for side in picture.size], Image.Resampling.NEAREST
-        )
+    factor = scale or choose_scale(picture.size)
+    if factor > 1:
+        picture = picture.resize([side * factor for side in picture.size], Image.Resampling.NEAREST)
     unit = max(13, min(picture.size) // 40)  # height of the letters
     if scale is None and None in boxes:
         wider = Image.new("RGB", (picture.size[0] + 18 * unit, picture.size[1]))
@@ -48,74 +56,84 @@ def draw(image, boxes, probabilities, scale=None):
     pencil = ImageDraw.Draw(picture, "RGBA")
     panels: list[tuple] = []
     for box, row in zip(boxes, probabilities):
-        name = EMOTIONS[int(np.argmax(row))]
         if box is None:
-            frame = (0, 0, image.size[0] * enlarged, image.size[1] * enlarged)
+            frame = (0, 0, image.size[0] * factor, image.size[1] * factor)
         else:
-            left, top, width, height = (value * enlarged for value in box)
+            left, top, width, height = (value * factor for value in box)
             frame = (left, top, left + width, top + height)
+            colour = COLOURS[EMOTIONS[int(np.argmax(row))]]
             pencil.rectangle(frame, outline="black", width=max(3, unit // 3))
-            pencil.rectangle(frame, outline=COLOURS[name], width=max(2, unit // 5))
-        panels.append(_panel(pencil, frame, picture.size, unit, row, panels))
+            pencil.rectangle(frame, outline=colour, width=max(2, unit // 5))
+        panels.append(_draw_panel(pencil, frame, picture.size, unit, row, panels))
     return picture
 
 
-def enlargement(size):
-    """Returns the whole number by which `draw` enlarges a picture of (width, height)."""
-    return max(1, min(round(SMALLEST / min(size)), LARGEST // max(size)))
+def choose_scale(size):
+    """Returns the whole number by which a picture of (width, height) is enlarged."""
+    return max(1, min(round(MIN_SIDE / min(size)), MAX_SIDE // max(size)))
 
 
-def _panel(pencil, frame, size, unit, row, taken):
-    """Draws a face's seven bars beside its box where there is room; returns the place it took."""
+def _draw_panel(pencil, frame, size, unit, row, panels):
+    """Draws the bars of a face beside its box; returns the panel (left, top, width, height).
+
+    frame: (left, top, right, bottom) of the box. size: of the picture. unit: height of the letters.
+    row: the probabilities. panels: those of earlier faces, which stay visible where there is room.
+    """
     from PIL import ImageFont
 
     font = ImageFont.load_default(unit)
     letters = int(max(pencil.textlength(f"{name} 100 %", font) for name in EMOTIONS))
-    gap = unit // 2
-    width, height = letters + 6 * unit + 3 * gap, len(EMOTIONS) * int(1.25 * unit) + 2 * gap
+    gap, line_height = unit // 2, int(1.25 * unit)
+    width = letters + BAR_WIDTH * unit + 3 * gap
+    height = len(EMOTIONS) * line_height + 2 * gap
+    x, y = _choose_place(frame, width, height, size, panels)
+    pencil.rectangle((x, y, x + width, y + height), fill=(0, 0, 0, 190))
+    for position, index in enumerate(np.argsort(-np.asarray(row), kind="stable")):
+        name, probability = EMOTIONS[index], float(row[index])
+        top = y + gap + position * line_height
+        pencil.text((x + gap, top), f"{name} {probability:.0%}", font=font, fill="white")
+        start = x + 2 * gap + letters
+        end = start + max(1, round(BAR_WIDTH * unit * probability))
+        pencil.rectangle((start, top + unit // 8, end, top + unit), fill=COLOURS[name])
+    return (x, y, width, height)
+
+
+def _choose_place(frame, width, height, size, panels):
+    """Returns (left, top) of a new panel: right, left, below or above the box, where it has room."""
     left, top, right, bottom = frame
-    places = (
+    for x, y in (
         (right + 2, top),
         (left - width - 2, top),
         (left, bottom + 2),
         (left, top - height - 2),
-    )
-    free = [
-        place
-        for place in places
-        if place[0] >= 0
-        and place[1] >= 0
-        and place[0] + width <= size[0]
-        and place[1] + height <= size[1]
-        and not any(_meet((*place, width, height), other) for other in taken)
-    ]
-    # Without room it goes to the picture's lower left, over the face if need be.
-    x, y = free[0] if free else (max(0, min(left, size[0] - width)), max(0, size[1] - height))
-    pencil.rectangle((x, y, x + width, y + height), fill=(0, 0, 0, 190))
-    for position, index in enumerate(np.argsort(-np.asarray(row), kind="stable")):
-        name, share = EMOTIONS[index], float(row[index])
-        line = y + gap + position * int(1.25 * unit)
-        pencil.text((x + gap, line), f"{name} {share:.0%}", font=font, fill="white")
-        start = x + 2 * gap + letters
-        pencil.rectangle(
-            (start, line + unit // 8, start + max(1, round(6 * unit * share)), line + unit),
-            fill=COLOURS[name],
-        )
-    return (x, y, width, height)
+    ):
+        is_inside = x >= 0 and y >= 0 and x + width <= size[0] and y + height <= size[1]
+        if is_inside and not any(_overlap((x, y, width, height), panel) for panel in panels):
+            return x, y
+    # Without room it goes to the lower edge of the picture, over the face if necessary.
+    return max(0, min(left, size[0] - width)), max(0, size[1] - height)
 
 
-def _meet(one, other):
+def _overlap(one, other):
+    """Returns True if two boxes (left, top, width, height) share a pixel."""
     return all(one[i] < other[i] + other[i + 2] and other[i] < one[i] + one[i + 2] for i in (0, 1))
 
 
-def timeline(path, seconds, probabilities, title):
-    """Writes a figure of the seven probabilities over time; rows of NaN are gaps without a face."""
+def write_timeline(path, seconds, probabilities, title):
+    """Writes a figure of the probabilities over time.
+
+    Args:
+        path: the PNG file.
+        seconds: n times, ascending; at least one.
+        probabilities: float32 `[n, 7]`; a row of NaN is a frame without a face, and leaves a gap.
+        title: of the figure.
+    """
     figure, axes = plots.create_figure(10, 4.2)
     for index, name in enumerate(EMOTIONS):
         axes.plot(
             seconds,
             probabilities[:, index],
-            color=COLOURS[name] if name != "happy" else "#B8A800",  # yellow is too pale on white
+            color=COLOURS[name] if name != "happy" else DARK_YELLOW,
             linewidth=1.6,
             label=name,
             marker="o" if len(seconds) < 3 else None,
@@ -130,49 +148,61 @@ def timeline(path, seconds, probabilities, title):
     plots.save(figure, path)
 
 
-class Folder:
-    """Drawn-on copies in one folder: NAME.png of a picture, NAME.mp4 and NAME-timeline.png of a video."""
+class AnnotationFolder:
+    """Writes annotated copies: NAME.png of a picture, NAME.mp4 and NAME-timeline.png of a video."""
 
     def __init__(self, folder):
         self._folder = folder
-        self._taken: set[str] = set()
-        self._numbers: dict[str, typing.Iterator[int]] = {}
+        self._names: set[str] = set()
+        self._counters: dict[str, typing.Iterator[int]] = {}
 
-    def _name(self, source):
-        """Returns the source's own name, or with a number where another has it (capitals aside)."""
+    def _choose_name(self, source):
+        """Returns the stem of the source; with a number if another source has it, in any case."""
         name = stem = pathlib.Path(source.replace(":", "-")).stem
-        numbers = self._numbers.setdefault(stem.casefold(), itertools.count(2))
-        while name.casefold() in self._taken:
-            name = f"{stem}-{next(numbers)}"
-        self._taken.add(name.casefold())
+        counter = self._counters.setdefault(stem.casefold(), itertools.count(2))
+        while name.casefold() in self._names:
+            name = f"{stem}-{next(counter)}"
+        self._names.add(name.casefold())
         return name
 
-    def picture(self, sighting):
-        drawn = draw(sighting.image, [face.box for face in sighting.found], sighting.probabilities)
-        with files.replacing(self._folder / f"{self._name(sighting.source)}.png") as temporary:
-            drawn.save(temporary)
+    def write_picture(self, result):
+        """Writes the copy of a picture; result: a `pictures.FrameResult` with its image."""
+        copy = draw_faces(result.image, [face.box for face in result.faces], result.probabilities)
+        name = self._choose_name(result.source)
+        with files.replacing(self._folder / f"{name}.png") as temporary:
+            copy.save(temporary)
 
     @contextlib.contextmanager
-    def video(self, source, clip):
-        """Yields a function that draws one sighting after the other."""
-        name = self._name(source)
-        scale = enlargement(clip.size)
+    def open_video(self, source, clip):
+        """Yields a function that draws one `pictures.FrameResult` and appends it to the copy.
+
+        The timeline of the largest face is written at the end.
+
+        Args:
+            source: the path, or the name of the camera.
+            clip: its `video.Video`.
+
+        Raises:
+            what `video.create_writer` raises.
+        """
+        name = self._choose_name(source)
+        scale = choose_scale(clip.size)
         size = tuple(side * scale for side in clip.size)
-        seconds, largest = [], []
-        nothing = np.full(len(EMOTIONS), np.nan, np.float32)
+        seconds, largest_face = [], []
+        no_face = np.full(len(EMOTIONS), np.nan, np.float32)
 
         with files.replacing(self._folder / f"{name}.mp4") as temporary:
-            with video.writer(temporary, clip.fps, size) as append:
+            with video.create_writer(temporary, clip.fps, size) as append:
 
-                def show(sighting):
-                    boxes = [face.box for face in sighting.found]
-                    drawn = draw(sighting.image, boxes, sighting.probabilities, scale)
-                    append(np.asarray(drawn))
-                    seconds.append(sighting.seconds)
-                    largest.append(sighting.probabilities[0] if boxes else nothing)
+                def append_result(result):
+                    boxes = [face.box for face in result.faces]
+                    copy = draw_faces(result.image, boxes, result.probabilities, scale)
+                    append(np.asarray(copy))
+                    seconds.append(result.seconds)
+                    largest_face.append(result.probabilities[0] if boxes else no_face)
 
-                yield show
+                yield append_result
         if seconds:
             title = f"{pathlib.Path(source).name}: the largest face"
             path = self._folder / f"{name}-timeline.png"
-            timeline(path, seconds, np.stack(largest), title)
+            write_timeline(path, seconds, np.stack(largest_face), title)

@@ -1,4 +1,4 @@
-"""What is said of a face: as a dict, a line of text, JSON, JSON lines or CSV."""
+"""Results as records: a dict a face, a line of text, JSON, JSON lines or CSV."""
 
 import contextlib
 import csv
@@ -9,44 +9,51 @@ import typing
 from insideout_tf import files
 from insideout_tf.data.classes import EMOTIONS
 
-FIELDS = ("source", "faces", "frame", "seconds", "face", "left", "top", "width", "height")
+BOX_FIELDS = ("left", "top", "width", "height")
+FIELDS = ("source", "faces", "frame", "seconds", "face", *BOX_FIELDS)
 
 
-def of(sighting):
-    """Returns one dict a face, the largest first; where none was found, one without an emotion."""
-    about = {"source": sighting.source, "faces": "crop" if sighting.is_crop else "detected"}
-    if sighting.frame is not None:
-        about |= {"frame": sighting.frame, "seconds": sighting.seconds}
-    if not sighting.found:
-        return [{**about, "box": None, "emotion": None, "probabilities": None}]
-    numbers = sighting.numbers or [None] * len(sighting.found)
+def to_records(result):
+    """Returns the faces of a `pictures.FrameResult` as dicts, the largest face first.
+
+    Returns:
+        A list of dicts that JSON can hold: `source`; `faces` ("crop" or "detected"); for a frame
+        also `frame`, `seconds` and the number of the `face`; `box`, `emotion` and `probabilities`
+        by class. A picture without a face has one dict, whose last three are None.
+    """
+    common = {"source": result.source, "faces": "crop" if result.is_crop else "detected"}
+    if result.frame is not None:
+        common |= {"frame": result.frame, "seconds": result.seconds}
+    if not result.faces:
+        return [{**common, "box": None, "emotion": None, "probabilities": None}]
+    numbers = result.numbers or [None] * len(result.faces)
     return [
         {
-            **about,
+            **common,
             **({} if number is None else {"face": number}),
             "box": None if face.box is None else list(face.box),
             "emotion": EMOTIONS[row.argmax()],
             "probabilities": {name: round(float(p), 6) for name, p in zip(EMOTIONS, row)},
         }
-        for number, face, row in zip(numbers, sighting.found, sighting.probabilities)
+        for number, face, row in zip(numbers, result.faces, result.probabilities)
     ]
 
 
-def line(record):
-    """Returns one face of a picture as text: the two likeliest emotions and where it is."""
+def format_line(record):
+    """Returns the record of a picture as text: the two likeliest emotions and the place of the face."""
     if record["emotion"] is None:
         return f"{record['source']}: no face found"
-    ranked = sorted(record["probabilities"].items(), key=lambda item: -item[1])
-    (first, share), (second, other) = ranked[:2]
-    where = "taken as a crop"
+    ranking = sorted(record["probabilities"].items(), key=lambda item: -item[1])
+    (first, probability), (second, second_probability) = ranking[:2]
+    place = "the whole picture"
     if record["box"]:
         left, top, width, height = record["box"]
-        where = f"face of {width}×{height} at {left},{top}"
-    return f"{record['source']}: {first} {share:.1%} ({second} {other:.1%}), {where}"
+        place = f"face of {width}×{height} at {left},{top}"
+    return f"{record['source']}: {first} {probability:.1%} ({second} {second_probability:.1%}), {place}"
 
 
 class JsonLines:
-    """One JSON object a line."""
+    """Writes one JSON object a line."""
 
     def __init__(self, file):
         self._file = file
@@ -59,33 +66,35 @@ class JsonLines:
 
 
 class JsonList(JsonLines):
-    """The same objects as one JSON list."""
+    """Writes the same objects as one JSON list."""
 
     def __init__(self, file):
         super().__init__(file)
-        self._between = "[\n  "
+        self._separator = "[\n  "
 
     def write(self, record):
-        self._file.write(self._between + json.dumps(record, ensure_ascii=False))
-        self._between = ",\n  "
+        self._file.write(self._separator + json.dumps(record, ensure_ascii=False))
+        self._separator = ",\n  "
 
     def close(self):
-        self._file.write("[]\n" if self._between.startswith("[") else "\n]\n")
+        self._file.write("[]\n" if self._separator.startswith("[") else "\n]\n")
 
 
 class Csv:
-    """One row a face; cells that do not apply are empty."""
+    """Writes one row a face; a field without a value is an empty cell."""
 
     def __init__(self, file):
         self._writer = csv.writer(file, lineterminator="\n")
         self._writer.writerow([*FIELDS, "emotion", *EMOTIONS])
 
     def write(self, record):
-        box = dict(zip(("left", "top", "width", "height"), record["box"] or ()))
-        known = {**record, **box}
-        shares = record["probabilities"] or {}
+        values = {**record, **dict(zip(BOX_FIELDS, record["box"] or ()))}
+        probabilities = record["probabilities"] or {}
         self._writer.writerow(
-            [*(known.get(name) for name in (*FIELDS, "emotion")), *map(shares.get, EMOTIONS)]
+            [
+                *(values.get(name) for name in (*FIELDS, "emotion")),
+                *map(probabilities.get, EMOTIONS),
+            ]
         )
 
     def close(self):
@@ -96,24 +105,28 @@ KINDS: dict[str, typing.Callable] = {"json": JsonList, "jsonl": JsonLines, "csv"
 
 
 @contextlib.contextmanager
-def outputs(paths):
-    """Yields a function that writes a record to every output; files appear whole, at the end.
+def open_outputs(paths):
+    """Yields a function that writes a record to every output; whole files appear at the end.
 
-    paths: a path, "-" for standard output, or None for each of `KINDS`.
+    Args:
+        paths: for each name in `KINDS` a path, "-" for standard output, or None.
+
+    Raises:
+        OSError: a file cannot be written.
     """
     with contextlib.ExitStack() as stack:
-        sinks: list = []
+        outputs: list = []
         for kind, create in KINDS.items():
             path = paths[kind]
             if path == "-":
-                sinks.append(stack.enter_context(contextlib.closing(create(sys.stdout))))
+                outputs.append(stack.enter_context(contextlib.closing(create(sys.stdout))))
             elif path:
                 temporary = stack.enter_context(files.replacing(path))
                 file = stack.enter_context(open(temporary, "w", newline="", encoding="utf-8"))
-                sinks.append(stack.enter_context(contextlib.closing(create(file))))
+                outputs.append(stack.enter_context(contextlib.closing(create(file))))
 
         def write(record):
-            for sink in sinks:
-                sink.write(record)
+            for output in outputs:
+                output.write(record)
 
         yield write

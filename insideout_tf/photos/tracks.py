@@ -1,62 +1,80 @@
-"""Faces followed from frame to frame, and their probabilities smoothed over time."""
+"""Follows faces from frame to frame, and smooths their probabilities over time."""
 
 import math
 
 import numpy as np
 
-SAME = 0.3  # intersection over union of a face with itself a frame later, at least
-LOST = 1.0  # seconds unseen after which a face is another one
+MIN_OVERLAP = 0.3  # intersection over union of one face's boxes in two frames
+MAX_GAP_SECONDS = 1.0  # a face that is away for longer returns with a new number
 
 
 class Tracks:
-    """Gives the faces of successive frames numbers, and smooths the probabilities of each over time.
+    """Numbers the faces of successive frames, and smooths the probabilities of each face.
 
-    smoothing: seconds after which a frame's weight has fallen to 1/e (exponential smoothing); 0: none.
-    A face is the one it overlaps most in the frames before.
+    A face keeps the number of the earlier face whose box it overlaps most. The smoothing is
+    exponential in time, so it does not depend on the frame rate.
+
+    Args:
+        smooth_seconds: the time after which the weight of a frame has fallen to 1/e; 0 smooths
+            nothing.
     """
 
-    def __init__(self, smoothing):
-        self._smoothing = smoothing
-        self._known = {}  # number: (box, probabilities, seconds)
+    def __init__(self, smooth_seconds):
+        self._smooth_seconds = smooth_seconds
+        self._faces = {}  # number: (box, probabilities, seconds) when last seen
         self._next = 0
 
     def update(self, seconds, boxes, probabilities):
-        """Returns (numbers, float32 `[n, 7]`) of one frame's faces; a box of None is the whole frame."""
-        self._known = {
-            number: known
-            for number, known in self._known.items()
-            if seconds - known[2] <= LOST or known[0] is None
+        """Adds one frame; returns the number and the smoothed probabilities of each face.
+
+        Args:
+            seconds: time of the frame; not before that of the last frame.
+            boxes: a list of (left, top, width, height); None is the whole frame.
+            probabilities: float32 `[n, k]`, one row a box.
+
+        Returns:
+            (list of int, float32 `[n, k]`), in the order of `boxes`.
+        """
+        self._faces = {
+            number: face
+            for number, face in self._faces.items()
+            if seconds - face[2] <= MAX_GAP_SECONDS or face[0] is None
         }
-        pairs = sorted(
-            (
-                (-overlap(box, known[0]), index, number)
-                for index, box in enumerate(boxes)
-                for number, known in self._known.items()
-            )
-        )
-        numbers: dict[int, int] = {}
-        for less, index, number in pairs:
-            if -less >= SAME and index not in numbers and number not in numbers.values():
-                numbers[index] = number
+        numbers = self._match(boxes)
         smoothed = np.array(probabilities, np.float32)
         for index, box in enumerate(boxes):
             if index not in numbers:
                 numbers[index], self._next = self._next, self._next + 1
-            elif self._smoothing > 0:
-                _, before, last = self._known[numbers[index]]
-                kept = math.exp(-max(0.0, seconds - last) / self._smoothing)
-                smoothed[index] = kept * before + (1 - kept) * smoothed[index]
-            self._known[numbers[index]] = (box, smoothed[index], seconds)
+            elif self._smooth_seconds > 0:
+                _, earlier, last_seconds = self._faces[numbers[index]]
+                elapsed = max(0.0, seconds - last_seconds)
+                weight = math.exp(-elapsed / self._smooth_seconds)
+                smoothed[index] = weight * earlier + (1 - weight) * smoothed[index]
+            self._faces[numbers[index]] = (box, smoothed[index], seconds)
         return [numbers[index] for index in range(len(boxes))], smoothed
 
+    def _match(self, boxes):
+        """Returns {index of a box: number of the earlier face}, the pairs of most overlap first."""
+        pairs = sorted(
+            (-intersection_over_union(box, face[0]), index, number)
+            for index, box in enumerate(boxes)
+            for number, face in self._faces.items()
+        )
+        numbers: dict[int, int] = {}
+        for negative_overlap, index, number in pairs:
+            is_free = index not in numbers and number not in numbers.values()
+            if -negative_overlap >= MIN_OVERLAP and is_free:
+                numbers[index] = number
+        return numbers
 
-def overlap(one, other):
-    """Returns the intersection over union of two boxes (left, top, width, height); None is all."""
+
+def intersection_over_union(one, other):
+    """Returns the overlap of two boxes, 0..1. A box is (left, top, width, height), or None for all."""
     if one is None or other is None:
         return float(one is other)
-    across, down = (
+    width, height = (
         max(0, min(one[i] + one[i + 2], other[i] + other[i + 2]) - max(one[i], other[i]))
         for i in (0, 1)
     )
-    shared = across * down
-    return shared / max(1, one[2] * one[3] + other[2] * other[3] - shared)
+    intersection = width * height
+    return intersection / max(1, one[2] * one[3] + other[2] * other[3] - intersection)

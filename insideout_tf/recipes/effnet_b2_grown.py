@@ -8,7 +8,7 @@ weights, a stratified 87.5/12.5 division of Training, and AdamW with decoupled w
 all but BatchNorm.
 
 What differs, for two CPU cores and for weights that are grown instead of downloaded:
-- 64 px, then 96 px instead of 224, which is five to twelve times less work for each face (progressive
+- 64 px, then 80 px instead of 224, which is eight to twelve times less work for each face (progressive
   learning, Tan & Le 2021, arXiv 2104.00298, section 4).
 - Two stages come between the paper's warm-up and its fine-tuning. BatchNorm trains in them. The blocks that
   Lite2 lacks begin as identities whose last BatchNorm has zero scale; under the paper's rule they would
@@ -30,7 +30,7 @@ def get_config():
         base,
         name="effnet_b2_grown",
         weights="effnet_b2_grown.weights.h5",
-        image_size=96,
+        image_size=80,
         ema_decay=0.998,
         monitor="val_loss",
         augmentation=dataclasses.replace(
@@ -62,7 +62,7 @@ def get_config():
             ),
             Stage(
                 "larger",
-                epochs=7,
+                epochs=4,
                 learning_rate=3e-4,
                 weight_decay=2e-2,
                 clip_norm=1.0,
@@ -71,7 +71,7 @@ def get_config():
             ),
             Stage(
                 "finetune",
-                epochs=2,
+                epochs=1,
                 learning_rate=3e-5,
                 batch_norm="frozen",
                 weight_decay=1e-4,

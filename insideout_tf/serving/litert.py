@@ -1,4 +1,4 @@
-"""A trained model as a LiteRT (.tflite) file."""
+"""Converts a Keras model to a LiteRT (.tflite) file. Needs TensorFlow."""
 
 import io
 import json
@@ -11,17 +11,22 @@ from insideout_tf.serving import saved_model
 
 
 def to_litert(model, quantize="none", facts=None):
-    """Returns a .tflite file of the model, float32 `[n, 48, 48, 1]` → `[n, 7]`, n dynamic.
+    """Returns the bytes of a .tflite file: float32 `[n, 48, 48, 1]` → float32 `[n, 7]`, n dynamic.
 
-    quantize: "none", "float16" weights, or "dynamic": 8-bit weights, activations quantized as they
-    come. The bytes end in a ZIP with labels.txt and model.json (`facts`), as associated files of a
-    LiteRT model do: any ZIP tool reads them, interpreters do not see them.
+    The bytes end in a ZIP archive with labels.txt and model.json, the associated files of a LiteRT
+    model. Any ZIP tool reads them; interpreters ignore them.
+
+    Args:
+        model: an inference model.
+        quantize: "none"; "float16" stores weights in 16 bits; "dynamic" stores weights in 8 bits
+            and quantizes activations at run time.
+        facts: the content of model.json, a dict that JSON can hold.
     """
     import keras
     import tensorflow as tf
 
-    # By way of a SavedModel: converted from a concrete function, the weights stayed behind.
-    infer = saved_model.inference_function(model)
+    # The converter loses the weights of a concrete function, so it reads a SavedModel.
+    infer = saved_model.create_inference_function(model)
     archive = keras.export.ExportArchive()
     archive.track(model)
     archive.add_endpoint("serve", infer, [tf.TensorSpec(saved_model.FACES, tf.float32, "pixels")])

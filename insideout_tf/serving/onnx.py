@@ -1,4 +1,4 @@
-"""A trained model as an ONNX file."""
+"""Converts a Keras model to an ONNX file. Needs TensorFlow and tf2onnx."""
 
 import json
 import logging
@@ -14,10 +14,17 @@ OPSET = 18
 
 
 def to_onnx(model, facts=None):
-    """Returns an .onnx file of the model, `pixels` float32 `[batch, 48, 48, 1]` → `probabilities`.
+    """Returns the bytes of an .onnx file of opset `OPSET`.
 
-    The opset is `OPSET`; class names and `facts` are in its metadata. Raises `UserError` where
-    tf2onnx is not installed.
+    Its input is `pixels`, float32 `[batch, 48, 48, 1]`; its output `probabilities`, float32
+    `[batch, 7]`. The metadata hold `classes` and `facts` as JSON.
+
+    Args:
+        model: an inference model.
+        facts: a dict that JSON can hold.
+
+    Raises:
+        UserError: tf2onnx is not installed.
     """
     try:
         import tf2onnx
@@ -28,40 +35,40 @@ def to_onnx(model, facts=None):
         ) from None
     import tensorflow as tf
 
-    infer = saved_model.inference_function(_without_captured_constants(model))
+    infer = saved_model.create_inference_function(_replace_normalization(model))
     signature = [tf.TensorSpec(saved_model.FACES, tf.float32, "pixels")]
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     with devices.native_stderr_closed():
         proto, _ = tf2onnx.convert.from_function(
             tf.function(infer, input_signature=signature), signature, opset=OPSET
         )
-    (given,), (result,) = proto.graph.input, proto.graph.output
-    for value in (given, result):
+    (pixels,), (probabilities,) = proto.graph.input, proto.graph.output
+    for value in (pixels, probabilities):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
-    old, result.name = result.name, "probabilities"
+    old_name, probabilities.name = probabilities.name, "probabilities"
     for node in proto.graph.node:
         for names in (node.input, node.output):
-            for at, name in enumerate(names):
-                if name == old:
-                    names[at] = "probabilities"
-    described = {"classes": json.dumps(EMOTIONS), "facts": json.dumps(facts or {})}
-    for key, value in described.items():
+            for index, name in enumerate(names):
+                if name == old_name:
+                    names[index] = "probabilities"
+    metadata = {"classes": json.dumps(EMOTIONS), "facts": json.dumps(facts or {})}
+    for key, value in metadata.items():
         proto.metadata_props.add(key=key, value=value)
     return proto.SerializeToString()
 
 
-def _without_captured_constants(model):
-    """Returns the model with each Normalization as a Rescaling of the same numbers.
+def _replace_normalization(model):
+    """Returns the model with a Rescaling of the same numbers instead of each Normalization.
 
-    The mean and variance that a Normalization layer holds become inputs of the ONNX graph that
-    nobody feeds.
+    tf2onnx turns the mean and the variance of a Normalization into inputs of the graph, to which
+    nobody gives a value.
     """
     import keras
 
     if not any(isinstance(layer, keras.layers.Normalization) for layer in model.layers):
         return model
 
-    def plain(layer):
+    def replace(layer):
         if isinstance(layer, keras.layers.Normalization):
             mean, variance = (
                 np.asarray(x, np.float64).ravel() for x in (layer.mean, layer.variance)
@@ -70,7 +77,7 @@ def _without_captured_constants(model):
             return keras.layers.Rescaling(scale.tolist(), (-mean * scale).tolist(), name=layer.name)
         return type(layer).from_config(layer.get_config())
 
-    clone = keras.models.clone_model(model, clone_function=plain)
+    clone = keras.models.clone_model(model, clone_function=replace)
     for layer in model.layers:
         if not isinstance(layer, keras.layers.Normalization):
             clone.get_layer(layer.name).set_weights(layer.get_weights())

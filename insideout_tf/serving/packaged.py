@@ -1,4 +1,4 @@
-"""The trained models that come with the package: their files, and what is known of each."""
+"""The models in the package: their files and their facts. Finds the file of any model."""
 
 import functools
 import json
@@ -7,7 +7,7 @@ import pathlib
 from insideout_tf.errors import UserError
 
 FOLDER = pathlib.Path(__file__).resolve().parent.parent / "models"
-MODEL, CONFIG = "model.keras", "config.json"  # of a run folder
+MODEL, CONFIG = "model.keras", "config.json"  # names of files in a run folder
 DEFAULT = "small"
 
 
@@ -18,9 +18,14 @@ def names():
 
 
 def path_of(name, suffix):
-    """Returns the path of a packaged model, suffix ".keras", ".tflite" or ".json".
+    """Returns the path of a file of a packaged model.
 
-    Raises `UserError` with the valid names.
+    Args:
+        name: one of `names()`.
+        suffix: ".keras", ".tflite" or ".json".
+
+    Raises:
+        UserError: an unknown name, with the valid ones.
     """
     if name not in names():
         raise UserError(
@@ -32,12 +37,26 @@ def path_of(name, suffix):
 
 @functools.cache
 def facts(name):
-    """Returns what a packaged model's .json says: temperature, figures, recipe, checksums."""
+    """Returns the .json of a packaged model as a dict: temperature, figures, recipe, checksums.
+
+    Raises:
+        UserError: an unknown name.
+    """
     return json.loads(path_of(name, ".json").read_text("utf-8"))
 
 
 def model_path(run_or_model):
-    """Returns (path of the .keras file, run directory or None) of a run, a file or a packaged name."""
+    """Returns the path of the .keras file of any model, and its run folder.
+
+    Args:
+        run_or_model: a run folder, a .keras file, or the name of a packaged model.
+
+    Returns:
+        (path, path of the run folder or None).
+
+    Raises:
+        UserError: nothing is there, or the run has not finished.
+    """
     if str(run_or_model) in names():
         return path_of(str(run_or_model), ".keras"), None
     path = pathlib.Path(run_or_model).expanduser()
@@ -53,7 +72,7 @@ def model_path(run_or_model):
         return file, path
     if not path.exists():
         raise UserError(
-            f"{path}: expected a run directory or a .keras file. Check the path. "
+            f"{path}: expected a run folder or a .keras file. Check the path. "
             "Received: nothing there"
         )
     parent = path.parent

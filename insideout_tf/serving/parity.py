@@ -1,11 +1,16 @@
-"""Runs an exported model as its users will: in a process of its own, without this package.
+"""Runs an exported model as its users do: in its own process, without this package.
 
-`python -I export_check.py KIND FILE FOLDER` refuses to import insideout_tf (and, for LiteRT and ONNX,
-TensorFlow and Keras), gives the model the faces in FOLDER/faces.npy (float32 `[n, 48, 48, 1]`), compares
-with FOLDER/expected.npy (`[n, 7]`) and prints JSON: `furthest`, the largest difference of a probability;
-`repeat`, that between two equal calls; `agree`, the share of faces with the same likeliest class;
-`p50_ms`, the median of 50 calls with one face. KIND: savedmodel, litert or onnx. Uses NumPy and the
-runtime, nothing else. Everything it cannot do is an exception, which the caller reports.
+`python -I parity.py KIND FILE FOLDER` blocks the import of insideout_tf; for LiteRT and ONNX also of
+TensorFlow and Keras. It needs NumPy and the runtime of the file, nothing else.
+
+- KIND: savedmodel, litert or onnx.
+- FOLDER/faces.npy: float32 `[n, 48, 48, 1]`, the faces that the model receives.
+- FOLDER/expected.npy: float32 `[n, 7]`, the probabilities of Keras.
+- FOLDER/*.png: the first faces as files, for the signature `image_bytes`.
+
+It prints JSON: `furthest`, the largest difference of a probability from Keras'; `repeat`, the largest
+difference between two equal calls; `agree`, the fraction of faces with the same likeliest class;
+`p50_ms`, the median of 50 calls with one face. Any failure is an exception, which the caller reports.
 """
 
 import json
@@ -13,64 +18,73 @@ import pathlib
 import sys
 import time
 
-REFUSED = {
+BLOCKED_IMPORTS = {
     "savedmodel": ("insideout_tf",),
     "litert": ("insideout_tf", "tensorflow", "keras", "jax", "torch"),
     "onnx": ("insideout_tf", "tensorflow", "keras", "jax", "torch"),
 }
-# Of the signatures and loaders of one SavedModel: TensorFlow joins operations differently.
-NEAR = 1e-4
-BATCHES = (1, 3, 64)  # a dynamic batch takes each; then all faces
+# TensorFlow fuses operations differently in each signature and loader of one SavedModel.
+SIGNATURE_TOLERANCE = 1e-4
+BATCH_TOLERANCE = 1e-2  # of a face's probabilities in two batches
+BATCH_SIZES = (1, 3, 64)  # a dynamic batch takes each; then all faces
+TIMED_CALLS = 50
 
 
-class Refuse:
-    """Makes the packages named `names` look as if they were not installed."""
+class ImportBlocker:
+    """Lets packages look as if they were not installed."""
 
     def __init__(self, names):
         self.names = names
 
     def find_spec(self, name, *_):
         if name.partition(".")[0] in self.names:
-            raise ImportError(f"{name} is refused here")
+            raise ImportError(f"{name} is blocked here")
         return None
 
 
 def main(kind, file, folder):
-    sys.meta_path.insert(0, Refuse(REFUSED[kind]))
+    """Returns the dict that is printed; see the top of this file. Raises what the runtime raises."""
+    sys.meta_path.insert(0, ImportBlocker(BLOCKED_IMPORTS[kind]))
     import numpy as np
 
     folder = pathlib.Path(folder)
     faces, expected = np.load(folder / "faces.npy"), np.load(folder / "expected.npy")
-    predict, checks = {"savedmodel": saved_model, "litert": litert, "onnx": onnx}[kind](file)
-    for count in BATCHES:
-        part = predict(faces[:count])
-        demand(part.shape == (count, expected.shape[1]), f"answers of shape {part.shape}")
-        demand(part.dtype == np.float32, f"answers of {part.dtype}")
-        alone = np.abs(part - predict(faces)[:count]).max()
-        demand(alone < 1e-2, f"a face's answer depends on its batch: {alone:.2g}")
-    found, again = predict(faces), predict(faces)
+    load = {"savedmodel": load_saved_model, "litert": load_litert, "onnx": load_onnx}[kind]
+    predict, checks = load(file)
+    probabilities, again = predict(faces), predict(faces)
+    for size in BATCH_SIZES:
+        part = predict(faces[:size])
+        require(part.shape == (size, expected.shape[1]), f"probabilities of shape {part.shape}")
+        require(part.dtype == np.float32, f"probabilities of {part.dtype}")
+        difference = np.abs(part - predict(faces)[:size]).max()
+        message = f"probabilities of a face depend on its batch: {difference:.2g}"
+        require(difference < BATCH_TOLERANCE, message)
     for check in checks:
-        check(faces, found, folder)
+        check(faces, probabilities, folder)
     milliseconds = []
-    for _ in range(50):
-        began = time.perf_counter()
+    for _ in range(TIMED_CALLS):
+        start = time.perf_counter()
         predict(faces[:1])
-        milliseconds.append(1000 * (time.perf_counter() - began))
+        milliseconds.append(1000 * (time.perf_counter() - start))
     return {
-        "furthest": float(np.abs(found - expected).max()),
-        "repeat": float(np.abs(found - again).max()),
-        "agree": float((found.argmax(1) == expected.argmax(1)).mean()),
+        "furthest": float(np.abs(probabilities - expected).max()),
+        "repeat": float(np.abs(probabilities - again).max()),
+        "agree": float((probabilities.argmax(1) == expected.argmax(1)).mean()),
         "p50_ms": round(float(np.median(milliseconds)), 3),
     }
 
 
-def demand(holds, otherwise):
-    if not holds:
-        raise RuntimeError(otherwise)
+def require(condition, message):
+    """Raises RuntimeError with the message if the condition is false."""
+    if not condition:
+        raise RuntimeError(message)
 
 
-def saved_model(folder):
-    """Returns the default signature as a function, the checks of the other three, and of the loader."""
+def load_saved_model(folder):
+    """Returns the default signature as a function, and checks of the others and of the loader.
+
+    A check takes (faces, their probabilities, the folder of this program).
+    """
     import numpy as np
     import tensorflow as tf
 
@@ -79,74 +93,76 @@ def saved_model(folder):
     def predict(faces):
         return signatures["serving_default"](pixels=tf.constant(faces))["probabilities"].numpy()
 
-    def takes_uint8(faces, found, _):
-        grey = tf.constant(np.rint(faces).astype(np.uint8))
-        answer = signatures["uint8"](pixels=grey)["probabilities"]
-        demand(np.abs(answer - found).max() < NEAR, "signature uint8 gives other answers")
+    def is_near(tensor, probabilities):
+        return np.abs(np.asarray(tensor) - probabilities).max() < SIGNATURE_TOLERANCE
 
-    def takes_files(_, found, folder):
+    def check_uint8(faces, probabilities, _):
+        pixels = tf.constant(np.rint(faces).astype(np.uint8))
+        result = signatures["uint8"](pixels=pixels)["probabilities"]
+        require(is_near(result, probabilities), "signature uint8 gives other probabilities")
+
+    def check_image_bytes(_, probabilities, folder):
         files = sorted(folder.glob("*.png"))
         content = tf.constant([file.read_bytes() for file in files])
-        read = signatures["image_bytes"](image_bytes=content)["probabilities"]
-        near = np.abs(read - found[: len(files)]).max() < NEAR
-        demand(near, "signature image_bytes gives other answers")
+        result = signatures["image_bytes"](image_bytes=content)["probabilities"]
+        same = is_near(result, probabilities[: len(files)])
+        require(same, "signature image_bytes gives other probabilities")
 
-    def classifies(faces, found, _):
+    def check_classify(faces, probabilities, _):
         names = pathlib.Path(folder, "assets/classes.txt").read_text("utf-8").split()
-        answer = signatures["classify"](pixels=tf.constant(faces))
-        near = np.abs(-np.sort(-found, 1) - answer["scores"].numpy()).max() < NEAR
-        first = [label.decode() for label in answer["labels"].numpy()[:, 0]]
-        same = first == [names[index] for index in found.argmax(1)]
-        demand(near and same, "signature classify gives other answers")
+        result = signatures["classify"](pixels=tf.constant(faces))
+        same_scores = is_near(result["scores"], -np.sort(-probabilities, 1))
+        labels = [label.decode() for label in result["labels"].numpy()[:, 0]]
+        same_labels = labels == [names[index] for index in probabilities.argmax(1)]
+        require(same_scores and same_labels, "signature classify gives other classes or scores")
 
-    def loads_in_a_session(faces, found, _):
+    def check_session(faces, probabilities, _):
         # TF Serving restores variables by operations of the graph, which `tf.saved_model.load` skips.
         with tf.Graph().as_default(), tf.compat.v1.Session() as session:
-            loaded = tf.compat.v1.saved_model.load(session, ["serve"], folder)
-            signature = loaded.signature_def["serving_default"]
-            given = {signature.inputs["pixels"].name: faces}
-            answer = session.run(signature.outputs["probabilities"].name, given)
-        demand(
-            np.abs(answer - found).max() < NEAR, "a session, as of TF Serving, answers otherwise"
-        )
+            model = tf.compat.v1.saved_model.load(session, ["serve"], folder)
+            signature = model.signature_def["serving_default"]
+            feed = {signature.inputs["pixels"].name: faces}
+            result = session.run(signature.outputs["probabilities"].name, feed)
+        same = is_near(result, probabilities)
+        require(same, "a session, as TF Serving uses it, gives other probabilities")
 
-    return predict, (takes_uint8, takes_files, classifies, loads_in_a_session)
+    return predict, (check_uint8, check_image_bytes, check_classify, check_session)
 
 
-def litert(file):
+def load_litert(file):
     """Returns the model of a .tflite file as a function, and no further checks."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(file)
-    (given,), (result,) = interpreter.get_input_details(), interpreter.get_output_details()
+    (inputs,), (outputs,) = interpreter.get_input_details(), interpreter.get_output_details()
     shape = None
 
     def predict(faces):
         nonlocal shape
         if shape != faces.shape:
-            interpreter.resize_tensor_input(given["index"], faces.shape)
+            interpreter.resize_tensor_input(inputs["index"], faces.shape)
             interpreter.allocate_tensors()
             shape = faces.shape
-        interpreter.set_tensor(given["index"], faces)
+        interpreter.set_tensor(inputs["index"], faces)
         interpreter.invoke()
-        return interpreter.get_tensor(result["index"]).copy()
+        return interpreter.get_tensor(outputs["index"]).copy()
 
     return predict, ()
 
 
-def onnx(file):
-    """Returns the model of an .onnx file as a function, and the check of its metadata."""
+def load_onnx(file):
+    """Returns the model of an .onnx file as a function, and a check of its names."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
 
-    def named(*_):
+    def check_names(_, probabilities, __):
         names = [each.name for each in session.get_inputs()]
-        demand(names == ["pixels"], f"inputs named {names}")
+        require(names == ["pixels"], f"inputs named {names}")
         classes = json.loads(session.get_modelmeta().custom_metadata_map["classes"])
-        demand(len(classes) == 7, f"classes {classes}")
+        require(len(classes) == probabilities.shape[1], f"classes {classes}")
 
-    return lambda faces: session.run(["probabilities"], {"pixels": faces})[0], (named,)
+    return lambda faces: session.run(["probabilities"], {"pixels": faces})[0], (check_names,)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Faces in any form → probabilities, by a packaged model or any other, on Keras or on LiteRT."""
+"""The one way from faces to probabilities: batches, views, temperature, on every engine."""
 
 import functools
 import pathlib
@@ -12,57 +12,76 @@ from insideout_tf.errors import UserError
 from insideout_tf.serving import engines, packaged
 
 TTA = ("none", "flip")  # test-time averaging
-KEPT = 4  # models that stay loaded between calls
-
-
-def predict_emotions(
-    faces, model=packaged.DEFAULT, engine="auto", calibrated=True, batch_size=256, tta="none"
-):
-    """Returns float32 `[n, 7]` probabilities of `EMOTIONS` for faces that are cropped already.
-
-    faces: whatever `images.to_faces` takes: arrays 0..255, paths, PIL images. model: the name of a
-    packaged model, the path of a run, a .keras or a .tflite file, or a Keras model. engine: "keras",
-    "litert" (needs the package ai-edge-litert, imports no framework), or "auto": LiteRT where the
-    model has a .tflite and the package is there. calibrated: divide the logits of a packaged model
-    by the temperature that fits PublicTest (Guo et al. 2017, section 4.2); others are left as they
-    are. tta: "flip" averages each face with its mirror image, in twice the time, before that. A
-    model is loaded at the first call and again when its file has changed; threads may call at once.
-    Raises `UserError`.
-    """
-    recognise = load_recognizer(model, engine, calibrated, batch_size, tta)
-    return recognise(images.to_faces(faces))
+CACHED_MODELS = 4  # models that stay loaded between calls
+BATCH_SIZE = 256
 
 
 def load_recognizer(
-    model=packaged.DEFAULT, engine="auto", calibrated=True, batch_size=256, tta="none"
+    model=packaged.DEFAULT, engine="auto", calibrated=True, batch_size=BATCH_SIZE, tta="none"
 ):
-    """Returns the function uint8 `[n, 48, 48]` → float32 `[n, 7]` of `predict_emotions`, to call often."""
-    if tta not in TTA:
-        raise UserError(f"tta: expected one of {', '.join(TTA)}. Received: {tta!r}")
+    """Returns a function from faces to probabilities.
+
+    A model is loaded at the first call, and again if its file has changed. Threads may call the
+    function.
+
+    Args:
+        model, engine: see `engines.load_predictor`.
+        calibrated: divide the logits of a packaged model by the temperature that fits PublicTest
+            (Guo et al. 2017, section 4.2). Other models have no temperature and are not changed.
+        batch_size: faces that the model receives at once.
+        tta: see `average_views`.
+
+    Returns:
+        A function uint8 `[n, 48, 48]`, grey levels → float32 `[n, 7]`, in the order of `EMOTIONS`.
+
+    Raises:
+        UserError: an option or the model is wrong; or faces have another shape.
+    """
+    _check_tta(tta)
     if callable(model):
         predict, temperature = engines.load_predictor(model, engine)
     else:
-        predict, temperature = _kept(str(model), engine, _identity(str(model)))
+        predict, temperature = _load_cached(str(model), engine, _identify_file(str(model)))
 
-    def answer(pixels):
-        faces = images.to_model_input(pixels)
-        if tta == "none":
-            return predict(faces)
-        return (predict(faces) + predict(np.ascontiguousarray(faces[:, :, ::-1]))) / 2
-
-    def recognise(pixels):
-        parts = [
-            answer(pixels[start : start + batch_size])
-            for start in range(0, len(pixels), batch_size)
+    def recognize(faces):
+        batches = [
+            average_views(predict, images.to_model_input(faces[start : start + batch_size]), tta)
+            for start in range(0, len(faces), batch_size)
         ]
-        found = np.concatenate(parts) if parts else np.zeros((0, len(EMOTIONS)), np.float32)
-        return apply_temperature(found, temperature) if calibrated else found
+        if not batches:
+            return np.zeros((0, len(EMOTIONS)), np.float32)
+        probabilities = np.concatenate(batches)
+        return apply_temperature(probabilities, temperature) if calibrated else probabilities
 
-    return recognise
+    return recognize
+
+
+def average_views(predict, faces, tta="none"):
+    """Returns probabilities, averaged over the views of each face. Every verb averages here.
+
+    Args:
+        predict: a function of an array like `faces` → float32 `[n, k]` probabilities.
+        faces: an array `[n, height, width]` or `[n, height, width, channels]` of any number type.
+        tta: "none", or "flip": the face and its mirror image, in twice the time.
+
+    Returns:
+        float32 `[n, k]`.
+
+    Raises:
+        UserError: `tta` is not in `TTA`.
+    """
+    _check_tta(tta)
+    probabilities = predict(faces)
+    if tta == "none":
+        return probabilities
+    return (probabilities + predict(np.ascontiguousarray(faces[:, :, ::-1]))) / 2
 
 
 def apply_temperature(probabilities, temperature):
-    """Returns softmax(log p / temperature) of probabilities `[n, 7]`, float32."""
+    """Returns softmax(log p / temperature), float32, of probabilities p `[n, k]`.
+
+    1 changes nothing; a higher temperature makes probabilities more equal (Guo et al. 2017).
+    """
     if temperature == 1.0:
         return probabilities
     logits = np.log(np.maximum(np.asarray(probabilities, np.float64), 1e-12)) / temperature
@@ -70,18 +89,23 @@ def apply_temperature(probabilities, temperature):
     return (powers / powers.sum(1, keepdims=True)).astype(np.float32)
 
 
-@functools.lru_cache(maxsize=KEPT)
-def _kept(model, engine, identity):
-    """`load_predictor`, once for each file; its function answers one thread at a time."""
+def _check_tta(tta):
+    if tta not in TTA:
+        raise UserError(f"tta: expected one of {', '.join(TTA)}. Received: {tta!r}")
+
+
+@functools.lru_cache(maxsize=CACHED_MODELS)
+def _load_cached(model, engine, identity):
+    """Returns what `load_predictor` returns, loaded once for each file; one thread at a time runs it."""
     predict, temperature = engines.load_predictor(model, engine)
     return devices.serialized(predict), temperature
 
 
-def _identity(model):
-    """Returns what changes when the file at a path does; None where there is none (a packaged name)."""
+def _identify_file(model):
+    """Returns a value that changes if the file of a model does; None for a packaged name."""
     path = pathlib.Path(model).expanduser()
     path = path / packaged.MODEL if path.is_dir() else path
     if not path.exists():
         return None
-    found = path.stat()
-    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
+    status = path.stat()
+    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size

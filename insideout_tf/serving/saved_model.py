@@ -1,6 +1,6 @@
-"""A trained Keras model in the forms that serve it: SavedModel, LiteRT, ONNX. Needs TensorFlow.
+"""Writes a Keras model as a SavedModel for TF Serving. Needs TensorFlow.
 
-None goes through `keras.Model.export`, whose graph of a model with a Resizing layer is that of training.
+It does not use `keras.Model.export`, which writes the training graph of a model with a Resizing layer.
 """
 
 import io
@@ -15,7 +15,7 @@ from insideout_tf.data import images
 from insideout_tf.data.classes import EMOTIONS
 
 QUANTIZE = ("none", "float16", "dynamic")
-# The furthest a probability may stray from Keras', by what the weights are stored as.
+# The largest difference of a probability from that of Keras, by the type of the stored weights.
 PARITY = {"none": 1e-4, "float16": 5e-3, "dynamic": 0.1}
 SIGNATURES = ("serving_default", "uint8", "image_bytes", "classify")
 WARMUP = "assets.extra/tf_serving_warmup_requests"
@@ -24,17 +24,23 @@ FACES = (None, images.FACE_SIDE, images.FACE_SIDE, 1)
 
 
 def write_saved_model(model, folder, facts):
-    """Writes a SavedModel with four signatures for TF Serving into `folder`.
+    """Writes a SavedModel with four signatures for TF Serving.
 
-    `serving_default`: pixels float32 `[n, 48, 48, 1]` 0..255 → probabilities float32 `[n, 7]`;
-    `uint8`: the same for uint8; `image_bytes`: PNG, JPEG, BMP or GIF files as strings `[n]`, a face
-    of any size each, made grey and 48×48 as `images.shrink` does (but not turned by EXIF) →
-    probabilities; `classify`: pixels float32 → labels (strings) and scores `[n, 7]`, the likeliest
-    first. facts: JSON-able, kept as the asset model.json beside classes.txt.
+    - `serving_default`: pixels, float32 `[n, 48, 48, 1]`, 0..255 → probabilities, float32 `[n, 7]`.
+    - `uint8`: pixels, uint8 `[n, 48, 48, 1]` → the same.
+    - `image_bytes`: PNG, JPEG, BMP or GIF files, string `[n]`, each a face of any size → the same.
+      Files become faces as in `images.shrink`, but EXIF is ignored.
+    - `classify`: pixels, float32 → labels, string `[n, 7]`, and scores, float32 `[n, 7]`, the
+      likeliest class first.
+
+    Args:
+        model: an inference model.
+        folder: an empty or new folder.
+        facts: a dict that JSON can hold; it becomes the asset model.json, beside classes.txt.
     """
     import tensorflow as tf
 
-    infer = inference_function(model)
+    infer = create_inference_function(model)
     names = tf.constant(EMOTIONS)
 
     @tf.function(input_signature=[tf.TensorSpec(FACES, tf.float32, "pixels")])
@@ -61,8 +67,7 @@ def write_saved_model(model, folder, facts):
 
     with tempfile.TemporaryDirectory() as scratch:
         module = tf.Module()
-        # TensorFlow variables, not those of Keras around them: the loader of TF Serving restores
-        # only these.
+        # The loader of TF Serving restores only TensorFlow variables, not Keras' around them.
         module.weights = [variable.value for variable in model.variables]
         module.files = []
         for name, text in (
@@ -83,10 +88,20 @@ def write_saved_model(model, folder, facts):
 
 
 def decode_in_graph(content):
-    """Returns the face in the bytes of an image file as float32 `[48, 48, 1]`, with TensorFlow alone.
+    """Returns the face in an image file as grey levels, with TensorFlow alone.
 
-    The steps of `images.shrink`, to a grey level: ITU-R 601 luma in Pillow's integers, then bilinear
-    with antialiasing across and down, each rounded. Transparency is dropped, EXIF is not read.
+    It follows `images.shrink` to within one grey level: ITU-R 601 luma in Pillow's integers, then a
+    bilinear resize with antialiasing, first of the width and then of the height, each rounded.
+    Transparency and EXIF are ignored.
+
+    Args:
+        content: a string tensor, the bytes of a PNG, JPEG, BMP or GIF file.
+
+    Returns:
+        float32 `[48, 48, 1]`, 0..255.
+
+    Raises:
+        tf.errors.InvalidArgumentError: the bytes are not such a file.
     """
     import tensorflow as tf
 
@@ -105,9 +120,14 @@ def decode_in_graph(content):
 
 
 def write_warmup_requests(folder, name):
-    """Writes one request a signature for TF Serving to run when it loads the SavedModel in `folder`.
+    """Writes one request a signature, which TF Serving runs when it loads the SavedModel.
 
-    name: what the server calls the model. Returns False where tensorflow-serving-api is not installed.
+    Args:
+        folder: that of the SavedModel.
+        name: of the model on the server.
+
+    Returns:
+        False if tensorflow-serving-api is not installed, and nothing is written.
     """
     import tensorflow as tf
 
@@ -116,7 +136,7 @@ def write_warmup_requests(folder, name):
     except ImportError:
         return False
     face = np.full((1, *FACES[1:]), 128, np.float32)
-    given = {
+    inputs = {
         "serving_default": ("pixels", face),
         "uint8": ("pixels", face.astype(np.uint8)),
         "image_bytes": ("image_bytes", [_png(face[0, ..., 0].astype(np.uint8))]),
@@ -125,7 +145,7 @@ def write_warmup_requests(folder, name):
     path = pathlib.Path(folder, WARMUP)
     path.parent.mkdir()
     with tf.io.TFRecordWriter(str(path)) as writer:
-        for signature, (key, value) in given.items():
+        for signature, (key, value) in inputs.items():
             request = predict_pb2.PredictRequest()
             request.model_spec.name = name
             request.model_spec.signature_name = signature
@@ -137,7 +157,8 @@ def write_warmup_requests(folder, name):
     return True
 
 
-def inference_function(model):
+def create_inference_function(model):
+    """Returns a function from pixels to probabilities that always uses the inference mode."""
     return lambda pixels: model(pixels, training=False)
 
 

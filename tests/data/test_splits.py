@@ -145,5 +145,5 @@ def test_messages():
         splits.make(unlabelled, "official", 0.1, 0, False)
     with pytest.raises(UserError, match="--split private expects faces with usage PrivateTest"):
         splits.evaluation_rows(fake((70, 21, 0)), "private", None)
-    with pytest.raises(UserError, match="a run directory"):
+    with pytest.raises(UserError, match="a run folder"):
         splits.evaluation_rows(fake(), "validation", None)

@@ -9,6 +9,7 @@ import pytest
 from conftest import run_verb
 
 from insideout_tf import evaluate
+from insideout_tf.api import evaluate as api_evaluate
 from insideout_tf.data.read import read_faces
 from insideout_tf.network.weights import load_model
 
@@ -64,7 +65,7 @@ def test_flip_is_the_mean_over_two_views(run, capsys, small_drawn):
         return model.predict(images[..., None].astype(np.float32), verbose=0)
 
     flipped = (direct(pixels) + direct(pixels[:, :, ::-1])) / 2
-    assert np.allclose(evaluate.predict(model, pixels, "flip"), flipped, atol=1e-5)
+    assert np.allclose(api_evaluate.predict_views(model, pixels, "flip"), flipped, atol=1e-5)
 
 
 def test_model_file_alone(run, capsys, small_drawn, tmp_path):
@@ -92,7 +93,7 @@ def test_refusals(run, capsys, tmp_path):
     (tmp_path / "text.keras").write_text("no")
     (tmp_path / "empty").mkdir()
     for arguments, expected in (
-        ((tmp_path / "none",), "expected a run directory or a .keras file"),
+        ((tmp_path / "none",), "expected a run folder or a .keras file"),
         ((tmp_path / "empty",), "expected a finished run with model.keras"),
         ((damaged, "--data", "drawn"), "expected a whole Keras model"),
         ((tmp_path / "text.keras", "--data", "drawn"), "expected a whole Keras model"),

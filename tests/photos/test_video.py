@@ -1,9 +1,8 @@
-"""Videos are judged frame by frame, whole or as far as they go, and faces keep their numbers."""
+"""Every frame of a video has a result, to its end or as far as it can be read."""
 
 import csv
 import functools
 import json
-import math
 
 import cv2
 import numpy as np
@@ -15,7 +14,7 @@ from insideout_tf import predict
 from insideout_tf.data import drawn
 from insideout_tf.data.classes import EMOTIONS
 from insideout_tf.errors import UserError
-from insideout_tf.photos import tracks, video
+from insideout_tf.photos import video
 
 call = functools.partial(run_verb, predict.main)
 FPS, SIZE = 10, (320, 240)
@@ -31,7 +30,7 @@ def write_video(path, frames, fps=FPS):
 
 @pytest.fixture(scope="module")
 def face():
-    """A drawn face that the detector finds, 150 pixels large."""
+    """A drawn face of 150 pixels that the detector finds."""
     from insideout_tf.photos import detect
 
     detect = detect.create_detector()
@@ -39,7 +38,7 @@ def face():
         large = Image.fromarray(pixels).resize((150, 150), Image.Resampling.BICUBIC)
         if len(detect(Image.fromarray(frame_with(large, 40)))) == 1:
             return large
-    raise AssertionError("no face is found")
+    raise AssertionError("the detector finds no face")
 
 
 def frame_with(face, left):
@@ -75,7 +74,7 @@ def test_records_annotated_copy_and_timeline(clip, tmp_path, capsys):
     with_face = [record for record in records if record["emotion"]]
     assert len(with_face) >= 20 and not any(record["emotion"] for record in records[20:32])
     assert all(record["box"] is None for record in records[20:32])
-    # One face while it is seen, another number after it was gone for longer than a second.
+    # A face has one number, and a new one after it was away for longer than a second.
     numbers = {record["frame"]: record["face"] for record in with_face}
     before = {number for frame, number in numbers.items() if frame < 20}
     after = {number for frame, number in numbers.items() if frame >= 32}
@@ -87,43 +86,17 @@ def test_records_annotated_copy_and_timeline(clip, tmp_path, capsys):
         assert row["emotion"] == (record["emotion"] or "")
         assert row["left"] == ("" if record["box"] is None else str(record["box"][0]))
     assert {path.name for path in folder.iterdir()} == {"ein Clip.mp4", "ein Clip-timeline.png"}
-    with video.opened(folder / "ein Clip.mp4") as copy:
+    with video.open_video(folder / "ein Clip.mp4") as copy:
         assert len(list(copy.frames)) == 40 and copy.size[0] / copy.size[1] == SIZE[0] / SIZE[1]
     assert Image.open(folder / "ein Clip-timeline.png").size[0] > 800
 
 
-def test_smoothing_is_exponential_in_seconds():
-    followed = tracks.Tracks(smoothing=0.5)
-    box = (0, 0, 10, 10)
-    first, second = np.eye(7, dtype=np.float32)[:2]
-    _, found = followed.update(0.0, [box], first[None])
-    assert np.array_equal(found[0], first)
-    for step in range(1, 6):
-        _, found = followed.update(0.1 * step, [box], second[None])
-    kept = math.exp(-0.5 / 0.5)
-    assert np.allclose(found[0, :2], [kept, 1 - kept], atol=1e-5)
-    raw = tracks.Tracks(smoothing=0)
-    raw.update(0.0, [box], first[None])
-    assert np.array_equal(raw.update(0.1, [box], second[None])[1][0], second)
-
-
-def test_faces_keep_their_numbers_when_they_change_places_in_the_list():
-    followed, one, other = tracks.Tracks(0), (0, 0, 50, 50), (200, 0, 50, 50)
-    rows = np.eye(7, dtype=np.float32)[:2]
-    assert followed.update(0.0, [one, other], rows)[0] == [0, 1]
-    assert followed.update(0.1, [(202, 0, 50, 50), (3, 0, 50, 50)], rows)[0] == [1, 0]
-    assert followed.update(0.2, [], np.zeros((0, 7)))[0] == []
-    assert followed.update(0.3, [(100, 100, 40, 40)], rows[:1])[0] == [2]
-    assert followed.update(5.0, [one], rows[:1])[0] == [3]  # seconds later it is another one
-    assert tracks.overlap((0, 0, 10, 10), (5, 0, 10, 10)) == pytest.approx(1 / 3)
-
-
 def test_memory_stays_bounded(clip, tmp_path, capsys, monkeypatch):
-    """Frames are read as they are judged: never more than a batch of them ahead."""
+    """At most one batch of frames is read before its results are taken."""
     from insideout_tf.photos import pictures
 
     waiting, most = 0, 0
-    original = video.opened
+    original = video.open_video
 
     def counted(source):
         import contextlib
@@ -144,21 +117,21 @@ def test_memory_stays_bounded(clip, tmp_path, capsys, monkeypatch):
 
         return context()
 
-    def judged(*arguments):
+    def count_results(*arguments):
         nonlocal waiting
-        for sighting in sightings(*arguments):
+        for result in recognize_video(*arguments):
             waiting -= 1
-            yield sighting
+            yield result
 
-    sightings = pictures.recognize_video
-    monkeypatch.setattr(video, "opened", counted)
-    monkeypatch.setattr(pictures, "recognize_video", judged)
+    recognize_video = pictures.recognize_video
+    monkeypatch.setattr(video, "open_video", counted)
+    monkeypatch.setattr(pictures, "recognize_video", count_results)
     assert call(capsys, clip)[0] == 0
-    assert 1 <= most <= pictures.TOGETHER
+    assert 1 <= most <= pictures.FRAMES_PER_CALL
 
 
 def test_cut_off_and_unreadable_videos(clip, tmp_path, capsys):
-    """What is there of a cut-off file is judged; each bad file has its line; the others go on."""
+    """A cut-off file has results up to its end; each bad file has a line; the others have results."""
     content = clip.read_bytes()
     (tmp_path / "cut.avi").write_bytes(content[: len(content) // 2])
     (tmp_path / "empty.mp4").write_bytes(b"")
@@ -167,7 +140,7 @@ def test_cut_off_and_unreadable_videos(clip, tmp_path, capsys):
         capsys, tmp_path, tmp_path / "none.mp4", "webcam:x", clip, "--csv", tmp_path / "o.csv"
     )
     assert status == 2 and str(clip) in out
-    said = error.splitlines()
+    lines = error.splitlines()
     for name, words in (
         ("cut.avi", "It may have been cut off"),
         ("empty.mp4", "expected a readable video"),
@@ -175,8 +148,8 @@ def test_cut_off_and_unreadable_videos(clip, tmp_path, capsys):
         ("none.mp4", "No such file"),
         ("webcam:x", "expected webcam: and a number"),
     ):
-        assert sum(name in line and words in line for line in said) == 1, error
-    assert "Received: 5 that are not" in said[-1] and len(said) == 6
+        assert sum(name in line and words in line for line in lines) == 1, error
+    assert "Received: 5 that are not readable" in lines[-1] and len(lines) == 6
     with (tmp_path / "o.csv").open() as file:
         assert {row["source"] for row in csv.DictReader(file)} >= {str(clip)}
 
@@ -192,7 +165,7 @@ def test_seconds_stop_a_video(clip, capsys):
 
 
 def test_a_video_of_cropped_faces(tmp_path, capsys):
-    """Every frame is one face, and its emotion that of the frames judged as pictures."""
+    """Every frame is one face, whose number stays."""
     pixels = drawn.draw_all(28, 7, 7)[0][:3]
     path = tmp_path / "faces.avi"
     out = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 5, (48, 48))
@@ -206,5 +179,5 @@ def test_a_video_of_cropped_faces(tmp_path, capsys):
 
 
 def test_not_a_video_in_the_library(tmp_path):
-    with pytest.raises(UserError), video.opened("webcam:"):
+    with pytest.raises(UserError), video.open_video("webcam:"):
         pass

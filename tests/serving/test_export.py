@@ -1,4 +1,4 @@
-"""Exported models say what Keras says, in processes that know nothing of this package."""
+"""Exported models give the probabilities of Keras, in processes without this package."""
 
 import base64
 import functools
@@ -18,7 +18,7 @@ import pytest
 from conftest import ROOT, WEIGHTS, run_python, run_verb
 from PIL import Image
 
-from insideout_tf import export
+from insideout_tf import devices, export
 from insideout_tf.config import Experiment, Stage
 from insideout_tf.data import images
 from insideout_tf.data.classes import EMOTIONS
@@ -31,7 +31,7 @@ call = functools.partial(run_verb, export.main)
 
 @pytest.fixture(scope="module")
 def exported(tiny_run, tmp_path_factory):
-    """A run in all three forms, by the command line's defaults; its name needs quoting."""
+    """A run in all three formats, by the defaults of the command; the name of its folder has a space."""
     out = tmp_path_factory.mktemp("export") / "für Serving"
     export.main([str(tiny_run), "--out", str(out)])
     return out
@@ -78,7 +78,7 @@ def test_folder_and_record(exported, tiny_run):
 
 
 def test_signatures(saved, faces, expected):
-    """Names, shapes and dtypes that a client relies on, and equal answers through each."""
+    """Names, shapes and dtypes that a client relies on, and equal probabilities from each."""
     assert set(saved.signatures) == set(saved_model.SIGNATURES)
     given = {
         "serving_default": {"pixels": faces[..., None].astype(np.float32)},
@@ -128,7 +128,7 @@ def test_decoding_in_the_graph_is_that_of_the_package(size, tmp_path):
         assert furthest.max() <= (0 if size == (48, 48) else 1)
 
 
-def test_files_that_are_no_images_are_refused_by_the_graph(saved):
+def test_the_graph_refuses_files_that_are_not_images(saved):
     import tensorflow as tf
 
     for content in (b"", b"no image", saved_model._png(np.zeros((48, 48), np.uint8))[:40]):
@@ -137,10 +137,10 @@ def test_files_that_are_no_images_are_refused_by_the_graph(saved):
 
 
 class Server(http.server.BaseHTTPRequestHandler):
-    """TF Serving's predict over REST as its documentation has it, in front of the real SavedModel.
+    """The predict method of TF Serving's REST API, in front of the real SavedModel.
 
-    (The server's binary cannot be installed with pip.) Row format: each instance is the one input of
-    the named signature; an object with the single key b64 is a byte string.
+    It follows the documentation, since pip cannot install the server. In the row format, each
+    instance is the only input of the signature; an object with the single key b64 is a byte string.
     """
 
     def log_message(self, *_):
@@ -150,8 +150,8 @@ class Server(http.server.BaseHTTPRequestHandler):
         import tensorflow as tf
 
         length = int(self.headers["Content-Length"])
-        asked = json.loads(self.rfile.read(length))
-        signature = self.server.saved.signatures[asked.get("signature_name", "serving_default")]
+        request = json.loads(self.rfile.read(length))
+        signature = self.server.saved.signatures[request.get("signature_name", "serving_default")]
         ((name, spec),) = signature.structured_input_signature[1].items()
 
         def decode(value):
@@ -160,7 +160,7 @@ class Server(http.server.BaseHTTPRequestHandler):
                 return base64.b64decode(value["b64"], validate=True)
             return value
 
-        given = tf.constant([decode(each) for each in asked["instances"]], spec.dtype)
+        given = tf.constant([decode(each) for each in request["instances"]], spec.dtype)
         try:
             answer = signature(**{name: given})
             (values,) = answer.values()
@@ -173,8 +173,8 @@ class Server(http.server.BaseHTTPRequestHandler):
         self.wfile.write(json.dumps(body).encode())
 
 
-def test_client_over_rest(saved, faces, expected, tmp_path):
-    """The example's client, a process of its own, asks over HTTP with the bytes of two files."""
+def test_client_over_rest(exported, saved, faces, expected, tmp_path):
+    """The client of the examples, in its own process, sends the bytes of two files over HTTP."""
     for index in range(2):
         Image.fromarray(faces[index]).save(tmp_path / f"{index}.png")
     (tmp_path / "broken.png").write_bytes(b"x")
@@ -183,26 +183,31 @@ def test_client_over_rest(saved, faces, expected, tmp_path):
     threading.Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://127.0.0.1:{server.server_port}/v1/models/fer"
 
-    def ask(*files):
-        command = [sys.executable, "-I", ROOT / "examples/serving_client.py", url, *files]
+    def run_client(*words):
+        command = [sys.executable, "-I", ROOT / "examples/serving_client.py", url, *words]
         return subprocess.run(
             command, capture_output=True, text=True, env={**os.environ, "no_proxy": "127.0.0.1"}
         )
 
     files = [tmp_path / "0.png", tmp_path / "1.png"]
-    done = ask(*files)
+    done = run_client(*files)
     assert done.returncode == 0, done.stderr
     for file, line, row in zip(files, done.stdout.splitlines(), expected):
         assert line == f"{file}: {EMOTIONS[row.argmax()]} {row.max():.1%}"
-    done = ask(tmp_path / "broken.png")
+    classes = exported / "saved_model/1/assets/classes.txt"
+    assert run_client(*files, "--classes", classes).stdout == done.stdout
+    (tmp_path / "two.txt").write_text("happy\nsad\n")
+    done = run_client(*files, "--classes", tmp_path / "two.txt")
+    assert done.returncode == 1 and "--classes: expected 7 classes" in done.stderr
+    done = run_client(tmp_path / "broken.png")
     assert done.returncode == 1 and "400" in done.stderr and "Traceback" not in done.stderr
     server.shutdown()
-    done = ask(tmp_path / "none.png")
+    done = run_client(tmp_path / "none.png")
     assert done.returncode == 1 and "Traceback" not in done.stderr
 
 
 def test_saved_model_cli_runs_it(exported, faces, expected, tmp_path):
-    """What an engineer types to look into a SavedModel."""
+    """TensorFlow's own command runs a signature."""
     np.save(tmp_path / "pixels.npy", faces[:3, ..., None].astype(np.float32))
     command = [
         pathlib.Path(sys.executable).with_name("saved_model_cli"),
@@ -217,7 +222,7 @@ def test_saved_model_cli_runs_it(exported, faces, expected, tmp_path):
 
 
 def test_warmup_requests_run(exported, saved):
-    """The records that TF Serving replays when it loads the model, one a signature."""
+    """TF Serving replays these records when it loads the model, one a signature."""
     import tensorflow as tf
     from tensorflow_serving.apis import prediction_log_pb2
 
@@ -248,9 +253,9 @@ def test_metadata(exported):
 
 
 def test_packaged_model_quantized(tmp_path, capsys):
-    """Half and a quarter of the bytes, each judged by its own limit; and a second run replaces.
+    """Half and a quarter of the bytes, each with its own limit; a second run replaces the first.
 
-    What a killed export left there two days ago goes, what another is writing now stays.
+    The folder of an export that was killed two days ago goes; that of a running export stays.
     """
     killed, working, other = (
         tmp_path / f".unfinished-{name}" for name in ("12.out", "34.out", "12.not.out")
@@ -279,7 +284,7 @@ def test_packaged_model_quantized(tmp_path, capsys):
 
 @pytest.mark.fer2013
 def test_imagenet_network_with_normalization(real, unpacked, tmp_path):
-    """EfficientNetV2-B0, whose Normalization layer the stock way to ONNX turns into lost inputs."""
+    """EfficientNetV2-B0: tf2onnx alone turns its Normalization layer into inputs without values."""
     from insideout_tf.network.build import build_network
 
     experiment = Experiment(
@@ -306,7 +311,7 @@ def test_imagenet_network_with_normalization(real, unpacked, tmp_path):
         ("onnx", None, "expected Keras' probabilities to 0.0001"),
     ],
 )
-def test_a_file_that_strays_is_refused_and_nothing_left(
+def test_a_file_that_differs_is_refused_and_nothing_stays(
     name, spoil, message, tiny_run, tmp_path, capsys, monkeypatch
 ):
     module = {"litert": litert, "onnx": onnx_export}[name]
@@ -345,7 +350,7 @@ def test_refusals(tiny_run, tmp_path, capsys, monkeypatch):
     ):
         status, _, error = call(capsys, *words)
         assert status == 2 and message in error and error.count("\n") == 1
-    monkeypatch.setattr(export.devices, "is_installed", lambda name: name != "onnxruntime")
+    monkeypatch.setattr(devices, "is_installed", lambda name: name != "onnxruntime")
     status, _, error = call(capsys, tiny_run, "--out", tmp_path / "new", "--format", "onnx")
     assert status == 2 and "pip install onnxruntime" in error
     assert not (tmp_path / "new").exists()
@@ -364,7 +369,7 @@ def test_needs_tensorflow(tiny_run, tmp_path):
 
 
 def test_images_of_16_bits_agree(tmp_path):
-    """Sixteen bits a pixel come down to eight in both, to a grey level."""
+    """Sixteen bits a pixel become the same eight bits in both, to within one grey level."""
     import tensorflow as tf
 
     deep = np.linspace(0, 65535, 48 * 48).reshape(48, 48).astype(np.uint16)

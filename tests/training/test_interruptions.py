@@ -25,11 +25,12 @@ import json, os, signal, sys, threading
 from insideout_tf import devices, train
 devices.prepare_backend()
 from insideout_tf import files, runs
+from insideout_tf.api import train as api_train
 from insideout_tf.evaluation import report
-from insideout_tf.training import averaging, checkpoint, optimizers, stages
+from insideout_tf.training import averaging, callbacks, checkpoint, optimizers, stages
 import pandas, matplotlib.pyplot, sklearn.model_selection, tensorflow
-stages.CHECKPOINT_INTERVAL = 0  # one after each epoch, however slow the disk is
-watched = {module.__file__ for module in (averaging, checkpoint, files, report, runs, stages, train)}
+modules = (api_train, averaging, callbacks, checkpoint, files, report, runs, stages, train)
+watched = {module.__file__ for module in modules}
 arguments, directory = sys.argv[1:], sys.argv[sys.argv.index("--run-dir") + 1]
 
 def run(moment):
@@ -43,12 +44,12 @@ def run(moment):
     sys.settrace(lambda frame, *_: on_line if frame.f_code.co_filename in watched else None)
     if moment < 0:
         timer = threading.Timer(-moment / 1000, os.kill, (os.getpid(), signal.SIGKILL))
-        begun = stages._StopOnNaN.on_train_batch_end
-        def on_train_batch_end(self, batch, logs=None):
+        on_batch_end = callbacks.TerminateOnNaN.on_batch_end
+        def start_timer(self, batch, logs=None):
             if not timer.ident:
                 timer.start()
-            begun(self, batch, logs)
-        stages._StopOnNaN.on_train_batch_end = on_train_batch_end
+            on_batch_end(self, batch, logs)
+        callbacks.TerminateOnNaN.on_batch_end = start_timer
     save = checkpoint.save_checkpoint
     def save_checkpoint(*given):
         save(*given)

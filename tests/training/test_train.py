@@ -12,6 +12,7 @@ import pytest
 from conftest import ROOT, kill_after, run_python, run_verb
 
 from insideout_tf import config, evaluate, overrides, train
+from insideout_tf.api import train as api_train
 from insideout_tf.evaluation import metrics, plots
 from insideout_tf.network.weights import load_model, save_model
 from insideout_tf.serving import packaged
@@ -111,14 +112,44 @@ def test_learning_curves_of_few_and_of_many_epochs_fill_the_picture(finished, tm
     assert 2.2 < width / height < 2.8
 
 
-def test_best_epoch_is_the_one_delivered(finished):
+def test_best_epoch_is_the_one_delivered(tiny_experiment, small_drawn, tmp_path, monkeypatch):
+    """The saved weights are those that scored best, not those of the last epoch."""
     import pandas as pd
 
-    history = pd.read_csv(finished / "history.csv")
-    summary = json.loads((finished / "metrics.json").read_text())
-    assert summary["best_epoch"] == int(history["val_macro_f1"].idxmax()) + 1
-    # metrics.json follows from float16 probabilities, the history from float32 ones
-    assert summary["macro_f1"] == pytest.approx(history["val_macro_f1"].max(), abs=0.03)
+    from insideout_tf.training import averaging
+
+    weights_by_epoch = []
+    compute = averaging.inference_weights
+
+    def record(*arguments):
+        weights_by_epoch.append(compute(*arguments))
+        return weights_by_epoch[-1]
+
+    monkeypatch.setattr(averaging, "inference_weights", record)
+    # A rate that grows useless after the second epoch, so that the last one is not the best.
+    experiment = overrides.override(
+        overrides.load(tiny_experiment),
+        [
+            f"data={small_drawn}",
+            "stages.finetune.epochs=4",
+            "stages.finetune.learning_rate=0.3",
+            "stages.finetune.optimizer=sgd",
+            "stages.finetune.schedule=constant",
+            "stages.finetune.clip_norm=null",
+            "monitor=val_loss",
+        ],
+    )
+    train.train(experiment, tmp_path / "run", verbose=0)
+    history = pd.read_csv(tmp_path / "run/history.csv")
+    summary = json.loads((tmp_path / "run/metrics.json").read_text())
+    best = int(history["val_loss"].idxmin())
+    assert summary["best_epoch"] == best + 1
+    saved = load_model(tmp_path / "run/model.keras").get_weights()
+    is_same = [
+        all(np.array_equal(a, b) for a, b in zip(saved, weights)) for weights in weights_by_epoch
+    ]
+    assert is_same == [epoch == best for epoch in range(5)]
+    assert summary["nll"] == pytest.approx(history["val_loss"].min(), abs=0.01)
 
 
 def test_finished_run_is_kept(capsys, finished, tiny_experiment, small_drawn):
@@ -433,15 +464,15 @@ def test_stages_of_different_sizes_and_a_kill_between_them(
         ],
     )
     train.train(experiment, tmp_path / "whole", verbose=0)
-    run_one = stages.run_one
+    run_stage = stages.run_stage
 
     def only_the_first(job, index, *rest):
         if index == 1:
             raise KeyboardInterrupt
-        return run_one(job, index, *rest)
+        return run_stage(job, index, *rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(stages, "run_one", only_the_first)
+        patch.setattr(stages, "run_stage", only_the_first)
         with pytest.raises(KeyboardInterrupt):
             train.train(experiment, tmp_path / "cut", verbose=0)
     train.train(experiment, tmp_path / "cut", resume=True, verbose=0)
@@ -555,7 +586,7 @@ def started(name, **fields):
         **{"standardize": "outliers", **fields},  # as the packaged ones
     )
     model = fused.build_training_network(experiment, 48, "float32")
-    assert len(train.load_start(experiment, model)) == 64
+    assert len(api_train.load_start(experiment, model)) == 64
     start = load_model(packaged.model_path(name)[0])
     faces = np.random.default_rng(0).integers(0, 256, (4, 48, 48), np.uint8)
     expected, found = (predict_probabilities(each, faces) for each in (start, model))
@@ -583,7 +614,7 @@ def test_a_student_of_a_trained_run(tiny_experiment, small_drawn, tmp_path, caps
     status, _, err = run_verb(train.main, capsys, *taught)
     assert status == 2 and "--teacher: expected a trained run" in err and not student.exists()
     status, _, err = run_verb(train.main, capsys, *taught, "--teacher", tmp_path / "none")
-    assert status == 2 and "expected a run directory or a .keras file" in err
+    assert status == 2 and "expected a run folder or a .keras file" in err
     assert not student.exists()
     assert run_verb(train.main, capsys, *taught, "--teacher", teacher)[0] == 0
     environment = json.loads((student / "environment.json").read_text())
@@ -597,3 +628,15 @@ def test_a_student_of_a_trained_run(tiny_experiment, small_drawn, tmp_path, caps
     save_model(model, teacher / "model.keras")
     status, _, err = run_verb(train.main, capsys, *taught, "--teacher", teacher, "--resume")
     assert status == 2 and "--teacher: --resume expects the content the run was started with" in err
+
+
+def test_plan_names_the_device_and_a_gpu_that_is_missing(
+    capsys, tiny_experiment, small_drawn, tmp_path
+):
+    base = (tiny_experiment, "--data", small_drawn, "--run-dir", tmp_path / "x", "--dry-run")
+    status, out, _ = call(capsys, *base)
+    assert status == 0 and "  device    " in out and "expects a GPU" not in out
+    _, out, _ = call(capsys, *base, "--image-size", "160", "--epochs", "3")
+    assert "stage finetune: 3 epochs at 160 px" in out
+    if "no GPU in use" in out:
+        assert "this recipe expects a GPU: at 160 px" in out

@@ -1,0 +1,198 @@
+"""Export of a trained model into what serves it, each file checked."""
+
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+
+import insideout_tf
+from insideout_tf import devices, files, progress, runs
+from insideout_tf.data import images
+from insideout_tf.data.classes import EMOTIONS
+from insideout_tf.data.faces import PUBLIC_TEST
+from insideout_tf.data.read import read_faces
+from insideout_tf.errors import UserError
+from insideout_tf.network.weights import load_model
+from insideout_tf.serving import litert, onnx, packaged, parity, saved_model
+
+FORMATS = {
+    "savedmodel": "saved_model/1",
+    "litert": "model.tflite",
+    "onnx": "model.onnx",
+}
+RECORD = "export.json"
+FACES = 512  # that every exported file is compared on
+NEEDS = {"litert": ("ai_edge_litert", "ai-edge-litert"), "onnx": ("onnxruntime", "onnxruntime")}
+AGREE = 0.95  # share of faces whose likeliest class stays, whatever the weights are stored as
+REPEAT = 1e-5  # how far two equal calls may differ, for threads that sum in another order
+
+
+def export(run_or_model, out, formats=tuple(FORMATS), quantize="none", data=None, overwrite=False):
+    """Writes a folder with the model in each format; returns what export.json holds, a dict.
+
+    A fresh process without this package loads each file and calls it twice on the same faces. A file
+    that differs from Keras by more than `saved_model.PARITY` is refused. A failure leaves nothing.
+
+    Args:
+        run_or_model: a run folder, a .keras file or the name of a packaged model.
+        out: the folder to write.
+        formats: names of `FORMATS`.
+        quantize: how the .tflite file stores the weights: "none" (float32), "float16" or "dynamic"
+            (8 bits).
+        data: what `read_faces` reads, for the faces that are compared; by default the data of the
+            run if it is still there, else drawn faces.
+        overwrite: replace the folder.
+
+    Raises:
+        UserError: an argument, the model or a written file is not as expected.
+    """
+    check_arguments(formats, quantize)
+    path, run = packaged.model_path(run_or_model)
+    out = pathlib.Path(out)
+    files.check_folder(out, overwrite)
+    with progress.Bar(f"exporting {path.stem}", 2 * len(formats) + 1, "steps") as bar:
+        bar.advance(0, "loading the model")
+        faces, source = choose_faces(data, run)
+        model = load(path)
+        pixels = images.to_model_input(faces)
+        facts = describe(path, run)
+        record = {**facts, "compared_on": f"{len(faces)} {source}", "formats": {}}
+        with files.replacing_folder(out) as folder, tempfile.TemporaryDirectory() as scratch:
+            write_faces(scratch, faces, pixels, model.predict(pixels, verbose=0))
+            bar.advance()
+            for name in formats:
+                stored = quantize if name == "litert" else "none"
+                bar.advance(0, f"writing {FORMATS[name]}")
+                entry = write_format(model, name, folder / FORMATS[name], stored, facts)
+                bar.advance(1, f"comparing {FORMATS[name]} with Keras")
+                found = verify(name, folder / FORMATS[name], scratch)
+                limit = saved_model.PARITY[stored]
+                check(pathlib.Path(FORMATS[name]), found, limit)
+                bar.advance()
+                record["formats"][name] = {**entry, "limit": limit, **found}
+            files.write_json(folder / RECORD, record)
+    return record
+
+
+def write_format(model, name, file, stored, facts):
+    """Writes a model in one format; returns its path, weights, bytes and what else is known of it.
+
+    name: of `FORMATS`. file: the path to write. stored: how a .tflite file stores weights. facts:
+    what `describe` returns.
+    """
+    entry = {"path": FORMATS[name], "weights": "float32" if stored == "none" else stored}
+    if name == "savedmodel":
+        file.parent.mkdir()
+        saved_model.write_saved_model(model, file, facts)
+        entry["signatures"] = list(saved_model.SIGNATURES)
+        entry["warmup"] = saved_model.write_warmup_requests(file, facts["name"])
+    elif name == "litert":
+        file.write_bytes(litert.to_litert(model, stored, facts))
+    else:
+        file.write_bytes(onnx.to_onnx(model, facts))
+        entry["opset"] = onnx.OPSET
+    entry["bytes"] = sum(each.stat().st_size for each in (file, *file.rglob("*")) if each.is_file())
+    return entry
+
+
+def check_arguments(formats, quantize):
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown or not formats:
+        raise UserError(
+            f"--format: expected some of {', '.join(FORMATS)}. Received: {', '.join(unknown)!r}"
+        )
+    if quantize != "none" and "litert" not in formats:
+        raise UserError(
+            "--quantize: expected litert among the formats, the only one it is for. Received: "
+            f"{', '.join(formats)}"
+        )
+    for name in formats:
+        module, package = NEEDS.get(name, (None, None))
+        if module and not devices.is_installed(module):
+            raise UserError(
+                f"--format {name}: expected the package {package}, which checks the file. Install "
+                f"it with `pip install {package}`. Received: no such package"
+            )
+
+
+def choose_faces(data, run):
+    """Returns (uint8 `[n, 48, 48]`, what they are): of --data, of the run's data, or drawn ones."""
+    recorded = runs.experiment_of(run).data if run else None
+    if data is None and recorded and recorded != "drawn" and pathlib.Path(recorded).exists():
+        data = recorded
+    if data is None:
+        from insideout_tf.data import drawn
+
+        return drawn.draw_all(FACES, 7, 7)[0][:FACES], "drawn faces"
+    faces = read_faces(data)
+    rows = np.flatnonzero(faces.usage == PUBLIC_TEST)
+    if len(rows) < FACES:
+        return faces.pixels[:FACES], f"faces of {pathlib.Path(data).name}"
+    return faces.pixels[rows[:FACES]], f"PublicTest faces of {pathlib.Path(data).name}"
+
+
+def load(path):
+    devices.prepare_backend()
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        raise UserError(
+            "expected the TensorFlow backend, which converts models. Unset KERAS_BACKEND and `pip "
+            f"install -r requirements.txt`. Received: backend {keras.backend.backend()!r}"
+        )
+    return load_model(path)
+
+
+def describe(path, run):
+    """Returns the facts that go into every file: which model it is, its input and its output."""
+    is_packaged = path.parent == packaged.FOLDER
+    known = packaged.facts(path.stem) if is_packaged else {}
+    name = runs.experiment_of(run).name if run else path.stem
+    return {
+        "name": name,
+        "classes": list(EMOTIONS),
+        "input": "float32 [n, 48, 48, 1], grey levels 0..255",
+        "output": "float32 [n, 7], probabilities of the classes",
+        "temperature": known.get(
+            "temperature", 1.0
+        ),  # not applied: logits / temperature calibrates
+        "insideout_tf": insideout_tf.__version__,
+        "model_sha256": files.sha256(path),
+    }
+
+
+def write_faces(folder, faces, pixels, expected):
+    """Writes what `serving.parity` reads: faces, Keras' probabilities, and some faces as PNG files."""
+    from PIL import Image
+
+    folder = pathlib.Path(folder)
+    np.save(folder / "faces.npy", pixels)
+    np.save(folder / "expected.npy", expected)
+    for index in range(min(16, len(faces))):
+        Image.fromarray(faces[index]).save(folder / f"{index:02}.png")
+
+
+def verify(name, file, folder):
+    """Returns what a fresh process measures of an exported file; raises `UserError` if it fails."""
+    command = [sys.executable, "-I", parity.__file__, name, str(file), str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
+        raise UserError(
+            f"{FORMATS[name]}: expected a file that works without this package. Nothing was "
+            f"written; please report this. Received: {reason[:300]}"
+        )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def check(file, found, limit):
+    if found["furthest"] > limit or found["repeat"] > REPEAT or found["agree"] < AGREE:
+        raise UserError(
+            f"{file}: expected Keras' probabilities to {limit:g}, the same twice, and its likeliest "
+            f"class for {AGREE:.0%} of the faces. Nothing was written; try --quantize none, or "
+            f"report this. Received: {found['furthest']:.2g} away, {found['repeat']:.2g} between "
+            f"two calls, {found['agree']:.1%} alike"
+        )

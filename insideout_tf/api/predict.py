@@ -1,0 +1,202 @@
+"""Emotions of cropped faces, of the faces in a photo, and of the faces in a video."""
+
+import typing
+import warnings
+
+import numpy as np
+
+from insideout_tf.data import images
+from insideout_tf.data.classes import EMOTIONS
+from insideout_tf.errors import UserError
+from insideout_tf.photos import detect, pictures, records, video
+from insideout_tf.serving import packaged, recognize
+
+if typing.TYPE_CHECKING:
+    import pandas as pd
+
+
+def predict_emotions(
+    faces: typing.Any,
+    model: typing.Any = packaged.DEFAULT,
+    engine: str = "auto",
+    calibrated: bool = True,
+    batch_size: int = recognize.BATCH_SIZE,
+    tta: str = "none",
+) -> np.ndarray:
+    """Returns the probabilities of the emotions of cropped faces.
+
+    A model stays loaded between calls, and is loaded again if its file has changed. Threads may call
+    this function.
+
+    Args:
+        faces: arrays of grey levels or RGB 0..255, paths, or PIL images; see
+            `insideout_tf.data.images.to_faces`.
+        model: the name of a packaged model; the path of a run folder, a .keras or a .tflite file; or
+            a Keras model.
+        engine: "keras"; "litert", which needs the package ai-edge-litert and imports no framework;
+            or "auto": LiteRT for a .tflite file, and for a packaged model if the package is
+            installed.
+        calibrated: divide the logits of a packaged model by the temperature that fits PublicTest
+            (Guo et al. 2017, section 4.2). Other models are not changed.
+        batch_size: faces that the model receives at once.
+        tta: "flip" averages each face with its mirror image, in twice the time; "none" does not.
+
+    Returns:
+        float32 `[n, 7]`, in the order of `EMOTIONS`; each row has the sum 1.
+
+    Raises:
+        UserError: the faces, the model or an option are wrong.
+        OSError: an image file cannot be opened.
+
+    Example:
+        >>> predict_emotions(["face.png"]).shape
+        (1, 7)
+    """
+    recognize_faces = recognize.load_recognizer(model, engine, calibrated, batch_size, tta)
+    return recognize_faces(images.to_faces(faces))
+
+
+def detect_emotions(
+    picture: typing.Any,
+    model: typing.Any = packaged.DEFAULT,
+    mode: str = "auto",
+    margin: float = detect.MARGIN,
+    yunet: str | None = None,
+    boxes: typing.Sequence | None = None,
+    engine: str = "auto",
+    calibrated: bool = True,
+    batch_size: int = recognize.BATCH_SIZE,
+    tta: str = "none",
+) -> list[dict]:
+    """Returns the faces of one picture with their emotions.
+
+    The detector and the model stay loaded between calls.
+
+    Args:
+        picture: a path, a PIL image, or an array uint8 `[h, w]` or `[h, w, 3]`, red first. OpenCV's
+            frames are blue first: give `frame[..., ::-1]`.
+        model, engine, calibrated, batch_size, tta: see `predict_emotions`.
+        mode: "detect" looks for faces. "crop" treats the picture as one face. "auto" is "crop" for a
+            square picture of at most 96 pixels, and "detect" for any other.
+        margin: widens the square around each box on every side, by so many times its side; from
+            -0.4 to 2.
+        yunet: the path of OpenCV Zoo's face_detection_yunet_*.onnx, which then detects the faces;
+            None uses OpenCV's Haar cascade.
+        boxes: a list of (left, top, width, height) in pixels of the upright picture: the faces to
+            recognise. No detector runs, and `mode` and `yunet` do not matter.
+
+    Returns:
+        One dict a face: `box` is [left, top, width, height], or None if the picture is one face;
+        `emotion` is a name; `probabilities` is a dict by name. The largest face comes first; with
+        `boxes`, the order is theirs.
+
+    Raises:
+        UserError: the picture, the model or an option is wrong; a box has no area or lies outside
+            the picture; or OpenCV is not installed.
+        OSError: the file cannot be opened.
+
+    Example:
+        >>> [face["emotion"] for face in detect_emotions("photo.jpg")]
+        ['happy', 'neutral']
+    """
+    _check_detection(mode, margin)
+    image = images.to_picture(picture)
+    if boxes is None:
+        detect_faces = detect.FaceDetector(mode, margin, yunet)
+        faces, is_crop = detect_faces(image), detect_faces.is_crop(image)
+    else:
+        faces, is_crop = detect.crop_boxes(image, boxes, margin), False
+    recognize_faces = recognize.load_recognizer(model, engine, calibrated, batch_size, tta)
+    (probabilities,) = pictures.recognize_each(recognize_faces, [faces])
+    if not faces:
+        return []
+    result = pictures.FrameResult("", None, faces, is_crop, probabilities)
+    keys = ("box", "emotion", "probabilities")
+    return [{key: record[key] for key in keys} for record in records.to_records(result)]
+
+
+def analyze_video(
+    path: typing.Any,
+    model: typing.Any = packaged.DEFAULT,
+    smooth_seconds: float = 0.5,
+    seconds: float | None = None,
+    mode: str = "auto",
+    margin: float = detect.MARGIN,
+    yunet: str | None = None,
+    engine: str = "auto",
+    calibrated: bool = True,
+    tta: str = "none",
+) -> "pd.DataFrame":
+    """Returns the emotions of the faces in every frame of a video.
+
+    A few frames are in memory at a time, whatever the length of the video. A file that was cut off
+    gives the frames that it has, and a warning.
+
+    Args:
+        path: a video file, or `webcam:0` for the first camera; give a camera `seconds`.
+        model, engine, calibrated, tta: see `predict_emotions`.
+        smooth_seconds: the weight of earlier frames falls to 1/e in this time; 0 smooths nothing.
+        seconds: stop after this time in the video; None reads all of it.
+        mode, margin, yunet: see `detect_emotions`.
+
+    Returns:
+        A pandas DataFrame with one row a face and frame, and no row for a frame without a face.
+        Columns: `frame`, from 0; `seconds`, the time in the video; `face`, a number that a face
+        keeps from frame to frame; `box_left`, `box_top`, `box_width` and `box_height`, in pixels
+        (the whole frame if it is one face); `emotion`, the likeliest class; and the probability
+        of each class, float32, in a column with its name.
+
+    Raises:
+        UserError: the video cannot be read, or the model or an option is wrong.
+        OSError: the file cannot be opened.
+
+    Example:
+        >>> table = analyze_video("clip.mp4")
+        >>> table.groupby("face")["happy"].mean()
+    """
+    import pandas as pd
+
+    _check_detection(mode, margin)
+    pictures.check_times(smooth_seconds, seconds, "smooth_seconds", "seconds")
+    recognize_faces = recognize.load_recognizer(model, engine, calibrated, tta=tta)
+    detect_faces = detect.FaceDetector(mode, margin, yunet)
+    rows: list[tuple] = []
+    frame_count = 0
+    with video.open_video(path) as clip:
+        results = pictures.recognize_video(
+            path, clip, detect_faces, recognize_faces, smooth_seconds, seconds
+        )
+        try:
+            for result in results:
+                frame_count += 1
+                rows += _to_rows(result, clip.size)
+        except UserError as error:
+            if not frame_count:
+                raise
+            warnings.warn(str(error), stacklevel=2)
+    types = {
+        **{"frame": "int64", "seconds": "float64", "face": "int64"},
+        **{f"box_{side}": "int64" for side in records.BOX_FIELDS},
+        "emotion": "object",
+        **{name: "float32" for name in EMOTIONS},
+    }
+    return pd.DataFrame(rows, columns=list(types)).astype(types)
+
+
+def _to_rows(result, size):
+    """Returns one tuple a face of a `pictures.FrameResult`; size: (width, height) of the frame."""
+    return [
+        (
+            *(result.frame, result.seconds, number),
+            *(face.box or (0, 0, *size)),
+            *(EMOTIONS[row.argmax()], *row),
+        )
+        for number, face, row in zip(result.numbers, result.faces, result.probabilities)
+    ]
+
+
+def _check_detection(mode, margin):
+    """Raises `UserError` for a wrong mode or margin."""
+    if mode not in detect.MODES:
+        raise UserError(f"mode: expected one of {', '.join(detect.MODES)}. Received: {mode!r}")
+    detect.check_margin(margin)

@@ -1,0 +1,122 @@
+"""A run as a notebook uses it: its model, its figures, and what can be done with them."""
+
+import functools
+import pathlib
+
+from insideout_tf import files, runs
+from insideout_tf.data.classes import EMOTIONS
+from insideout_tf.errors import UserError
+from insideout_tf.serving import packaged
+
+
+class Run:
+    """A finished run folder.
+
+    Example:
+        run = insideout_tf.open_run("runs/effnet_b2")
+        run.metrics["accuracy"], run.history.tail(1), run.predict(["face.png"])
+
+    Attributes:
+        path: the folder, a `pathlib.Path`.
+    """
+
+    def __init__(self, path):
+        """Opens a run folder; raises `UserError` if it holds no finished run."""
+        self.path = pathlib.Path(path).expanduser()
+        file, run = packaged.model_path(self.path)
+        if run is None:
+            raise UserError(
+                f"{path}: expected a run folder with {packaged.CONFIG}. Open a model file with "
+                f"insideout_tf.load. Received: {file}"
+            )
+        self.path = run
+
+    def __repr__(self):
+        return f"Run({str(self.path)!r})"
+
+    @functools.cached_property
+    def experiment(self):
+        """The `config.Experiment` that was trained."""
+        return runs.experiment_of(self.path)
+
+    @functools.cached_property
+    def model(self):
+        """The plain Keras model: float32 `[n, 48, 48, 1]`, 0..255, to probabilities `[n, 7]`."""
+        from insideout_tf.api.load import load
+
+        return load(self.path)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The class names in the order of the probabilities."""
+        return EMOTIONS
+
+    @property
+    def metrics(self) -> dict:
+        """The content of metrics.json: the figures of the validation split."""
+        return files.read_json(self.path / runs.METRICS)
+
+    @property
+    def history(self):
+        """The epochs of the training, a pandas DataFrame with a row each."""
+        import pandas as pd
+
+        path = self.path / runs.HISTORY
+        if not path.exists():
+            raise UserError(
+                f"{path}: expected the history of the run. Train it again. Received: nothing there"
+            )
+        return pd.read_csv(path)
+
+    def evaluate(self, split="validation", data=None, tta="none", out=None) -> dict:
+        """Evaluates the model on a split and returns its metrics, as `insideout evaluate` does.
+
+        Args:
+            split: "validation", "public", "private", "merged", "training" or "rest". "private" is
+                the test split: report it once, for a final model.
+            data: what `read_faces` reads; the data of the run by default.
+            tta: "flip" averages each face with its mirror image.
+            out: the folder for metrics.json, predictions.npz and plots; a folder in the run by
+                default.
+
+        Raises:
+            UserError: the data is missing, or has no such split.
+        """
+        from insideout_tf.api.evaluate import evaluate
+
+        return evaluate(self.path, data, split, tta, out)[0]
+
+    def predict(self, images, tta="none", batch_size=256):
+        """Returns float32 `[n, 7]` probabilities of cropped faces; `images` as of `predict_emotions`."""
+        from insideout_tf.api.predict import predict_emotions
+
+        return predict_emotions(images, str(self.path), batch_size=batch_size, tta=tta)
+
+    def explain(self, image, emotion=None, smooth=0, layer=None, faces="auto"):
+        """Returns the Grad-CAM `Explanation` of each face; arguments as of `explain_images`."""
+        from insideout_tf.api.explain import explain_images
+
+        return explain_images(
+            image, self.path, emotion=emotion, smooth=smooth, layer=layer, faces=faces
+        )
+
+    def export(
+        self,
+        out,
+        formats=("savedmodel", "litert", "onnx"),
+        quantize="none",
+        data=None,
+        overwrite=False,
+    ) -> dict:
+        """Writes the model for TF Serving, LiteRT and ONNX Runtime; returns what export.json holds.
+
+        Arguments as of `insideout export`. Raises `UserError`.
+        """
+        from insideout_tf.api.export import export
+
+        return export(self.path, out, tuple(formats), quantize, data, overwrite)
+
+
+def open_run(path) -> Run:
+    """Opens a finished run folder; raises `UserError` if it is none."""
+    return Run(path)
