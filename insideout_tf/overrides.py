@@ -334,9 +334,9 @@ def _parse_number(value):
             except ValueError:
                 continue
         return value
-    if isinstance(value, numbers.Real) and not isinstance(value, bool):  # NumPy's numbers too
-        return int(value) if isinstance(value, numbers.Integral) else float(value)
-    return value
+    if type(value) is bool or not isinstance(value, numbers.Real):
+        return value
+    return int(value) if isinstance(value, numbers.Integral) else float(value)  # NumPy's too
 
 
 def _expand_weights(weights):
