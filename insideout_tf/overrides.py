@@ -8,7 +8,7 @@ import os
 import re
 import runpy
 
-from insideout_tf import config, recipes
+from insideout_tf import config, fields, recipes
 from insideout_tf.config import Augmentation, Experiment, Stage
 from insideout_tf.errors import UserError
 
@@ -75,12 +75,12 @@ def _explain_failure(error, path):
     kinds = {kind.__name__: kind for kind in (Experiment, Stage, Augmentation)}
     typo = re.match(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
     if typo and typo[1] in kinds:
-        fields = config.field_names(kinds[typo[1]])
-        owners = [name for name, kind in kinds.items() if typo[2] in config.field_names(kind)]
-        hint = f" It is a field of {owners[0]}." if owners else config.hint(typo[2], fields)
+        valid = fields.field_names(kinds[typo[1]])
+        owners = [name for name, kind in kinds.items() if typo[2] in fields.field_names(kind)]
+        hint = f" It is a field of {owners[0]}." if owners else fields.hint(typo[2], valid)
         return (
             f"line {line}: unknown field {typo[2]!r} of {typo[1]}.{hint} "
-            f"Valid fields: {', '.join(fields)}. {received}"
+            f"Valid fields: {', '.join(valid)}. {received}"
         )
     return f"line {line}: expected a file that runs. Correct it. {received}"
 
@@ -101,7 +101,7 @@ def override(experiment, assignments):
     values = config.to_dict(experiment)
     for text in assignments:
         path, equals, raw = text.partition("=")
-        config.require(equals and path, "--set", "key=value", text)
+        fields.require(equals and path, "--set", "key=value", text)
         try:
             value = json.loads(raw)
         except json.JSONDecodeError:
@@ -125,7 +125,7 @@ def _set_value(values, keys, value, text, experiment):
         elif key not in target:
             place = _suggest_place(experiment, key, text.partition("=")[2]) if not position else ""
             raise UserError(
-                f"--set {here}: unknown field {key!r}.{place or config.hint(key, target)} "
+                f"--set {here}: unknown field {key!r}.{place or fields.hint(key, target)} "
                 f"Valid fields: {', '.join(target)}. Received: {text!r}"
             )
         if position == len(keys) - 1:
@@ -141,7 +141,7 @@ def _find_index(items, key, here):
     ]
     if key in names:
         return names.index(key)
-    config.require(
+    fields.require(
         key.isdecimal() and int(key) < len(items),
         f"--set {here}",
         f"an index from 0 to {len(items) - 1} or one of {names}",
@@ -165,8 +165,8 @@ def _suggest_place(experiment, key, value):
 
     key: a field of a stage or of the augmentation, or nearly one. value: text, as the user wrote it.
     """
-    own, stage, augmentation = map(config.field_names, (Experiment, Stage, Augmentation))
-    nearest = config.nearest(key, [*own, *stage, *augmentation])
+    own, stage, augmentation = map(fields.field_names, (Experiment, Stage, Augmentation))
+    nearest = fields.nearest(key, [*own, *stage, *augmentation])
     if nearest is None or nearest in own:
         return ""
     if nearest in augmentation:
@@ -234,7 +234,7 @@ def from_keywords(experiment, /, **overrides):
     Example:
         experiment = from_keywords(load("effnet_b2"), epochs=10, batch_size=32, dropout=0.2)
     """
-    own = config.field_names(Experiment)
+    own = fields.field_names(Experiment)
     valid = sorted({*SHORT_OPTIONS, *own})
     for name, value in overrides.items():
         if name not in valid:
@@ -243,19 +243,19 @@ def from_keywords(experiment, /, **overrides):
                 f"{_suggest_keyword(experiment, name, value, valid)} "
                 f"Valid names: {', '.join(valid)}. Received: {name}={value!r}"
             )
-    fields = {name: value for name, value in overrides.items() if name not in SHORT_OPTIONS}
+    changes = {name: value for name, value in overrides.items() if name not in SHORT_OPTIONS}
     options = {name: overrides.get(name) for name in SHORT_OPTIONS}
-    return _apply(dataclasses.replace(experiment, **fields), options, str)
+    return _apply(dataclasses.replace(experiment, **changes), options, str)
 
 
 def _suggest_keyword(experiment, name, value, valid):
     """Returns how to set a field of a stage or of the augmentation in Python, or the nearest name."""
-    if name in config.field_names(Augmentation):
+    if name in fields.field_names(Augmentation):
         return f" Give augmentation=Augmentation({name}={value!r}) with all its fields."
-    if name in config.field_names(Stage):
+    if name in fields.field_names(Stage):
         names = ", ".join(repr(stage.name) for stage in experiment.stages)
         return f" It belongs to a stage ({names}): give stages=(Stage(...), ...)."
-    return config.hint(name, valid)
+    return fields.hint(name, valid)
 
 
 def _write_option(name):
@@ -301,7 +301,7 @@ def _replace_field(experiment, name, value, label):
     """Returns the experiment with one field changed; an error about it is named `label`."""
     try:
         return dataclasses.replace(experiment, **{name: value})
-    except config.FieldError as error:
+    except fields.FieldError as error:
         if error.field != name:
             raise
         raise UserError(

@@ -12,7 +12,7 @@ VERBS = {"predict", "explain", "inspect", "train", "evaluate", "export"}
 # Lowest first. What stands on one line does not import each other.
 LAYERS = (
     {"errors"},
-    {"files", "devices", "progress"},
+    {"files", "devices", "fields", "progress"},
     {"config"},
     {"recipes"},
     {"overrides"},
