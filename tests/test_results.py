@@ -245,8 +245,8 @@ def test_the_three_figures_of_the_packaged_models():
         (folder,) = folders_of(facts["experiment"])
         found[model] = [
             read_json(folder / "metrics.json"),
-            facts["judged"]["PrivateTest .keras"],
-            facts["judged"]["PrivateTest .tflite"],
+            facts["evaluations"]["PrivateTest .keras"],
+            facts["evaluations"]["PrivateTest .tflite"],
         ]
     files = ("`model.keras` with float32", "`small.keras`", "`small.tflite`")
     lines = [line for line in read_text("RESULTS.md").splitlines() if line.startswith("- 70.")]
@@ -294,7 +294,7 @@ def test_the_notebook_quotes_the_corruptions_of_the_evidence():
         f"{kind} {found['strengths'][kind]}": by_model
         for kind, by_model in found["accuracy"].items()
     }
-    rows |= {"clean": found["undamaged"], "mean of all corruptions": found["mean_of_damaged"]}
+    rows |= {"clean": found["clean"], "mean of all corruptions": found["mean_of_corruptions"]}
     notebook = read_text("NOTEBOOK.md")
     for title, by_model in rows.items():
         cells = (

@@ -86,9 +86,9 @@ def result_rows(name, folders, is_best):
     minutes = minutes_cell(run, seeds, folders, bool(experiment.start_from))
     command = "<br>".join(f"`{each}`" for each in run.commands)
     for file, split in SPLITS.items():
-        found = [s for folder in folders if (s := evidence.read_summary(folder, file))]
-        if len(found) == len(folders):
-            cells = [figure_cell(found, key) for key in ("accuracy", "macro_f1")]
+        summaries = [s for folder in folders if (s := evidence.read_summary(folder, file))]
+        if len(summaries) == len(folders):
+            cells = [figure_cell(summaries, key) for key in ("accuracy", "macro_f1")]
         elif file in run.recorded:
             cells = [cell + RECORDED for cell in run.recorded[file]]
         else:
@@ -103,7 +103,7 @@ def result_rows(name, folders, is_best):
 
 
 def has_replaced_file(folder):
-    """Says whether the run of a folder used a packaged model that has been replaced since."""
+    """Returns True if the run of a folder used a packaged model that was replaced later."""
     config = evidence.read_summary(folder, "config.json")
     if config is None:
         return False
@@ -146,12 +146,13 @@ def recall_table(runs):
 
 
 def mean_and_deviation(values):
+    """Returns the mean with the standard deviation, or the one value, as text."""
     mean = f"{statistics.mean(values):.3f}"
     return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.3f}"
 
 
 def ablation_table(ablations):
-    """Yields what each change of the ablation does, with paired differences from the first."""
+    """Yields the table of the ablation, with paired differences from its first run."""
     yield (
         f"| ablation | epochs | best epoch | gap at epoch {OVERFITTING_EPOCH} | gap at the end | validation loss, "
         "least (epoch) | at the end | PrivateTest | less the first | macro-F1 | less the first |"

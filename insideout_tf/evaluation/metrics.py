@@ -32,7 +32,7 @@ def accuracy(confusion):
 def precision_recall_f1(confusion):
     """Returns precision, recall and F1 by class, float64 `[..., 7]` in 0..1 each, of `[..., 7, 7]`.
 
-    A quotient whose denominator is 0 counts as 0, as scikit-learn's `zero_division=0` has it.
+    A quotient whose denominator is 0 counts as 0, as with scikit-learn's `zero_division=0`.
     """
     hits = np.diagonal(confusion, axis1=-2, axis2=-1).astype(np.float64)
     predicted, true = confusion.sum(-2), confusion.sum(-1)
@@ -46,7 +46,7 @@ def precision_recall_f1(confusion):
 def macro_f1(confusion):
     """Returns the mean F1 over the classes, float64 `[...]` in 0..1, of `[..., 7, 7]`.
 
-    Every class counts alike. Classes without a face and without a prediction are excluded, as in
+    Every class has the same weight. Classes without a face and without a prediction are excluded, as in
     scikit-learn.
     """
     _, _, f1 = precision_recall_f1(confusion)
@@ -119,8 +119,8 @@ def bootstrap_intervals(confusion, seed=0, samples=BOOTSTRAP_SAMPLES):
 def paired_intervals(labels, before, after, seed=0, samples=PAIRED_SAMPLES):
     """Returns what a classifier gains over another on the same faces, with 95 % intervals.
 
-    Each draw takes the same faces, with replacement, for both classifiers. So the interval leaves out
-    what both share, such as faces that are hard for both (paired percentile bootstrap, Efron &
+    Each draw takes the same faces, with replacement, for both classifiers. So the interval
+    excludes what both share, such as faces that are hard for both (paired percentile bootstrap, Efron &
     Tibshirani 1993, section 13.3).
 
     Args:
