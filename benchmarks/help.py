@@ -26,7 +26,9 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
     commands: dict[str, tuple[str, ...]] = {
-        f"insideout_tf.{verb} --help": ("-m", f"insideout_tf.{verb}", "--help") for verb in VERBS
+        f"insideout_tf.{verb} --help": ("-m", f"insideout_tf.{verb}", "--help")
+        for verbs in VERBS.values()
+        for verb in verbs
     }
     commands["import tensorflow, alone"] = ("-c", "import tensorflow")
     print("| command | seconds |\n|---|---|")
