@@ -1,19 +1,28 @@
-"""The one kind of exception a user can cause, and the command-line boundary that prints it."""
+"""The exception for a mistake of the user, and the place where the command line prints it."""
 
 import contextlib
 import sys
 
 
 class UserError(ValueError):
-    """A mistake the user can mend: the message says what was expected, received, where, and what to do."""
+    """A mistake that the user can correct.
+
+    The message is one line: `WHERE: expected WHAT. DO THIS. Received: VALUE`.
+    """
 
     def __init__(self, message):
-        super().__init__(" ".join(str(message).split("\n")))  # one line, whatever a library said
+        super().__init__(" ".join(str(message).split("\n")))  # texts of libraries may have several
 
 
 @contextlib.contextmanager
 def reported(verb):
-    """Prints a `UserError` (or an interruption) as one line on stderr and exits 2 (or 130)."""
+    """Ends the process with one line on stderr if this context raises a mistake of the user.
+
+    The exit status is 2 for `UserError` and `OSError`, 130 for an interruption, and 141 without a
+    line if the reader of standard output has gone. Other exceptions pass.
+
+    verb: the command that begins the line, such as "insideout train".
+    """
     try:
         yield
     except UserError as error:

@@ -27,7 +27,7 @@ def test_trains_in_order_and_passes_over_what_is_finished(tiny_experiment, small
     )
     options = (queue, "--runs", runs)
     status = call(*options, "--status")
-    assert status.stdout == "first seed 0: not begun\nsecond seed 1: not begun\n"
+    assert status.stdout == "first seed 0: not started\nsecond seed 1: not started\n"
     done = call(*options, "--data", small_drawn)
     assert done.returncode == 0, done.stderr
     lines = [line for line in done.stdout.splitlines() if "seed" in line and "epoch 2 of 2" in line]

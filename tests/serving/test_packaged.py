@@ -48,7 +48,7 @@ def test_both_engines_have_the_accuracy_in_the_facts(name, public):
     facts, by_engine = packaged.facts(name), {}
     for engine, suffix in (("keras", ".keras"), ("litert", ".tflite")):
         raw = insideout_tf.predict_emotions(pixels, name, engine=engine, calibrated=False)
-        figures = facts["judged"][f"PublicTest {suffix}"]
+        figures = facts["evaluations"][f"PublicTest {suffix}"]
         assert raw.dtype == np.float32 and raw.shape == (3589, 7)
         assert (raw.argmax(1) == labels).mean() == pytest.approx(figures["accuracy"], abs=1e-3)
         by_engine[engine] = raw
