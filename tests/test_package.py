@@ -12,7 +12,9 @@ VERBS = {"predict", "explain", "inspect", "train", "evaluate", "export"}
 # Lowest first. What stands on one line does not import each other.
 LAYERS = (
     {"errors"},
+    {"targets"},
     {"files", "devices", "fields", "progress"},
+    {"locks"},
     {"config"},
     {"recipes"},
     {"overrides"},

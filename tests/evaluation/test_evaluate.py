@@ -73,7 +73,8 @@ def test_model_file_alone(run, capsys, small_drawn, tmp_path):
     shutil.copy(run / "model.keras", path)
     status, _, error = call(capsys, path)
     assert status == 2 and "--data: expected the path of FER2013" in error
-    status, out, _ = call(capsys, path, "--data", small_drawn, "--json")
+    words = (path, "--data", small_drawn, "--json", "--out", tmp_path / "public")
+    status, out, _ = call(capsys, *words)
     summary = json.loads(out)
     assert status == 0 and summary["selected_on"] is None and summary["n"] == 70
     assert (tmp_path / "public" / "metrics.json").exists()  # never the test split unasked

@@ -18,7 +18,8 @@ import pytest
 from conftest import ROOT, WEIGHTS, run_python, run_verb
 from PIL import Image
 
-from insideout_tf import devices, export
+from insideout_tf import devices, export, files
+from insideout_tf.api import export as api_export
 from insideout_tf.config import Experiment, Stage
 from insideout_tf.data import images
 from insideout_tf.data.classes import EMOTIONS
@@ -58,7 +59,9 @@ def expected(tiny_run, faces):
 def test_folder_and_record(exported, tiny_run):
     record = json.loads((exported / "export.json").read_text())
     assert {path.name for path in exported.parent.iterdir()} == {exported.name}  # nothing beside
+    assert files.list_files(exported, api_export.KIND, foreign=True) == []
     assert {path.name for path in exported.iterdir()} == {
+        files.MARKER,
         "export.json",
         "saved_model",
         "model.tflite",
@@ -326,13 +329,15 @@ def test_a_file_that_differs_is_refused_and_nothing_stays(
         return honest(another, *rest)
 
     monkeypatch.setattr(module, f"to_{name}", other)
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out/kept.txt").write_text("before")
+    files.mark(tmp_path / "out", api_export.KIND)
+    (tmp_path / "out/model.onnx").write_text("before")
     status, _, error = call(
         capsys, tiny_run, "--format", name, "--out", tmp_path / "out", "--overwrite"
     )
     assert status == 2 and message in error and error.count("\n") == 1
-    assert [path.name for path in tmp_path.rglob("*")] == ["out", "kept.txt"]
+    names = {path.name for path in tmp_path.rglob("*")}
+    assert names == {"out", files.MARKER, "model.onnx"}
+    assert (tmp_path / "out/model.onnx").read_text() == "before"
 
 
 def test_refusals(tiny_run, tmp_path, capsys, monkeypatch):

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from conftest import ROOT, run_python
 
-from insideout_tf import runs
 from insideout_tf.network.weights import load_model
 from insideout_tf.training import checkpoint
 
@@ -202,21 +201,3 @@ def test_unwritable_run_directory(whole):
     verb = "from insideout_tf import train; import sys; train.main(sys.argv[1:])"
     done = run_python(verb, *whole[1], "--run-dir", "/proc/run", check=False)
     assert_one_line(done, "insideout train: /proc/run: ", "Check the path, the permissions")
-
-
-def test_overwriting_never_leaves_a_part_of_a_run(tmp_path, monkeypatch):
-    import shutil
-
-    from insideout_tf.recipes import quickstart
-
-    run = tmp_path / "run"
-    runs.create(run, quickstart.get_config(), False, {})
-    (run / "plots").mkdir()
-
-    def killed(path):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(shutil, "rmtree", killed)
-    with pytest.raises(KeyboardInterrupt):
-        runs.create(run, quickstart.get_config(), True, {})
-    assert not run.exists()
