@@ -95,6 +95,7 @@ def test_list_of_verbs_is_complete(capsys):
         assert f"  insideout {verb} " in out
 
 
+@pytest.mark.slow
 def test_public_api(tmp_path):
     assert insideout_tf.EMOTIONS[3] == "happy"
     faces = insideout_tf.read_faces("drawn")
