@@ -1,4 +1,4 @@
-"""The Keras backend and the device under it: chosen, quieted, named."""
+"""The Keras backend, the device it computes on, and the precision: each decided once."""
 
 import contextlib
 import dataclasses
@@ -13,10 +13,67 @@ import threading
 from insideout_tf.errors import UserError
 
 
+def select_device(name):
+    """Makes the backend see the named device alone; call it before anything uses the backend.
+
+    TensorFlow, JAX and PyTorch read the environment variables that this sets when they start. Call
+    `check_device` with the same name once the backend is loaded.
+
+    Args:
+        name: "auto" changes nothing. "cpu" hides every accelerator. "gpu" requires one, which
+            `check_device` checks. "gpu:1" hides all GPUs but the second one of those that
+            CUDA_VISIBLE_DEVICES allows.
+
+    Raises:
+        UserError: the name is none of these, or CUDA_VISIBLE_DEVICES allows fewer GPUs.
+    """
+    number = re.fullmatch(r"gpu:(\d{1,3})", str(name))
+    if name not in ("auto", "cpu", "gpu") and not number:
+        raise UserError(
+            f"--device: expected 'auto', 'cpu', 'gpu' or 'gpu:N' with N from 0. Received: {name!r}"
+        )
+    if name == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+        os.environ["JAX_PLATFORMS"] = "cpu"
+    if number:
+        allowed = [each for each in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if each]
+        index = int(number[1])
+        if allowed and index >= len(allowed):
+            raise UserError(
+                f"--device: expected one of the {len(allowed)} GPUs that CUDA_VISIBLE_DEVICES="
+                f"{','.join(allowed)} allows, counted from 0. Change either. Received: {name!r}"
+            )
+        os.environ["CUDA_VISIBLE_DEVICES"] = allowed[index] if allowed else str(index)
+
+
+def check_device(name):
+    """Checks, once the backend is loaded, that it computes on the device of `select_device`.
+
+    Raises:
+        UserError: "gpu" or "gpu:N" without such a GPU, or "cpu" after the backend has started with
+            an accelerator.
+    """
+    kind = accelerator()
+    if name == "auto" or kind == name.partition(":")[0]:
+        return
+    if name == "cpu":
+        advice = "Choose the device before anything uses the backend"
+    else:
+        advice = (
+            "Check the driver with `nvidia-smi`, and that the backend is installed with its GPU "
+            "libraries, or use --device cpu"
+        )
+    raise UserError(
+        f"--device: expected the backend to compute on {name!r}. {advice}. "
+        f"Received: {describe_devices()}"
+    )
+
+
 def prepare_backend():
     """Chooses and quiets the Keras backend; call it before anything imports keras.
 
-    TensorFlow unless KERAS_BACKEND says otherwise; JAX where TensorFlow is not installed.
+    KERAS_BACKEND decides. Without it the backend is TensorFlow, or JAX where TensorFlow is not
+    installed. Raises `UserError` if neither is installed.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("ABSL_MIN_LOG_LEVEL", "3")
@@ -31,52 +88,14 @@ def prepare_backend():
         import keras  # noqa: F401
 
 
-def select_device(name):
-    """Makes the backend use a device; call it before anything imports a framework.
-
-    name: "auto" leaves the choice to the backend; "cpu" hides every accelerator; "gpu" expects one;
-    "gpu:N" shows the backend only GPU number N, from 0. `check_device` verifies the result.
-
-    Raises `UserError` for another name.
-    """
-    kind, _, number = name.partition(":")
-    if name not in ("auto", "cpu", "gpu") and not (kind == "gpu" and number.isdecimal()):
-        raise UserError(f"--device: expected auto, cpu, gpu or gpu:N. Received: {name!r}")
-    if name == "cpu":
-        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
-        os.environ["JAX_PLATFORMS"] = "cpu"
-    elif number:
-        os.environ["CUDA_VISIBLE_DEVICES"] = str(int(number))
-
-
-def check_device(name):
-    """Raises `UserError` if `select_device` was asked for a GPU and the backend has none."""
-    if name.startswith("gpu") and accelerator() == "cpu":
-        import keras
-
-        raise UserError(
-            f"--device {name}: expected a GPU that {keras.backend.backend()} can use. Check the "
-            "driver with `nvidia-smi`, and that the framework is installed with its GPU libraries; "
-            "--device cpu trains without. Received: no GPU"
-        )
-
-
-def describe_devices():
-    """Returns what the backend computes on as text, such as "NVIDIA H100 (gpu)"."""
-    kind = accelerator()
-    if kind == "cpu":
-        return f"{device_name()}, {os.cpu_count()} cores; no GPU in use"
-    return f"{device_name()} ({kind})"
-
-
 def is_installed(module):
-    """True where a top-level module can be imported; it is not."""
+    """Returns True if a top-level module can be imported. It is not imported."""
     return importlib.util.find_spec(module) is not None
 
 
 @contextlib.contextmanager
 def native_stderr_closed():
-    """Silences the C++ start-up notes of TensorFlow, which no Python setting reaches."""
+    """Hides what C++ code writes to stderr in this context, which no Python setting reaches."""
     try:
         saved = os.dup(2)
     except OSError:
@@ -93,18 +112,18 @@ def native_stderr_closed():
 
 
 def serialized(function):
-    """Returns `function`, of one argument, answering one thread at a time."""
-    turn = threading.Lock()
+    """Returns `function`, of one argument, limited to one thread at a time."""
+    lock = threading.Lock()
 
-    def call(given):
-        with turn:
-            return function(given)
+    def call(argument):
+        with lock:
+            return function(argument)
 
     return call
 
 
 def accelerator():
-    """Returns "gpu", "tpu" or "cpu": what the backend computes on."""
+    """Returns the kind of device that the backend computes on: "gpu", "tpu" or "cpu"."""
     import keras
 
     backend = keras.backend.backend()
@@ -126,11 +145,14 @@ def accelerator():
 
 
 def distribution_scope(experiment):
-    """Returns a function that gives the context in which an experiment's variables are created.
+    """Returns a function whose result is the context in which an experiment's variables are created.
 
-    With "mirrored" that is the scope of one `tf.distribute.MirroredStrategy` over every GPU (or,
-    without any, every logical CPU) TensorFlow sees. Raises `UserError` where there is none, or where
-    the batch cannot be shared out evenly.
+    With `distribution="mirrored"` that is the scope of one `tf.distribute.MirroredStrategy`. It
+    covers every GPU that TensorFlow sees, or every logical CPU if there is no GPU. Otherwise the
+    context does nothing.
+
+    Raises:
+        UserError: "mirrored" on another backend, or with a batch size that the devices do not divide.
     """
     if experiment.distribution == "none":
         return contextlib.nullcontext
@@ -155,15 +177,16 @@ def distribution_scope(experiment):
 
 @dataclasses.dataclass(frozen=True)
 class Precision:
-    """How a run computes.
+    """How the steps of a run compute.
 
     Attributes:
-        name: "float32", "mixed_float16" or "mixed_bfloat16".
-        policy: the Keras policy of the layers in training.
-        rounds_graphs: whether TensorFlow itself rounds float32 graphs to bfloat16, on a processor. Its
-            oneDNN rounds what convolutions and products read, and sums in float32. Everything else
-            stays float32, which processors compute faster.
-        scales_loss: whether the loss is scaled dynamically, as float16 gradients need.
+        name: the Keras policy of the products: "float32", "mixed_float16" or "mixed_bfloat16".
+        policy: the Keras policy of the layers in training: "float32" if TensorFlow rounds the
+            graph itself, else `name`.
+        rounds_graphs: whether TensorFlow itself rounds float32 graphs to bfloat16, which it does on
+            a CPU. oneDNN then rounds the inputs of convolutions and matrix products and sums in
+            float32. All else stays float32, which CPUs compute faster.
+        scales_loss: whether the optimizer scales the loss, since gradients in float16 underflow.
     """
 
     name: str
@@ -173,9 +196,10 @@ class Precision:
 
 
 def resolve_precision(precision, jit_compile):
-    """Returns the `Precision` of a run; both arguments are fields of an `Experiment`.
+    """Returns the `Precision` of a run on this device; both arguments are fields of an `Experiment`.
 
-    "auto" is half precision only if the device is faster with it. XLA's graphs are not rounded.
+    "auto" is half precision on TPUs and on GPUs with tensor cores: bfloat16 from compute capability
+    8.0, float16 from 7.0. Elsewhere it is float32. Graphs that XLA compiles are not rounded.
     """
     import keras
 
@@ -187,7 +211,10 @@ def resolve_precision(precision, jit_compile):
         and accelerator() == "cpu"
     )
     return Precision(
-        name, "float32" if rounds_graphs else name, rounds_graphs, name == "mixed_float16"
+        name=name,
+        policy="float32" if rounds_graphs else name,
+        rounds_graphs=rounds_graphs,
+        scales_loss=name == "mixed_float16",
     )
 
 
@@ -212,7 +239,10 @@ def _choose_policy():
 
 
 def compiles(jit_compile):
-    """True where XLA is to compile a training step; jit_compile: as in an experiment."""
+    """Returns True if XLA compiles a training step.
+
+    jit_compile: as in an experiment. "auto" is on, except for TensorFlow or PyTorch on a CPU.
+    """
     if jit_compile != "auto":
         return jit_compile == "on"
     import keras
@@ -221,10 +251,11 @@ def compiles(jit_compile):
 
 
 @contextlib.contextmanager
-def graphs_rounded(wanted):
-    """Lets TensorFlow functions that are called in this context round to bfloat16, or not.
+def graphs_rounded(wanted=True):
+    """Switches the rounding of `Precision.rounds_graphs` on or off for functions called in this context.
 
-    wanted: a bool; see `Precision.rounds_graphs`. On other backends the context does nothing.
+    The setting before is restored at the end, so contexts may be nested. On a backend other than
+    TensorFlow this does nothing and imports nothing.
     """
     import keras
 
@@ -235,31 +266,76 @@ def graphs_rounded(wanted):
 
     pass_name = "auto_mixed_precision_onednn_bfloat16"
     before = tf.config.optimizer.get_experimental_options().get(pass_name, False)
-    if before == wanted:
+    if before == bool(wanted):
         yield
         return
-    tf.config.optimizer.set_experimental_options({pass_name: wanted})
+    tf.config.optimizer.set_experimental_options({pass_name: bool(wanted)})
     try:
         yield
     finally:
         tf.config.optimizer.set_experimental_options({pass_name: before})
 
 
-def device_name():
-    """Returns the name of the accelerator, or of the processor."""
+def describe_devices():
+    """Returns the device in use as a line of text.
+
+    Examples: "NVIDIA H100 (gpu)", "2 × NVIDIA H100 (gpu)", "AMD EPYC, 2 cores; no GPU in use".
+    """
+    kind = accelerator()
+    if kind != "cpu":
+        count = _count_accelerators(kind)
+        return (f"{count} × " if count > 1 else "") + f"{device_name()} ({kind})"
+    cores = _count_cores()
+    return f"{device_name()}, {cores} core{'s' if cores > 1 else ''}; no GPU in use"
+
+
+def _count_accelerators(kind):
+    """Returns the number of GPUs or TPUs that the backend sees."""
     import keras
 
-    if accelerator() == "gpu" and keras.backend.backend() == "jax":
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return len(tf.config.list_physical_devices(kind.upper()))
+    if backend == "jax":
+        import jax
+
+        return jax.local_device_count()
+    import torch
+
+    return torch.cuda.device_count()
+
+
+def _count_cores():
+    """Returns the number of processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def device_name():
+    """Returns the name of the accelerator in use, or of the processor."""
+    import keras
+
+    kind, backend = accelerator(), keras.backend.backend()
+    if kind != "cpu" and backend == "jax":
         import jax
 
         return jax.devices()[0].device_kind
-    if accelerator() == "gpu" and keras.backend.backend() == "tensorflow":
+    if kind == "gpu" and backend == "tensorflow":
         import tensorflow as tf
 
         device = tf.config.list_physical_devices("GPU")[0]
         return tf.config.experimental.get_device_details(device).get("device_name", "GPU")
+    if kind == "gpu":
+        import torch
+
+        return torch.cuda.get_device_name()
+    if kind == "tpu":
+        return "TPU"
     with contextlib.suppress(OSError):
-        found = re.search(r"model name\s*:\s*(.+)", pathlib.Path("/proc/cpuinfo").read_text())
-        if found:
-            return found[1]
+        match = re.search(r"model name\s*:\s*(.+)", pathlib.Path("/proc/cpuinfo").read_text())
+        if match:
+            return match[1]
     return platform.processor() or platform.machine()

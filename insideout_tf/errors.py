@@ -1,4 +1,4 @@
-"""The one kind of exception a user can cause, and the command-line boundary that prints it."""
+"""The exception for a mistake of the user, and the place where the command line prints it."""
 
 import contextlib
 import os
@@ -9,7 +9,10 @@ import unicodedata
 
 
 class UserError(ValueError):
-    """A mistake the user can mend: the message says what was expected, received, where, and what to do."""
+    """A mistake that the user can correct.
+
+    The message is one line: `WHERE: expected WHAT. DO THIS. Received: VALUE`.
+    """
 
     def __init__(self, message):
         super().__init__(printable(" ".join(str(message).split("\n"))))  # one line
@@ -96,7 +99,13 @@ def _terminated_as_interrupted():
 
 @contextlib.contextmanager
 def reported(verb):
-    """Prints a `UserError` (or an interruption) as one line on stderr and exits 2 (or 130, 143)."""
+    """Ends the process with one line on stderr if this context raises a mistake of the user.
+
+    The exit status is 2 for `UserError` and `OSError`, 130 for an interruption, 143 for SIGTERM, and
+    141 without a line if the reader of standard output has gone. Other exceptions pass.
+
+    verb: the command that begins the line, such as "insideout train".
+    """
     prepare_streams()
     try:
         with _terminated_as_interrupted():

@@ -299,7 +299,7 @@ def estimate_statistics(model, inputs, norms, x):
     for name in norms:
         layer = model.get_layer(name)
         before = cut(inputs, layer.input)
-        count, total, squares = 0, 0.0, 0.0
+        count, total, squares = 0, np.zeros(()), np.zeros(())
         for first in range(0, len(x), BATCH):
             values = np.asarray(before(x[first : first + BATCH], training=False), np.float64)
             values = values.reshape(-1, values.shape[-1])
@@ -316,8 +316,8 @@ def fit_projection(model, name, source, target, x, small_x):
     source, target: models that give the activations before the projection, from `x`, and the output to
     reproduce, from `small_x`. Channels that the target lacks are noisy copies of those it has.
     """
-    gram, cross, count = 0.0, 0.0, 0
-    sum_a, sum_t, squares_t = 0.0, 0.0, 0.0
+    gram, cross, count = np.zeros(()), np.zeros(()), 0
+    sum_a, sum_t, squares_t = np.zeros(()), np.zeros(()), np.zeros(())
     for first in range(0, len(x), BATCH):
         a, t = (
             np.asarray(model(values[first : first + BATCH], training=False), np.float64)
@@ -379,8 +379,8 @@ def probe(networks, faces, order, size):
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    cut = min(PROBE_TRAIN, len(order) * 2 // 3)
-    train, test = order[:cut], order[cut : cut + PROBE_TEST]
+    count = min(PROBE_TRAIN, len(order) * 2 // 3)
+    train, test = order[:count], order[count : count + PROBE_TEST]
     for name, network in networks.items():
         network = cut(network.input, network.output)
         known, unknown = (

@@ -60,6 +60,7 @@ def share_at_the_mouth(maps):
     return maps[:, MOUTH].sum() / maps.sum()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("smooth", [0, 8])
 def test_maps_point_at_the_mouth(trained, smooth):
     model, _ = trained
@@ -133,6 +134,7 @@ def test_another_backend_is_refused():
     )
 
 
+@pytest.mark.slow
 def test_jax_agrees(trained, tmp_path):
     model, path = trained
     pixels, _ = faces_with_mouths(20, 4)
