@@ -161,9 +161,8 @@ def test_verb(trained, tmp_path, capsys):
     status, text, error = call(capsys, path, tmp_path / "a face.png", "--out", out)
     assert status == 0 and error == "" and "a face.png: face 1: " in text
     assert Image.open(out).size[0] > 600
-    status, text, _ = call(
-        capsys, path, tmp_path / "a face.png", "--out", out, "--emotion", "joy", "--smooth", "2"
-    )
+    again = (path, tmp_path / "a face.png", "--out", out, "--overwrite")
+    status, text, _ = call(capsys, *again, "--emotion", "joy", "--smooth", "2")
     assert status == 0 and "a face.png: face 1: happy" in text
 
 
