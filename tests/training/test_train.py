@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, kill_after, run_python, run_verb
 
-from insideout_tf import config, evaluate, overrides, train
+from insideout_tf import config, evaluate, files, overrides, train
 from insideout_tf.api import train as api_train
 from insideout_tf.evaluation import metrics, plots
 from insideout_tf.network.weights import load_model, save_model
@@ -41,6 +41,7 @@ def finished(tiny_experiment, small_drawn, tmp_path_factory):
 @pytest.mark.slow
 def test_run_directory_holds_the_promised_files(finished):
     expected = {
+        files.MARKER,
         "config.json",
         "environment.json",
         "history.csv",
@@ -289,7 +290,7 @@ def test_experiment_file_errors_name_the_line(capsys, tmp_path):
         ("x = 1\nraise RuntimeError('no')\n", "line 2: expected a file that runs"),
         ("def get_config(:\n", "line 1: expected a file that runs"),
         ("x = 1\n", "a function get_config()"),
-        ("def get_config():\n    return 3\n", "to return an Experiment. Received: int"),
+        ("def get_config():\n    return 3\n", "to return an Experiment. Correct it. Received: int"),
         (
             "from insideout_tf.config import Experiment\ndef get_config():\n"
             "    return Experiment(name='x', stages=(), bach_size=3)\n",
