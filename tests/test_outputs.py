@@ -373,6 +373,7 @@ def test_no_home_and_no_cache(place):
 
 INTERRUPTED = """
 import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 from insideout_tf import predict
 from insideout_tf.photos import records
 write, count = records._File.write, [0]

@@ -145,8 +145,10 @@ def test_evaluate_takes_a_packaged_model(small_real, tmp_path, monkeypatch):
 
     monkeypatch.chdir(tmp_path)
     summary, out = evaluate.evaluate("small", small_real, split="public")
-    assert out == pathlib.Path("small/public") and (tmp_path / out / "metrics.json").exists()
     assert summary["n"] == 140 and summary["accuracy"] > 0.4
+    assert out is None and not list(tmp_path.iterdir())  # nothing is written where nobody asked
+    _, out = evaluate.evaluate("small", small_real, split="public", out=tmp_path / "out")
+    assert out == tmp_path / "out" and (out / "metrics.json").exists()
 
 
 def test_the_model_card_quotes_the_facts():
