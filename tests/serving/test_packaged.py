@@ -1,7 +1,6 @@
 """The packaged models: complete, as good as their facts say, and usable without this package."""
 
 import hashlib
-import pathlib
 import shutil
 import subprocess
 import sys
