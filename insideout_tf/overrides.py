@@ -73,10 +73,7 @@ def override(experiment, assignments):
     for text in assignments:
         path, equals, raw = text.partition("=")
         config.require(equals and path, "--set", "key=value", text)
-        try:
-            value = json.loads(raw)
-        except json.JSONDecodeError:
-            value = {"None": None, "True": True, "False": False}.get(raw, raw)
+        value = _parse_value(raw, path)
         target, keys = values, path.strip().split(".")
         for position, key in enumerate(keys):
             here = ".".join(keys[:position]) or "experiment"
@@ -109,6 +106,25 @@ def override(experiment, assignments):
             else:
                 target = target[key]
     return config.from_dict(values)
+
+
+def _parse_value(raw, path):
+    """Returns what a text means: JSON, a constant of Python, or the text itself."""
+    try:
+        return json.loads(raw)
+    except json.JSONDecodeError:
+        return {"None": None, "True": True, "False": False}.get(raw, raw)
+    except (ValueError, RecursionError) as error:  # thousands of digits, or of brackets
+        raise UserError(
+            f"--set {path[:80]}: expected a shorter value. Correct it. Received: {_shorten(raw)}, "
+            f"{type(error).__name__}"
+        ) from None
+
+
+def _shorten(value):
+    """Returns a value as it reads in a message, at most about 80 characters."""
+    text = repr(value) if isinstance(value, str) else str(value)
+    return text if len(text) <= 80 else f"{text[:60]}... of {len(text):,} characters"
 
 
 def _point_to_owner(here, key, text, raw, experiment):
@@ -200,10 +216,11 @@ def _number(name, value, kind):
     expected = "a whole number" if kind is int else "a number"
     try:
         number = kind(value)
+        is_exact = kind is not int or number == float(value)
     except (TypeError, ValueError, OverflowError):
-        number = None
-    if number is None or isinstance(value, bool) or (kind is int and number != float(value)):
-        raise UserError(f"{_option(name)}: expected {expected}. Received: {value!r}")
+        number, is_exact = None, False
+    if not is_exact or isinstance(value, bool):
+        raise UserError(f"{_option(name)}: expected {expected}. Received: {_shorten(value)}")
     return number
 
 

@@ -298,7 +298,7 @@ def _open_image(data, where):
     """Yields the PIL image in the bytes of a file. Every error of Pillow becomes a `UserError`."""
     from PIL import Image
 
-    has_heif = _register_heif()
+    has_heif = reads_heif()
     if not has_heif and inputs.find_picture_format(data[: inputs.HEAD_BYTES]) == "HEIF":
         raise UserError(
             f"{where}: expected the package pillow-heif, which reads HEIC. Install it with `pip "
@@ -322,8 +322,8 @@ def _open_image(data, where):
 
 
 @functools.cache
-def _register_heif():
-    """Lets Pillow read HEIC if the package pillow-heif is installed; returns whether it is."""
+def reads_heif():
+    """Returns whether HEIC can be read: the package pillow-heif is installed, and lets Pillow do it."""
     try:
         import pillow_heif
     except ImportError:

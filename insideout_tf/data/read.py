@@ -4,7 +4,7 @@ import dataclasses
 import pathlib
 import tempfile
 
-from insideout_tf.data import archives, arrays, fer2013, folders
+from insideout_tf.data import archives, arrays, fer2013, folders, inputs
 from insideout_tf.data.faces import Faces
 from insideout_tf.errors import UserError
 
@@ -90,6 +90,10 @@ def _read_archive(path, bad_rows, depth):
 
 def _check_file(path):
     """Raises `UserError` unless `path` is a regular file with content."""
+    if path.is_symlink() and not path.exists():
+        raise UserError(
+            f"{path}: expected a file or a folder. Correct the link. Received: a link to nothing"
+        )
     if not path.exists():
         raise UserError(
             f"{path}: expected a file or folder that exists (fer2013.csv, "
@@ -120,13 +124,13 @@ def _find_data(path):
 
 def _choose_child(path):
     """Returns the one data file, or else the one folder, inside a folder without parts."""
-    children = [child for child in sorted(path.iterdir()) if not folders.is_hidden(child)]
+    children = [child for child in sorted(path.iterdir()) if not inputs.is_hidden(child)]
     files = [child for child in children if child.is_file()]
     by_name = {file.name.lower(): file for file in files}
     for name in ("fer2013.csv", "icml_face_data.csv", "train.csv"):
         if name in by_name:
             return by_name[name]
-    suffixes = (".csv", ".npz", ".tar.gz", ".tgz", ".zip")
+    suffixes = (".csv", ".csv.gz", ".npz", ".tar.gz", ".tgz", ".zip")
     data = [file for file in files if file.name.lower().endswith(suffixes)]
     inner = [child for child in children if child.is_dir()]
     if len(data) == 1:
