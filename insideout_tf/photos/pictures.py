@@ -130,11 +130,11 @@ def recognize_pictures(paths, detect_faces, recognize, report_error, with_images
         for path in chunk:
             try:
                 image = images.read_image(path)
-                image_or_none = image if with_images else None
-                faces = detect_faces(image)
             except (UserError, OSError) as error:
                 report_error(path, error)
                 continue
+            image_or_none = image if with_images else None
+            faces = detect_faces(image)
             readable.append((path, image_or_none, faces, detect_faces.is_crop(image)))
         rows = recognize_each(recognize, [faces for _, _, faces, _ in readable])
         for (path, image, faces, is_crop), probabilities in zip(readable, rows):

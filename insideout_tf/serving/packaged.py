@@ -4,6 +4,7 @@ import functools
 import json
 import pathlib
 
+from insideout_tf import config
 from insideout_tf.errors import UserError
 
 FOLDER = pathlib.Path(__file__).resolve().parent.parent / "models"
@@ -30,7 +31,7 @@ def path_of(name, suffix):
     if name not in names():
         raise UserError(
             f"model: expected one of {', '.join(names())}, or the path of a run, a .keras or a "
-            f".tflite file. Received: {name!r}"
+            f".tflite file.{config.hint(name, names())} Received: {name!r}"
         )
     return FOLDER / f"{name}{suffix}"
 
@@ -72,7 +73,8 @@ def model_path(run_or_model):
         return file, path
     if not path.exists():
         raise UserError(
-            f"{path}: expected a run folder or a .keras file. Check the path. "
+            f"{path}: expected a run folder, a .keras file or a packaged model: "
+            f"{', '.join(names())}.{config.hint(str(run_or_model), names())} Check the path. "
             "Received: nothing there"
         )
     parent = path.parent

@@ -38,6 +38,11 @@ def load_recognizer(
         UserError: an option or the model is wrong; or faces have another shape.
     """
     _check_tta(tta)
+    is_whole = isinstance(batch_size, (int, np.integer)) and not isinstance(batch_size, bool)
+    if not is_whole or batch_size < 1:
+        raise UserError(
+            f"batch_size: expected a whole number, at least 1. Received: {batch_size!r}"
+        )
     if callable(model):
         predict, temperature = engines.load_predictor(model, engine)
     else:
