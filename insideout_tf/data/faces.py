@@ -49,7 +49,9 @@ def content_keys(pixels):
 
     pixels: uint8 `[n, 48, 48]`. Returns an array `[n]` of void dtype.
     """
-    digests = b"".join(hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in pixels)
+    digests = b"".join(
+        hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in pixels
+    )
     return np.frombuffer(digests, np.dtype((np.void, 16)))
 
 

@@ -25,7 +25,9 @@ PACKED = {
 }
 _PICTURE_BRANDS = {  # of ISO base media files that hold a still image (ISO 23008-12, AV1 image format)
     **dict.fromkeys((b"avif", b"avis"), "AVIF"),
-    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"), "HEIF"),
+    **dict.fromkeys(
+        (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"), "HEIF"
+    ),
 }
 _BMP_HEADER_SIZES = tuple(bytes([size]) for size in (12, 40, 52, 56, 64, 108, 124))
 _VIDEO_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot")

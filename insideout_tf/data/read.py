@@ -1,6 +1,7 @@
 """Which reader? Recognises the layout of a data set and returns its `Faces`."""
 
 import dataclasses
+import os
 import pathlib
 import tempfile
 
@@ -53,7 +54,7 @@ def read_faces(path, bad_rows="stop"):
 def _read_any(path, bad_rows, depth=0):
     """Returns the `Faces` in a file or folder of any layout. depth: the archives around it."""
     path = _find_data(path)
-    if path.is_dir():
+    if os.path.isdir(path):
         return folders.read_tree(path, bad_rows)
     _check_file(path)
     if path.name.lower().endswith(".npz"):
@@ -90,11 +91,11 @@ def _read_archive(path, bad_rows, depth):
 
 def _check_file(path):
     """Raises `UserError` unless `path` is a regular file with content."""
-    if path.is_symlink() and not path.exists():
+    if os.path.islink(path) and not os.path.exists(path):
         raise UserError(
             f"{path}: expected a file or a folder. Correct the link. Received: a link to nothing"
         )
-    if not path.exists():
+    if not os.path.exists(path):
         raise UserError(
             f"{path}: expected a file or folder that exists (fer2013.csv, "
             "icml_face_data.csv, train.csv, .npz, .zip, .tar.gz, or a folder with "
@@ -113,7 +114,7 @@ def _check_file(path):
 def _find_data(path):
     """Returns the file or the folder of parts inside the folder `path`. A file returns itself."""
     for _ in range(MAX_FOLDER_DEPTH):
-        if not path.is_dir() or folders.find_parts(path):
+        if not os.path.isdir(path) or folders.find_parts(path):
             return path
         path = _choose_child(path)
     raise UserError(

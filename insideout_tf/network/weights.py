@@ -87,7 +87,10 @@ def check_probabilities(probabilities, where):
         received = f"shape {list(probabilities.shape)}"
     elif not np.isfinite(probabilities).all():
         received = "numbers that are not finite"
-    elif probabilities.min() < -SUM_TOLERANCE or np.abs(probabilities.sum(1) - 1).max() > SUM_TOLERANCE:
+    elif (
+        probabilities.min() < -SUM_TOLERANCE
+        or np.abs(probabilities.sum(1) - 1).max() > SUM_TOLERANCE
+    ):
         received = (
             f"numbers from {probabilities.min():.4g} to {probabilities.max():.4g}, whose sums are "
             f"{probabilities.sum(1).min():.4g} to {probabilities.sum(1).max():.4g}"

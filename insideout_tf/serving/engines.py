@@ -42,7 +42,7 @@ def load_predictor(model, engine="auto"):
         return _of_keras_model(lambda faces: model(faces, training=False)), 1.0
     name = str(model)
     is_packaged = name in packaged.names()
-    if not is_packaged and not pathlib.Path(name).expanduser().exists():
+    if not is_packaged and not os.path.exists(os.path.expanduser(name)):
         packaged.path_of(name, ".keras")  # raises the error that lists the names
     temperature = packaged.facts(name)["temperature"] if is_packaged else 1.0
     is_litert_file = name.endswith(".tflite")

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 import pathlib
 
 from insideout_tf import config
@@ -61,7 +62,7 @@ def model_path(run_or_model):
     if str(run_or_model) in names():
         return path_of(str(run_or_model), ".keras"), None
     path = pathlib.Path(run_or_model).expanduser()
-    if path.is_dir():
+    if os.path.isdir(path):  # False too for a name that the system does not take
         file = path / MODEL
         if not file.exists():
             reason = (
@@ -71,7 +72,7 @@ def model_path(run_or_model):
             )
             raise UserError(f"{path}: expected a finished run with {MODEL}. Received: {reason}")
         return file, path
-    if not path.exists():
+    if not os.path.exists(path):
         raise UserError(
             f"{path}: expected a run folder, a .keras file or a packaged model: "
             f"{', '.join(names())}.{config.hint(str(run_or_model), names())} Check the path. "

@@ -160,7 +160,9 @@ def count_pixels_in_graph(content):
         kind = {2: tf.uint16, 4: tf.int32}[width]
         text = tf.strings.substr(content, position, width)
         number = tf.io.decode_raw(text, kind, little_endian=not is_big_endian)[0]
-        return tf.abs(tf.cast(number, tf.int64))  # the height of a BMP is negative from top to bottom
+        return tf.abs(
+            tf.cast(number, tf.int64)
+        )  # the height of a BMP is negative from top to bottom
 
     def starts_with(signature):
         return tf.strings.substr(content, 0, len(signature)) == tf.constant(signature)
