@@ -8,12 +8,16 @@ face. For a model with other classes than FER2013, add `--classes saved_model/1/
 
 import argparse
 import base64
+import http.client
 import json
+import math
 import pathlib
 import sys
 import urllib.error
 import urllib.request
 
+MAX_ANSWER_BYTES = 100_000_000
+TOLERANCE = 0.02  # quantised models round
 FER2013_CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 
 
@@ -38,6 +42,9 @@ def main():
         sys.exit(f"{arguments.url}: {error.code} {error.read().decode(errors='replace')[:300]}")
     except OSError as error:
         sys.exit(f"{getattr(error, 'filename', None) or arguments.url}: {error}")
+    except (ValueError, RecursionError, http.client.HTTPException) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        sys.exit(f"{arguments.url}: expected an answer of TF Serving. Received: {reason}")
     if rows and len(rows[0]) != len(classes):
         sys.exit(
             f"--classes: expected {len(rows[0])} classes, those of the model. Received: {len(classes)}"
@@ -48,14 +55,36 @@ def main():
 
 
 def request_probabilities(url, files, timeout):
-    """Returns one list of probabilities a file. timeout: seconds. Raises OSError."""
+    """Returns one list of probabilities a file. timeout: seconds.
+
+    Raises OSError, http.client.HTTPException, and ValueError for an answer that is not of this form.
+    """
     request = urllib.request.Request(
         f"{url.rstrip('/')}:predict",
         data=json.dumps(create_body(files)).encode(),
         headers={"Content-Type": "application/json"},
     )
     with urllib.request.urlopen(request, timeout=timeout) as response:
-        return json.load(response)["predictions"]
+        answer = json.loads(response.read(MAX_ANSWER_BYTES))
+    rows = answer.get("predictions") if isinstance(answer, dict) else None
+    if not isinstance(rows, list) or len(rows) != len(files):
+        raise ValueError(f"no list of {len(files)} predictions in {str(answer)[:100]}")
+    for row in rows:
+        check_probabilities(row, len(rows[0]) if isinstance(rows[0], list) else 0)
+    return rows
+
+
+def check_probabilities(row, count):
+    """Raises ValueError unless a row holds `count` probabilities whose sum is 1."""
+    is_right = (
+        isinstance(row, list)
+        and len(row) == count > 0
+        and all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in row)
+        and all(-TOLERANCE <= value <= 1 + TOLERANCE for value in row)
+        and math.isclose(sum(row), 1, abs_tol=TOLERANCE)
+    )
+    if not is_right:
+        raise ValueError(f"no probabilities with the sum 1: {str(row)[:100]}")
 
 
 def create_body(files):

@@ -3,14 +3,20 @@
 import contextlib
 import dataclasses
 import importlib.util
+import json
 import os
 import pathlib
 import platform
 import re
 import sys
 import threading
+import weakref
 
 from insideout_tf.errors import UserError
+
+BACKENDS = ("tensorflow", "jax")  # of Keras, that this package runs on
+# What the package expects of Keras. ~/.keras/keras.json can change each of them.
+_SETTINGS = {"floatx": "float32", "image_data_format": "channels_last", "epsilon": 1e-7}
 
 
 def select_device(name):
@@ -72,20 +78,81 @@ def check_device(name):
 def prepare_backend():
     """Chooses and quiets the Keras backend; call it before anything imports keras.
 
-    KERAS_BACKEND decides. Without it the backend is TensorFlow, or JAX where TensorFlow is not
-    installed. Raises `UserError` if neither is installed.
+    TensorFlow, unless KERAS_BACKEND or Keras' own configuration file names JAX; JAX where TensorFlow
+    is not installed. The other settings of that file are those that the package expects.
+
+    Raises:
+        UserError: the backend is unknown or not installed; Keras was imported before with settings
+            that do not fit; or the process was forked from one in which the backend had started.
     """
+    check_not_forked()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("ABSL_MIN_LOG_LEVEL", "3")
-    if "KERAS_BACKEND" not in os.environ and not is_installed("tensorflow"):
-        if not is_installed("jax"):
+    is_first = "keras" not in sys.modules
+    if is_first:
+        _choose_backend()
+    try:
+        with native_stderr_closed():
+            import keras
+    except Exception as error:  # whatever its configuration file or backend raises
+        raise UserError(
+            f"keras: expected it to start. Check KERAS_BACKEND and {_keras_file()}. Received: "
+            f"{type(error).__name__}: {error}"
+        ) from None
+    if is_first:
+        for name, value in _SETTINGS.items():
+            getattr(keras.config, f"set_{name}")(value)
+    _check_settings(keras)
+
+
+def _choose_backend():
+    """Sets KERAS_BACKEND where Keras would not choose a backend of `BACKENDS` by itself."""
+    name = os.environ.get("KERAS_BACKEND")
+    if name:
+        if name not in BACKENDS or not is_installed(name):
+            reason = "not installed" if name in BACKENDS else "another backend"
             raise UserError(
-                "expected TensorFlow (or JAX). Install it with `pip install -r "
-                "requirements.txt`. Received: neither is installed"
+                f"KERAS_BACKEND: expected {' or '.join(BACKENDS)}, and the package of that name. "
+                f"Unset it, or install the package. Received: {name!r}, {reason}"
             )
-        os.environ["KERAS_BACKEND"] = "jax"
-    with native_stderr_closed():
-        import keras  # noqa: F401
+        return
+    available = [name for name in BACKENDS if is_installed(name)]
+    if not available:
+        raise UserError(
+            "expected TensorFlow (or JAX). Install it with `pip install -r "
+            "requirements.txt`. Received: neither is installed"
+        )
+    try:
+        configured = json.loads(_keras_file().read_text("utf-8")).get("backend")
+    except (OSError, ValueError, AttributeError, RecursionError):
+        configured = None
+    chosen = configured if configured in available else available[0]
+    if chosen != (configured or "tensorflow"):
+        os.environ["KERAS_BACKEND"] = chosen
+
+
+def _keras_file():
+    """Returns the path of Keras' configuration file."""
+    home = os.environ.get("KERAS_HOME")
+    folder = pathlib.Path(home) if home else pathlib.Path(os.path.expanduser("~"), ".keras")
+    return folder / "keras.json"
+
+
+def _check_settings(keras):
+    """Raises `UserError` if Keras, imported before this package, was set up otherwise."""
+    backend = keras.backend.backend()
+    if backend not in BACKENDS:
+        raise UserError(
+            f"keras: expected the backend {' or '.join(BACKENDS)}. Set KERAS_BACKEND before the "
+            f"first import of keras. Received: {backend!r}"
+        )
+    for name in ("floatx", "image_data_format"):
+        value = getattr(keras.config, name)()
+        if value != _SETTINGS[name]:
+            raise UserError(
+                f"keras: expected {name} {_SETTINGS[name]!r}. Call keras.config.set_{name}("
+                f"{_SETTINGS[name]!r}), or correct {_keras_file()}. Received: {value!r}"
+            )
 
 
 def is_installed(module):
@@ -93,33 +160,119 @@ def is_installed(module):
     return importlib.util.find_spec(module) is not None
 
 
+class ForkSafeLock:
+    """A lock for `with` that is free in a forked child, whichever thread held it at the fork."""
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        _locks.add(self)
+
+    def __enter__(self):
+        self._lock.acquire()
+
+    def __exit__(self, *_):
+        if self._lock.locked():  # it is not if this very thread has forked meanwhile
+            self._lock.release()
+
+    def renew(self):
+        """Makes the lock free."""
+        self._lock = threading.Lock()
+
+
+_locks: weakref.WeakSet[ForkSafeLock] = weakref.WeakSet()
+_stderr_lock = ForkSafeLock()
+_stderr_depth = 0
+_stderr_copy: int | None = None
+_forked_after_start = False
+
+
 @contextlib.contextmanager
 def native_stderr_closed():
-    """Hides what C++ code writes to stderr in this context, which no Python setting reaches."""
-    try:
-        saved = os.dup(2)
-    except OSError:
-        yield
-        return
-    sys.stderr.flush()
-    with open(os.devnull, "wb") as null:
-        os.dup2(null.fileno(), 2)
+    """Silences the C++ notes of libraries, which no Python setting reaches. Threads may overlap.
+
+    The stream of the process is replaced by the first thread that enters, and restored by the last
+    one that leaves.
+    """
+    global _stderr_depth, _stderr_copy
+    with _stderr_lock:
+        _stderr_depth += 1
+        if _stderr_depth == 1:
+            _stderr_copy = _close_stderr()
     try:
         yield
     finally:
-        os.dup2(saved, 2)
-        os.close(saved)
+        with _stderr_lock:
+            _stderr_depth = max(0, _stderr_depth - 1)
+            if _stderr_depth == 0:
+                _restore_stderr()
+
+
+def _close_stderr():
+    """Sends file descriptor 2 to nowhere; returns a copy of it, or None if there is none."""
+    try:
+        copy = os.dup(2)
+    except OSError:
+        return None
+    with contextlib.suppress(AttributeError, OSError, ValueError):  # no sys.stderr, or a closed one
+        sys.stderr.flush()
+    with open(os.devnull, "wb") as null:
+        os.dup2(null.fileno(), 2)
+    return copy
+
+
+def _restore_stderr():
+    global _stderr_copy
+    if _stderr_copy is not None:
+        os.dup2(_stderr_copy, 2)
+        os.close(_stderr_copy)
+        _stderr_copy = None
 
 
 def serialized(function):
-    """Returns `function`, of one argument, limited to one thread at a time."""
-    lock = threading.Lock()
+    """Returns `function`, of one argument, answering one thread at a time; also in forked children."""
+    lock = ForkSafeLock()
 
-    def call(argument):
+    def call(value):
         with lock:
-            return function(argument)
+            return function(value)
 
     return call
+
+
+def check_not_forked():
+    """Raises `UserError` in a process that was forked after TensorFlow or JAX had started.
+
+    Their threads do not exist in the child, so the child would wait for them for ever.
+    """
+    if _forked_after_start:
+        raise UserError(
+            "keras: expected a process that was not forked after TensorFlow or JAX had started. Load "
+            "and call the model in the workers alone (gunicorn without --preload, multiprocessing "
+            "with 'spawn'), or use engine 'litert'. Received: a forked process"
+        )
+
+
+def _has_backend_started():
+    """Returns whether TensorFlow or JAX has computed anything in this process."""
+    context = getattr(sys.modules.get("tensorflow.python.eager.context"), "_context", None)
+    clients = getattr(sys.modules.get("jax._src.xla_bridge"), "_backends", None)
+    return getattr(context, "_context_handle", None) is not None or bool(clients)
+
+
+def _renew_after_fork():
+    """Makes a forked child independent of the threads of its parent, which it does not have."""
+    global _forked_after_start, _stderr_depth
+    _forked_after_start = _forked_after_start or _has_backend_started()
+    for lock in list(_locks):
+        lock.renew()
+    _stderr_depth = 0
+    _restore_stderr()
+    if "cv2" in sys.modules:  # its pool of threads would be waited for
+        sys.modules["cv2"].setNumThreads(0)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_after_fork)
 
 
 def accelerator():

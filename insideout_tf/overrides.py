@@ -102,12 +102,28 @@ def override(experiment, assignments):
     for text in assignments:
         path, equals, raw = text.partition("=")
         fields.require(equals and path, "--set", "key=value", text)
-        try:
-            value = json.loads(raw)
-        except json.JSONDecodeError:
-            value = {"None": None, "True": True, "False": False}.get(raw, raw)
+        value = _parse_value(raw, path)
         _set_value(values, path.strip().split("."), value, text, experiment)
     return config.from_dict(values)
+
+
+def _parse_value(raw, path):
+    """Returns what a text means: JSON, a constant of Python, or the text itself."""
+    try:
+        return json.loads(raw)
+    except json.JSONDecodeError:
+        return {"None": None, "True": True, "False": False}.get(raw, raw)
+    except (ValueError, RecursionError) as error:  # thousands of digits, or of brackets
+        raise UserError(
+            f"--set {path[:80]}: expected a shorter value. Correct it. Received: {_shorten(raw)}, "
+            f"{type(error).__name__}"
+        ) from None
+
+
+def _shorten(value):
+    """Returns a value as text for a message, at most about 80 characters."""
+    text = repr(value) if isinstance(value, str) else str(value)
+    return text if len(text) <= 80 else f"{text[:60]}... of {len(text):,} characters"
 
 
 def _set_value(values, keys, value, text, experiment):
@@ -321,7 +337,9 @@ def _parse_stages(value, stages, is_allowed, expected, label):
     if not has_right_length or not all(map(is_allowed, values)):
         names = ", ".join(stage.name for stage in stages)
         each = "" if len(stages) == 1 else f", or one for each stage ({names})"
-        raise UserError(f"{label}: expected {expected}{each}. Change it. Received: {value!r}")
+        raise UserError(
+            f"{label}: expected {expected}{each}. Change it. Received: {_shorten(value)}"
+        )
     return dict(enumerate(values)) if is_list else {len(stages) - 1: values[0]}
 
 

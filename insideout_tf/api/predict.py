@@ -29,8 +29,10 @@ def predict_emotions(
     this function.
 
     Args:
-        faces: arrays of grey levels or RGB 0..255, paths, or PIL images; see
-            `insideout_tf.data.images.to_faces`.
+        faces: arrays of grey levels or RGB 0..255 (`[n, h, w]`, `[n, h, w, 3]`, or one face), paths,
+            bytes or open files of images, PIL images, or a list of these; see
+            `insideout_tf.data.images.to_faces`. OpenCV's arrays are blue first: give
+            `array[..., ::-1]`. Rows of 2304 pixels must be reshaped.
         model: the name of a packaged model; the path of a run folder, a .keras or a .tflite file; or
             a Keras model.
         engine: "keras"; "litert", which needs the package ai-edge-litert and imports no framework;
@@ -45,8 +47,9 @@ def predict_emotions(
         float32 `[n, 7]`, in the order of `EMOTIONS`; each row has the sum 1.
 
     Raises:
-        UserError: the faces, the model or an option are wrong.
-        OSError: an image file cannot be opened.
+        UserError: the faces, the model or an option are wrong; an image file is missing; or the
+            process was forked after Keras' backend had started, and the engine is "keras".
+        OSError: the operating system refuses to open an image file.
 
     Example:
         >>> predict_emotions(["face.png"]).shape
@@ -73,8 +76,9 @@ def detect_emotions(
     The detector and the model stay loaded between calls.
 
     Args:
-        picture: a path, a PIL image, or an array uint8 `[h, w]` or `[h, w, 3]`, red first. OpenCV's
-            frames are blue first: give `frame[..., ::-1]`.
+        picture: a path, the bytes of an image file, an open file, a PIL image, or an array of 0..255,
+            `[h, w]` or `[h, w, 3]`, red first. OpenCV's frames are blue first: give
+            `frame[..., ::-1]`.
         model, engine, calibrated, batch_size, tta: see `predict_emotions`.
         mode: "detect" looks for faces. "crop" treats the picture as one face. "auto" is "crop" for a
             square picture of at most 96 pixels, and "detect" for any other.
@@ -93,7 +97,7 @@ def detect_emotions(
     Raises:
         UserError: the picture, the model or an option is wrong; a box has no area or lies outside
             the picture; or OpenCV is not installed.
-        OSError: the file cannot be opened.
+        OSError: the operating system refuses to open the file.
 
     Example:
         >>> [face["emotion"] for face in detect_emotions("photo.jpg")]
@@ -148,7 +152,7 @@ def analyze_video(
 
     Raises:
         UserError: the video cannot be read, or the model or an option is wrong.
-        OSError: the file cannot be opened.
+        OSError: the operating system refuses to open the file.
 
     Example:
         >>> table = analyze_video("clip.mp4")

@@ -16,6 +16,11 @@ from insideout_tf.errors import UserError
 MAX_ARCHIVE_BYTES = 4 << 30  # expanded; FER2013 as CSV has 0.3 GB
 MAX_ARCHIVE_RATIO = 200  # expanded over stored; FER2013 as CSV compresses about three times
 MAX_ARCHIVE_MEMBERS = 500_000
+# What the system answers to names that clash or are too long; the disk has nothing to do with them.
+_NAME_ERRORS = (
+    *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR),
+    *(errno.ENAMETOOLONG, errno.EILSEQ),
+)
 
 
 def is_archive(path):
@@ -63,6 +68,11 @@ def _extract_zip(path, target):
         for member in members:
             if member.is_dir():
                 continue
+            if member.flag_bits & 1:
+                raise UserError(
+                    f"{path} » {member.filename}: expected files without a password. Unpack the "
+                    "archive yourself and give the folder. Received: an encrypted file"
+                )
             if (member.external_attr >> 16) & 0o170000 == 0o120000:
                 raise UserError(
                     f"{path} » {member.filename}: expected plain files only. Do not trust "
@@ -117,8 +127,17 @@ def _write_member(path, name, source, target):
             f"trust this file. Received: a member named {name!r}"
         )
     file = target.joinpath(*parts.parts)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with open(file, "wb") as out:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        out = open(file, "xb")
+    except OSError as error:
+        if error.errno not in _NAME_ERRORS:
+            raise
+        raise UserError(
+            f"{path} » {name[:200]}: expected each file once, under a name of at most 255 bytes. "
+            f"Unpack the archive yourself and give the folder. Received: {error.strerror}"
+        ) from None
+    with out:
         shutil.copyfileobj(source, out)
 
 

@@ -54,7 +54,7 @@ def read_npz(path, bad_rows="stop"):
         )
     side = images.FACE_SIDE
     return Faces(
-        pixels[~is_bad].reshape(-1, side, side),
+        (pixels[~is_bad] if is_bad.any() else pixels).reshape(-1, side, side),
         labels[~is_bad].astype(np.uint8),
         usage[~is_bad].astype(np.uint8),
         source=str(path),

@@ -57,8 +57,10 @@ def training_arrays(faces, rows, experiment, unlabelled=()):
             weight 0. The labelled rows then repeat until they are about a third of all.
 
     Raises:
-        UserError: the FER+ file is missing, or not for these faces.
+        UserError: the FER+ file is missing, or not for these faces; or a KerasCV layer of the
+            experiment does not exist.
     """
+    keras_cv.check_layers(experiment.augmentation.keras_cv)
     labels = faces.labels[rows]
     soft = soft_labels(labels, experiment.label_smoothing)
     if experiment.soft_label_weight:

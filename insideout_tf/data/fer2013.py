@@ -8,7 +8,7 @@ import hashlib
 
 import numpy as np
 
-from insideout_tf.data import images
+from insideout_tf.data import classes, images, inputs
 from insideout_tf.data.classes import EMOTIONS
 from insideout_tf.data.faces import TRAINING, USAGES, Faces
 from insideout_tf.errors import UserError
@@ -47,7 +47,9 @@ KNOWN_CONTENTS = {
 def read_csv(path, bad_rows="stop"):
     """Reads a CSV with the columns pixels, emotion and Usage, in any order.
 
-    The columns emotion and Usage are optional. Without Usage, every face is a Training face.
+    The columns emotion and Usage are optional. Without Usage, every face is a Training face. Fields
+    stand between commas, semicolons or tabs. A label is a number (3 or 3.0) or a name of an emotion;
+    usages may be in any case. Blank lines at the end are no rows.
 
     Args:
         path: `pathlib.Path` of the file.
@@ -65,7 +67,9 @@ def read_csv(path, bad_rows="stop"):
             f"{path}: expected at most {MAX_CSV_BYTES >> 30} GB. Give a FER2013 CSV, which has "
             f"0.3 GB. Received: {size >> 30} GB"
         )
-    digest, parts, skipped = hashlib.sha256(), [], []
+    digest, skipped = hashlib.sha256(), []
+    # They grow in place: arrays of blocks, concatenated, would need twice the memory in the end.
+    columns_of_faces = (bytearray(), bytearray(), bytearray())
     with open(path, "rb", buffering=MAX_LINE_BYTES) as file:
         header = file.readline(MAX_LINE_BYTES)
         digest.update(header)
@@ -76,14 +80,15 @@ def read_csv(path, bad_rows="stop"):
             if arrays is None:
                 arrays, messages = _parse_rows(lines, columns, path, first_line, bad_rows)
                 skipped += messages
-            parts.append(arrays)
-    if not any(len(labels) for _, labels, _ in parts):
+            for column, array in zip(columns_of_faces, arrays):
+                column += array.tobytes()
+    pixels, labels, usage = (np.frombuffer(column, np.uint8) for column in columns_of_faces)
+    if not len(usage):
         content = f"{len(skipped)} bad rows and no good one" if skipped else "a header only"
         raise UserError(
             f"{path}: expected rows of faces after the header. Download the file again. "
             f"Received: {content}"
         )
-    pixels, labels, usage = (np.concatenate(arrays) for arrays in zip(*parts))
     return Faces(
         pixels.reshape(-1, images.FACE_SIDE, images.FACE_SIDE),
         labels if "emotion" in columns else None,
@@ -95,16 +100,20 @@ def read_csv(path, bad_rows="stop"):
 
 
 def _parse_header(header, path):
-    """Returns {column name: position}. The key None holds the number of columns."""
+    """Returns {column name: position}. None holds the number of columns, "" the bytes between them."""
+    _refuse_other_formats(header, path)
     text = header.decode("utf-8-sig", "replace").strip("\r\n")
-    names = [name.strip(' \t"').lower() for name in text.split(",")]
-    columns = {name: index for index, name in enumerate(names)}
-    if "pixels" not in columns:
+    for separator in (",", ";", "\t"):
+        names = [name.strip(' \t"').lower() for name in text.split(separator)]
+        if "pixels" in names and not (separator == "," and ";" in text):
+            break
+    else:
         raise UserError(
             f"{path}, line 1: expected a header with the columns emotion, pixels and "
             "(optionally) Usage, in any order. Check that this is a FER2013 CSV. "
             f"Received: {text[:120]!r}"
         )
+    columns = {name: index for index, name in enumerate(names)}
     if len(columns) != len(names):
         raise UserError(
             f"{path}, line 1: expected each column once. Remove the second one. "
@@ -115,21 +124,39 @@ def _parse_header(header, path):
             f"{path}, line 1: expected a column 'emotion' beside 'Usage'. Add it, or "
             f"download the file again. Received: {text[:120]!r}"
         )
-    columns[None] = len(names)
-    return columns
+    return {**columns, None: len(names), "": separator.encode()}
+
+
+def _refuse_other_formats(header, path):
+    """Raises `UserError` for a compressed file and for UTF-16, named as what they are."""
+    for start, name in inputs.PACKED.items():
+        if header.startswith(start):
+            raise UserError(
+                f"{path}: expected a CSV that is not compressed. Unpack it first. Received: {name}"
+            )
+    if header.startswith((b"\xff\xfe", b"\xfe\xff")) or b"p\0i\0x\0" in header.lower():
+        raise UserError(
+            f"{path}, line 1: expected text in UTF-8. Save it as CSV UTF-8. Received: UTF-16"
+        )
 
 
 def _read_blocks(file, path):
     """Yields (number of the first line, lines) for each block of about `BLOCK_BYTES`."""
     first_line, size = 2, 0
     lines: list[bytes] = []
+    blanks: list[bytes] = []
     while line := file.readline(MAX_LINE_BYTES + 1):
         if len(line) > MAX_LINE_BYTES and not line.endswith(b"\n"):
             yield first_line, lines  # an error on an earlier line comes first
             raise UserError(
-                f"{path}, line {first_line + len(lines)}: expected a row of {PIXELS} pixels. "
+                f"{path}, line {first_line + len(lines) + len(blanks)}: expected a row of {PIXELS} pixels. "
                 f"Download the file again. Received: a line of over {MAX_LINE_BYTES:,} bytes"
             )
+        if not line.strip():  # blank lines at the end are dropped; between rows they are bad rows
+            blanks.append(line)
+            continue
+        lines += blanks
+        blanks = []
         lines.append(line)
         size += len(line)
         if size >= BLOCK_BYTES:
@@ -148,7 +175,7 @@ def _parse_block(lines, columns):
     Returns pixels uint8 `[n, 2304]`, labels uint8 `[n]` and usage uint8 `[n]`, or None if any row
     is bad or has another layout.
     """
-    rows = [_split_row(line) for line in lines]
+    rows = [_split_row(line, columns) for line in lines]
     if any(len(row) != columns[None] for row in rows):
         return None
     try:
@@ -194,7 +221,7 @@ def _parse_rows(lines, columns, path, first_line, bad_rows):
 def _parse_row(line, columns, where):
     """Returns the pixels (a list of int), the label and the usage of one row."""
     is_cut = not line.endswith(b"\n")
-    row = _split_row(line)
+    row = _split_row(line, columns)
     if len(row) != columns[None]:
         text = _excerpt(line.removesuffix(b"\n"))
         raise UserError(
@@ -218,15 +245,15 @@ def _parse_row(line, columns, where):
     return pixels, label, usage
 
 
-def _split_row(line):
+def _split_row(line, columns):
     """Returns the fields of a row (bytes), without spaces and quotes around them."""
-    return [field.strip(b' \t\r\n"') for field in line.split(b",")]
+    return [field.strip(b' \t\r\n"') for field in line.split(columns[""])]
 
 
 def _parse_marks(row, columns, where, is_cut):
     """Returns the label and the usage of a row; 0 and Training where the column is absent."""
-    label = _LABELS.get(row[columns["emotion"]]) if "emotion" in columns else 0
-    usage = _USAGE_NUMBERS.get(row[columns["usage"]]) if "usage" in columns else TRAINING
+    label = _LABELS.get(row[columns["emotion"]].lower()) if "emotion" in columns else 0
+    usage = _USAGE_NUMBERS.get(row[columns["usage"]].lower()) if "usage" in columns else TRAINING
     if label is None:
         raise UserError(
             f"{where}: expected an emotion from 0 to {len(EMOTIONS) - 1} (0 {EMOTIONS[0]} ... "
@@ -241,8 +268,13 @@ def _parse_marks(row, columns, where, is_cut):
     return label, usage
 
 
-_LABELS = {str(label).encode(): label for label in range(len(EMOTIONS))}
-_USAGE_NUMBERS = {name.encode(): number for number, name in enumerate(USAGES)}
+# A label as FER2013 writes it, as pandas writes it beside an empty cell (3.0), and as a word.
+_LABELS = {
+    **{str(label).encode(): label for label in range(len(EMOTIONS))},
+    **{f"{label}.0".encode(): label for label in range(len(EMOTIONS))},
+    **{name.encode(): classes.label_of(name, "") for name in (*EMOTIONS, *classes.VARIANTS)},
+}
+_USAGE_NUMBERS = {name.lower().encode(): number for number, name in enumerate(USAGES)}
 
 
 def _parse_pixel(word):

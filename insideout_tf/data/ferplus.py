@@ -4,6 +4,7 @@ import csv
 
 import numpy as np
 
+from insideout_tf.data import inputs
 from insideout_tf.data.classes import EMOTIONS
 from insideout_tf.data.faces import USAGES
 from insideout_tf.errors import UserError
@@ -91,6 +92,7 @@ def read_counts(path, faces):
 def _read_rows(path):
     """Returns the rows of a FER+ file after its header, each a list of texts."""
     header = ["Usage", "Image name", *COLUMNS]
+    inputs.check_regular_file(path, "the file fer2013new.csv of FER+")
     try:
         with open(path, newline="", encoding="utf-8") as file:
             rows = list(csv.reader(file))

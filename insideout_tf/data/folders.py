@@ -4,8 +4,8 @@ import re
 
 import numpy as np
 
-from insideout_tf.data import images
-from insideout_tf.data.classes import label_of
+from insideout_tf.data import images, inputs
+from insideout_tf.data.classes import EMOTIONS, label_of
 from insideout_tf.data.faces import PRIVATE_TEST, PUBLIC_TEST, TRAINING, USAGES, Faces
 from insideout_tf.errors import UserError
 
@@ -18,6 +18,7 @@ PARTS = {
     "valid": PUBLIC_TEST,
     "val": PUBLIC_TEST,
 }
+CLASS_NUMBERS = "classes.txt"  # beside the parts; says what class folders named by numbers mean
 
 
 def read_tree(path, bad_rows="stop"):
@@ -26,9 +27,13 @@ def read_tree(path, bad_rows="stop"):
     A file name that begins with `PublicTest_` or `PrivateTest_` overrides the part: Kaggle's copies
     keep both tests in `test/`. Files come in natural order: `im9.png` before `im10.png`.
 
+    Class folders named by numbers need the file `classes.txt` beside the parts, with lines such as
+    `0 angry`: FER2013, AffectNet and RAF-DB number their classes differently.
+
     Args:
         path: `pathlib.Path` of the folder.
-        bad_rows: "stop" at the first bad image, or "skip" all of them and list their messages.
+        bad_rows: "stop" at the first bad image, or "skip" all of them and list their messages. The
+            images in the folder of an unknown class are bad.
 
     Returns:
         `Faces`, with the path of each image in `names`, relative to `path`.
@@ -36,14 +41,18 @@ def read_tree(path, bad_rows="stop"):
     Raises:
         UserError: an unknown class, a file beside the class folders, a bad image or no image.
     """
-    pixels, labels, usage, names, messages = [], [], [], [], []
+    pixels = bytearray()  # grows in place: a list of arrays would need twice its memory in the end
+    labels, usage, names, messages = [], [], [], []
     for part, label, file in _list_files(path):
         try:
-            pixels.append(_read_image(file))
+            if isinstance(label, UserError):
+                raise label
+            pixels += _read_image(file).tobytes()
         except UserError as error:
             if bad_rows == "stop":
                 raise
-            messages.append(str(error))
+            is_of_file = str(error).startswith(str(file))
+            messages.append(str(error) if is_of_file else f"{file}: {error}")
             continue
         labels.append(label)
         usage.append(_usage_of(file.name, part))
@@ -55,7 +64,7 @@ def read_tree(path, bad_rows="stop"):
             + (f"{len(messages)} bad files" if messages else "no image")
         )
     return Faces(
-        np.stack(pixels),
+        np.frombuffer(pixels, np.uint8).reshape(-1, images.FACE_SIDE, images.FACE_SIDE),
         np.array(labels, np.uint8),
         np.array(usage, np.uint8),
         source=str(path),
@@ -71,37 +80,87 @@ def find_parts(path):
     )
 
 
-def is_hidden(path):
-    """Returns whether a file or folder belongs to an operating system and not to the data."""
-    return path.name.startswith(".") or path.name in ("__MACOSX", "Thumbs.db", "desktop.ini")
-
-
 def _list_files(path):
-    """Yields (part folder, label, file) for each file in a class folder."""
+    """Yields (part folder, label, file) for each file in a class folder.
+
+    In place of the label stands a `UserError` if the class is unknown, or if the file lies beside the
+    class folders.
+    """
+    numbers = _read_class_numbers(path / CLASS_NUMBERS)
     for part in find_parts(path):
-        for folder in sorted(child for child in part.iterdir() if not is_hidden(child)):
+        for folder in sorted(child for child in part.iterdir() if not inputs.is_hidden(child)):
             if not folder.is_dir():
-                raise UserError(
-                    f"{folder}: expected only class folders inside {part.name}/. "
-                    "Move or remove it. Received: a file"
-                )
-            label = label_of(folder.name, folder)
-            for file in sorted(folder.iterdir(), key=_natural_order):
-                if not is_hidden(file):
+                yield part, _stray_file(folder, part), folder
+                continue
+            try:
+                label = _label_of_folder(folder, numbers, path)
+            except UserError as error:
+                label = error
+            files = sorted(folder.iterdir(), key=_natural_order)
+            if not files and isinstance(label, UserError):
+                yield part, label, folder
+            for file in files:
+                if not inputs.is_hidden(file):
                     yield part, label, file
+
+
+def _stray_file(file, part):
+    return UserError(
+        f"{file}: expected only class folders inside {part.name}/. "
+        "Move or remove it. Received: a file"
+    )
+
+
+def _label_of_folder(folder, numbers, path):
+    """Returns the label of a class folder; numbers: what `_read_class_numbers` returns."""
+    name = folder.name.strip()
+    if not name.isdecimal():
+        return label_of(folder.name, folder)
+    if int(name) not in numbers:
+        raise UserError(
+            f"{folder}: expected a class folder named by its emotion, since FER2013, AffectNet and "
+            f"RAF-DB number them differently. Rename it, or say in {path / CLASS_NUMBERS} what each "
+            f"number means, in lines such as '0 {EMOTIONS[0]}'. Received: {folder.name!r}"
+        )
+    return numbers[int(name)]
+
+
+def _read_class_numbers(path):
+    """Returns {number: label} of a file of lines such as `0 angry`; empty if there is none."""
+    if not path.is_file():
+        return {}
+    numbers = {}
+    text = path.read_bytes()[:100_000].decode("utf-8-sig", "replace")
+    for line, words in enumerate(map(str.split, text.splitlines()), 1):
+        if not words:
+            continue
+        if len(words) != 2 or not words[0].isdecimal() or int(words[0]) in numbers:
+            raise UserError(
+                f"{path}, line {line}: expected each number once, with its emotion, such as '0 "
+                f"{EMOTIONS[0]}'. Correct the file. Received: {' '.join(words)[:80]!r}"
+            )
+        numbers[int(words[0])] = label_of(words[1], f"{path}, line {line}")
+    return numbers
 
 
 def _read_image(file):
     """Returns the pixels uint8 `[48, 48]` of an image file."""
-    if file.suffix.lower() not in images.SUFFIXES or not file.is_file():
+    if file.is_dir():
         raise UserError(
-            f"{file}: expected image files ({', '.join(images.SUFFIXES)}) in a class folder. Move "
+            f"{file}: expected image files in a class folder. Move its files up, or remove it. "
+            "Received: a folder"
+        )
+    expected = f"image files ({', '.join(images.SUFFIXES)}) in a class folder"
+    if file.suffix.lower() not in images.SUFFIXES:
+        raise UserError(
+            f"{file}: expected {expected}. Move "
             f"or remove it. Received: {file.suffix or 'no suffix'!r}"
         )
-    if file.stat().st_size > images.MAX_FILE_BYTES:
+    size = inputs.check_regular_file(file, expected).st_size
+    if size > images.MAX_FILE_BYTES:
         raise UserError(
             f"{file}: expected an image of a few kilobytes. Move or remove it. "
-            f"Received: {file.stat().st_size:,} bytes"
+            f"Received: {size:,} bytes"
         )
     return images.decode_face(file.read_bytes(), file)
 

@@ -16,6 +16,12 @@ KERAS_CV_LAYERS: dict[str, dict] = {
 }
 
 
+def check_layers(names):
+    """Raises `UserError` unless KerasCV layers of these names can be made."""
+    for name in names:
+        make_layer(name)
+
+
 def make_layer(name):
     """Returns a new KerasCV layer for images in 0..255.
 

@@ -1,10 +1,11 @@
 """Which reader? Recognises the layout of a data set and returns its `Faces`."""
 
 import dataclasses
+import os
 import pathlib
 import tempfile
 
-from insideout_tf.data import archives, arrays, fer2013, folders
+from insideout_tf.data import archives, arrays, fer2013, folders, inputs
 from insideout_tf.data.faces import Faces
 from insideout_tf.errors import UserError
 
@@ -53,7 +54,7 @@ def read_faces(path, bad_rows="stop"):
 def _read_any(path, bad_rows, depth=0):
     """Returns the `Faces` in a file or folder of any layout. depth: the archives around it."""
     path = _find_data(path)
-    if path.is_dir():
+    if os.path.isdir(path):
         return folders.read_tree(path, bad_rows)
     _check_file(path)
     if path.name.lower().endswith(".npz"):
@@ -90,7 +91,11 @@ def _read_archive(path, bad_rows, depth):
 
 def _check_file(path):
     """Raises `UserError` unless `path` is a regular file with content."""
-    if not path.exists():
+    if os.path.islink(path) and not os.path.exists(path):
+        raise UserError(
+            f"{path}: expected a file or a folder. Correct the link. Received: a link to nothing"
+        )
+    if not os.path.exists(path):
         raise UserError(
             f"{path}: expected a file or folder that exists (fer2013.csv, "
             "icml_face_data.csv, train.csv, .npz, .zip, .tar.gz, or a folder with "
@@ -109,7 +114,7 @@ def _check_file(path):
 def _find_data(path):
     """Returns the file or the folder of parts inside the folder `path`. A file returns itself."""
     for _ in range(MAX_FOLDER_DEPTH):
-        if not path.is_dir() or folders.find_parts(path):
+        if not os.path.isdir(path) or folders.find_parts(path):
             return path
         path = _choose_child(path)
     raise UserError(
@@ -120,13 +125,13 @@ def _find_data(path):
 
 def _choose_child(path):
     """Returns the one data file, or else the one folder, inside a folder without parts."""
-    children = [child for child in sorted(path.iterdir()) if not folders.is_hidden(child)]
+    children = [child for child in sorted(path.iterdir()) if not inputs.is_hidden(child)]
     files = [child for child in children if child.is_file()]
     by_name = {file.name.lower(): file for file in files}
     for name in ("fer2013.csv", "icml_face_data.csv", "train.csv"):
         if name in by_name:
             return by_name[name]
-    suffixes = (".csv", ".npz", ".tar.gz", ".tgz", ".zip")
+    suffixes = (".csv", ".csv.gz", ".npz", ".tar.gz", ".tgz", ".zip")
     data = [file for file in files if file.name.lower().endswith(suffixes)]
     inner = [child for child in children if child.is_dir()]
     if len(data) == 1:

@@ -136,12 +136,36 @@ def evaluation_rows(faces, split_name, experiment):
     return np.flatnonzero(np.isin(faces.usage, usages))
 
 
-def also_in_training(faces, rows):
-    """Returns bool `[len(rows)]`: which faces equal a Training face outside `rows`, pixel for pixel."""
+def also_in_training(faces, rows, training=None):
+    """Returns bool `[len(rows)]`: which faces equal a training face outside `rows`, pixel for pixel.
+
+    training: the rows that trained (see `training_rows`); None takes all faces with usage Training.
+    """
     is_other = faces.usage == TRAINING
+    if training is not None:
+        is_other[:] = False
+        is_other[training] = True
     is_other[rows] = False
     keys = content_keys(faces.pixels)
     return np.isin(keys[rows], keys[is_other])
+
+
+def training_rows(faces, experiment):
+    """Returns the rows that trained a run, labelled or not (int64 `[n]`), or None if it is unknown.
+
+    Args:
+        faces: `Faces` with labels.
+        experiment: the experiment of the run. None: unknown.
+    """
+    if experiment is None:
+        return None
+    try:
+        split = of_experiment(faces, experiment)
+    except UserError:  # data that the run was not trained on
+        return None
+    return np.union1d(
+        split.training, split.unlabelled[: None if experiment.consistency_weight else 0]
+    )
 
 
 def list_leaks(faces, leaks):

@@ -4,6 +4,7 @@ import collections.abc
 import dataclasses
 import functools
 import os
+import warnings
 
 import keras
 
@@ -233,7 +234,9 @@ def _build_on_file(name, weights, input_tensor, stochastic_depth):
             f"Received: {weights!r}"
         )
     try:
-        return get(name).build(path, input_tensor, stochastic_depth)
+        with warnings.catch_warnings():  # Keras gives one for each layer of another network
+            warnings.simplefilter("ignore")
+            return get(name).build(path, input_tensor, stochastic_depth)
     except Exception as error:  # h5py and Keras raise many kinds for files that do not fit
         raise UserError(
             f"weights: expected Keras weights of {name} without top. Check that the "

@@ -1,15 +1,24 @@
 """Weights in and out: saved models, opened safely, and weights copied between models."""
 
+import concurrent.futures
 import errno
+import json
+import math
 import pathlib
 import zipfile
 
+import numpy as np
+
 from insideout_tf import files
-from insideout_tf.data import images
+from insideout_tf.data import images, inputs
 from insideout_tf.data.classes import EMOTIONS
 from insideout_tf.errors import UserError
 
 MAX_MODEL_BYTES = 2 << 30  # of all members of the archive, expanded; VGG16 without top has 0.06 GB
+MAX_CONFIG_BYTES = 64 << 20  # EfficientNetV2-S has 0.3 MB
+MAX_WEIGHTS = 400_000_000  # 1.6 GB of float32; EfficientNetV2-S has 20 million
+MAX_VALUES = 64 << 20  # of one layer, for one face: 256 MB of float32
+SUM_TOLERANCE = 1e-2  # of the probabilities of a face; quantised models round
 REASON_LENGTH = 200  # characters of a library's message that an error of ours repeats
 
 
@@ -24,9 +33,10 @@ def load_model(path):
         the order of `EMOTIONS`. It is not compiled.
 
     Raises:
-        UserError: the name has another suffix, the file is damaged or too large, a layer is unsafe
-            to load, or the shapes differ.
-        OSError: the file cannot be read, for instance because it does not exist.
+        UserError: the name has another suffix; no regular file is there; the file is damaged; the
+            file, its weights or a layer is too large; a layer is unsafe to load; the shapes differ; a
+            weight is not finite; or the results are no probabilities.
+        OSError: the operating system refuses to open the file.
     """
     path = pathlib.Path(path)
     if path.suffix != ".keras":
@@ -34,14 +44,74 @@ def load_model(path):
             f"{path}: expected a saved Keras model named *.keras. "
             f"Received: {path.suffix or 'no suffix'!r}"
         )
+    inputs.check_regular_file(path, "a saved Keras model")
     model = _read_model(path)
     side, classes = images.FACE_SIDE, len(EMOTIONS)
-    if model.input_shape != (None, side, side, 1) or model.output_shape != (None, classes):
+    try:
+        received = f"{model.input_shape} to {model.output_shape}"
+        fits = model.input_shape == (None, side, side, 1) and model.output_shape == (None, classes)
+    except Exception:  # a model that was never built, or whose layers give several outputs
+        received, fits = f"a {type(model).__name__} that was never built", False
+    if not fits:
         raise UserError(
             f"{path}: expected a model from [n, {side}, {side}, 1] grey levels to [n, {classes}] "
-            f"probabilities. Received: {model.input_shape} to {model.output_shape}"
+            f"probabilities. Received: {received}"
         )
+    _check_weights(model, path)
+    try:
+        probabilities = model(probe_faces(), training=False)
+    except Exception as error:  # whatever a layer raises
+        raise UserError(
+            f"{path}: expected a model that computes probabilities. Train or download it again. "
+            f"Received: {describe_error(error)}"
+        ) from None
+    check_probabilities(np.asarray(probabilities), path)
     return model
+
+
+def probe_faces():
+    """Returns three faces that a new model is tried with, float32 `[3, 48, 48, 1]`: grey, black, noise."""
+    faces = np.full((3, images.FACE_SIDE, images.FACE_SIDE, 1), 128, np.float32)
+    faces[1] = 0
+    faces[2] = np.random.default_rng(0).integers(0, 256, faces.shape[1:])
+    return faces
+
+
+def check_probabilities(probabilities, where):
+    """Raises `UserError` unless an array holds a probability of each class for each of `probe_faces`.
+
+    where: the name of the model, for the message.
+    """
+    expected = (len(probe_faces()), len(EMOTIONS))
+    if probabilities.shape != expected:
+        received = f"shape {list(probabilities.shape)}"
+    elif not np.isfinite(probabilities).all():
+        received = "numbers that are not finite"
+    elif (
+        probabilities.min() < -SUM_TOLERANCE
+        or np.abs(probabilities.sum(1) - 1).max() > SUM_TOLERANCE
+    ):
+        received = (
+            f"numbers from {probabilities.min():.4g} to {probabilities.max():.4g}, whose sums are "
+            f"{probabilities.sum(1).min():.4g} to {probabilities.sum(1).max():.4g}"
+        )
+    else:
+        return
+    raise UserError(
+        f"{where}: expected a model that returns {len(EMOTIONS)} probabilities a face, with the sum 1. "
+        f"Add a softmax layer, or train it again. Received: {received}"
+    )
+
+
+def _check_weights(model, path):
+    """Raises `UserError` if a weight is NaN or infinite."""
+    for weight in model.weights:
+        values = np.asarray(weight.value)
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise UserError(
+                f"{path}: expected finite weights. Train it again, with a lower learning rate. "
+                f"Received: NaN or infinity in {weight.path}"
+            )
 
 
 def _read_model(path):
@@ -50,7 +120,10 @@ def _read_model(path):
 
     try:
         _check_archive(path)
+        _check_size(path)
         return keras.models.load_model(path, compile=False, safe_mode=True)
+    except UserError:
+        raise
     except Exception as error:  # zipfile, h5py and Keras raise many kinds for damaged files
         if _is_disk_error(error):
             raise
@@ -72,6 +145,47 @@ def _check_archive(path):
         damaged = archive.testzip()
     if damaged:
         raise zipfile.BadZipFile(f"wrong checksum of {damaged}")
+
+
+def _check_size(path):
+    """Raises `UserError` for a model that would need too much memory, before the memory is taken.
+
+    The network is made from its configuration without values of its weights: in a thread of its own,
+    with which Keras' record of the variables without values ends.
+    """
+    import keras
+
+    with zipfile.ZipFile(path) as archive:
+        size = archive.getinfo("config.json").file_size
+        if size > MAX_CONFIG_BYTES:
+            raise zipfile.BadZipFile(f"config.json of {size:,} bytes; at most {MAX_CONFIG_BYTES:,}")
+        settings = json.loads(archive.read("config.json"))
+
+    def measure():
+        with keras.StatelessScope(initialize_variables=False):
+            model = keras.saving.deserialize_keras_object(settings, safe_mode=True)
+            layers = model._flatten_layers() if hasattr(model, "_flatten_layers") else [model]
+            numbers = [math.prod(weight.shape) for weight in model.weights]
+            outputs = [
+                (math.prod(side or 1 for side in tensor.shape), layer.name)
+                for layer in layers
+                for node in getattr(layer, "_inbound_nodes", ())
+                for tensor in node.output_tensors
+            ]
+        return sum(numbers), max(outputs, default=(0, ""))
+
+    with concurrent.futures.ThreadPoolExecutor(1) as thread:
+        weight_count, (value_count, name) = thread.submit(measure).result()
+    if weight_count > MAX_WEIGHTS:
+        raise UserError(
+            f"{path}: expected a model of at most {MAX_WEIGHTS:,} weights. Do not trust this file. "
+            f"Received: {weight_count:,}"
+        )
+    if value_count > MAX_VALUES:
+        raise UserError(
+            f"{path}: expected layers of at most {MAX_VALUES:,} values a face. Do not trust this "
+            f"file. Received: {value_count:,} in {name}"
+        )
 
 
 def _is_disk_error(error):

@@ -8,7 +8,7 @@ import typing
 import numpy as np
 
 from insideout_tf import devices
-from insideout_tf.data import images
+from insideout_tf.data import images, inputs
 from insideout_tf.errors import UserError
 
 MODES = ("auto", "crop", "detect")
@@ -139,7 +139,7 @@ def check_margin(margin, where="margin"):
     """Raises `UserError` if the margin is outside `MARGIN_RANGE`. where: its name, for the message."""
     low, high = MARGIN_RANGE
     if not low <= margin <= high:  # this form refuses NaN
-        raise UserError(f"{where}: expected {low:g} to {high:g}. Received: {margin:g}")
+        raise UserError(f"{where}: expected {low:g} to {high:g}. Received: {margin}")
 
 
 def is_crop(image, mode):
@@ -227,6 +227,7 @@ def _create_haar_cascade(cv2):
 
 
 def _create_yunet(cv2, path):
+    inputs.check_regular_file(path, "a face_detection_yunet_*.onnx of OpenCV Zoo")
     try:
         with devices.native_stderr_closed():
             detector = cv2.FaceDetectorYN.create(str(path), "", (320, 320), YUNET_MIN_SCORE)

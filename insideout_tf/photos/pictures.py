@@ -1,16 +1,19 @@
 """Recognises the emotions of the faces in pictures and video, with few frames in memory."""
 
+import collections
 import itertools
+import os
+import pathlib
+import stat
 import typing
 
 import numpy as np
 
-from insideout_tf.data import images
+from insideout_tf.data import images, inputs
 from insideout_tf.errors import UserError
 from insideout_tf.photos import tracks, video
 
 FRAMES_PER_CALL = 16  # pictures or frames whose faces the model receives in one call
-MIN_FRACTION = 0.9  # of the frames that a file declares; a file with fewer was cut off
 
 
 class FrameResult(typing.NamedTuple):
@@ -25,6 +28,8 @@ class FrameResult(typing.NamedTuple):
         frame: position in the video, from 0; None for a picture.
         seconds: time in the video; None for a picture.
         numbers: the number of each face in the video (see `tracks.Tracks`); None for a picture.
+        duration: seconds that the frame is shown, until the next one; None for a picture. Shares of
+            time add these up, since frame rates can vary.
     """
 
     source: str
@@ -35,6 +40,79 @@ class FrameResult(typing.NamedTuple):
     frame: int | None = None
     seconds: float | None = None
     numbers: list | None = None
+    duration: float | None = None
+
+
+class Listing(typing.NamedTuple):
+    """The pictures and videos in a folder and its subfolders.
+
+    Attributes:
+        paths: their paths, sorted.
+        unread: a Counter of the other files by kind, such as {".txt": 3}.
+        errors: a list of (path, OSError) of the subfolders and files that may not be read.
+    """
+
+    paths: list
+    unread: collections.Counter
+    errors: list
+
+
+def list_sources(folder):
+    """Returns the `Listing` of a folder: its pictures and videos, recognised by their content.
+
+    Files that are damaged so much that their first bytes say nothing are listed if their name is that
+    of a picture or a video. Hidden files and folders are neither listed nor counted.
+    """
+    paths: list = []
+    unread: collections.Counter = collections.Counter()
+    errors: list = []
+    for place, folders, names in os.walk(
+        folder, onerror=lambda error: errors.append((error.filename, error))
+    ):
+        links = [name for name in folders if os.path.islink(os.path.join(place, name))]
+        folders[:] = sorted(name for name in folders if not inputs.is_hidden(name))
+        unread["link to a folder"] += sum(not inputs.is_hidden(name) for name in links)
+        for name in sorted(names):
+            if inputs.is_hidden(name):
+                continue
+            path = os.path.join(place, name)
+            try:
+                kind = _find_unread_kind(path)
+            except OSError as error:
+                errors.append((path, error))
+                continue
+            if kind is None:
+                paths.append(path)
+            else:
+                unread[kind] += 1
+    return Listing(sorted(paths, key=pathlib.PurePath), +unread, errors)
+
+
+def _find_unread_kind(path):
+    """Returns the kind of a file that is neither a picture nor a video, or None for one of these."""
+    suffix = pathlib.PurePath(path).suffix.lower()
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        return "link to nothing"
+    if not stat.S_ISREG(mode):
+        return inputs.describe_kind(mode).split(" ", 1)[1]
+    head = inputs.read_head(path)
+    picture = inputs.find_picture_format(head)
+    if picture == "HEIF" and not images.reads_heif():
+        return f"{suffix or 'HEIC'} (needs the package pillow-heif)"
+    is_known = suffix in (*images.PICTURE_SUFFIXES, *video.SUFFIXES)
+    if picture or inputs.is_video_container(head) or is_known:
+        return None
+    return suffix or "without a suffix"
+
+
+def describe_unread(unread):
+    """Returns one line that counts the files of `Listing.unread` by kind; "" if there are none."""
+    if not unread:
+        return ""
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in unread.most_common())
+    return f"not read: {kinds}, since they are no pictures or videos that can be read here"
 
 
 def recognize_pictures(paths, detect_faces, recognize, report_error, with_images=False):
@@ -76,12 +154,12 @@ def recognize_video(source, clip, detect_faces, recognize, smooth_seconds, max_s
         max_seconds: the time in the video after which to stop; None reads all of it.
 
     Raises:
-        UserError: after the last frame, if the file has less than 0.9 of the frames it declares.
+        UserError: after the last frame, if the file has none, was cut off or is damaged.
     """
     from PIL import Image
 
     faces_over_time, index, is_stopped = tracks.Tracks(smooth_seconds), 0, False
-    is_camera = str(source).startswith(video.WEBCAM)
+    is_camera = video.is_camera(source)
 
     def read_frames():
         nonlocal is_stopped
@@ -91,21 +169,47 @@ def recognize_video(source, clip, detect_faces, recognize, smooth_seconds, max_s
                 return
             yield seconds, Image.fromarray(frame)
 
-    for chunk in _split_into_chunks(read_frames(), 1 if is_camera else FRAMES_PER_CALL):
-        faces_of_frames = [detect_faces(image) for _, image in chunk]
+    frames = _with_durations(read_frames(), 1 / clip.fps, waits=not is_camera)
+    for chunk in _split_into_chunks(frames, 1 if is_camera else FRAMES_PER_CALL):
+        faces_of_frames = [detect_faces(image) for _, image, _ in chunk]
         rows = recognize_each(recognize, faces_of_frames)
-        for (seconds, image), faces, probabilities in zip(chunk, faces_of_frames, rows):
+        for (seconds, image, duration), faces, probabilities in zip(chunk, faces_of_frames, rows):
             boxes = [face.box for face in faces]
             numbers, smoothed = faces_over_time.update(seconds, boxes, probabilities)
             is_crop = detect_faces.is_crop(image)
             seconds = round(seconds, 3)
-            yield FrameResult(str(source), image, faces, is_crop, smoothed, index, seconds, numbers)
+            yield FrameResult(
+                *(str(source), image, faces, is_crop, smoothed),
+                *(index, seconds, numbers, duration),
+            )
             index += 1
-    if not is_stopped and (index < MIN_FRACTION * clip.frame_count or not index):
+    if not is_stopped and (not index or clip.is_cut_off()):
         raise UserError(
-            f"{source}: expected the {max(1, clip.frame_count):,} frames that it declares. It may "
-            f"have been cut off; copy it again. Received: {index:,} frames, which have results"
+            f"{source}: expected a whole video. It may "
+            f"have been cut off or damaged; copy it again. Received: {index:,} frames, which have "
+            "results"
         )
+
+
+def _with_durations(frames, usual, waits):
+    """Yields (seconds, image, duration) of (seconds, image).
+
+    waits: True takes the time to the next frame, which must be read for it; the last frame has the
+    duration of the one before it. False (cameras) takes the time since the frame before.
+    usual: seconds, where there is no other frame.
+    """
+    before = None
+    duration = usual
+    for seconds, image in frames:
+        if before is not None:
+            duration = max(0.0, seconds - before[0])
+            if waits:
+                yield (*before, duration)
+        before = seconds, image
+        if not waits:
+            yield seconds, image, duration
+    if waits and before is not None:
+        yield (*before, duration)
 
 
 def check_times(smooth_seconds, max_seconds, smooth_name, max_name):

@@ -2,8 +2,10 @@
 
 import functools
 import json
+import os
 import pathlib
 
+from insideout_tf import fields
 from insideout_tf.errors import UserError
 
 FOLDER = pathlib.Path(__file__).resolve().parent.parent / "models"
@@ -30,7 +32,7 @@ def path_of(name, suffix):
     if name not in names():
         raise UserError(
             f"model: expected one of {', '.join(names())}, or the path of a run, a .keras or a "
-            f".tflite file. Received: {name!r}"
+            f".tflite file.{fields.hint(name, names())} Received: {name!r}"
         )
     return FOLDER / f"{name}{suffix}"
 
@@ -60,7 +62,7 @@ def model_path(run_or_model):
     if str(run_or_model) in names():
         return path_of(str(run_or_model), ".keras"), None
     path = pathlib.Path(run_or_model).expanduser()
-    if path.is_dir():
+    if os.path.isdir(path):  # False too for a name that the system does not take
         file = path / MODEL
         if not file.exists():
             reason = (
@@ -70,9 +72,10 @@ def model_path(run_or_model):
             )
             raise UserError(f"{path}: expected a finished run with {MODEL}. Received: {reason}")
         return file, path
-    if not path.exists():
+    if not os.path.exists(path):
         raise UserError(
-            f"{path}: expected a run folder or a .keras file. Check the path. "
+            f"{path}: expected a run folder, a .keras file or a packaged model: "
+            f"{', '.join(names())}.{fields.hint(str(run_or_model), names())} Check the path. "
             "Received: nothing there"
         )
     parent = path.parent

@@ -107,6 +107,12 @@ def load_saved_model(folder):
         result = signatures["image_bytes"](image_bytes=content)["probabilities"]
         same = is_near(result, probabilities[: len(files)])
         require(same, "signature image_bytes gives other probabilities")
+        content = tf.concat([content, [b"no image"]], 0)
+        result = signatures["image_bytes_checked"](image_bytes=content)
+        same = is_near(result["probabilities"][:-1], probabilities[: len(files)])
+        marks = result["is_valid"].numpy().tolist()
+        require(same, "signature image_bytes_checked gives other probabilities")
+        require(marks == [True] * len(files) + [False], f"signature image_bytes_checked: {marks}")
 
     def check_classify(faces, probabilities, _):
         names = pathlib.Path(folder, "assets/classes.txt").read_text("utf-8").split()

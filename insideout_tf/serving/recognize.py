@@ -1,6 +1,7 @@
 """The one way from faces to probabilities: batches, views, temperature, on every engine."""
 
 import functools
+import os
 import pathlib
 
 import numpy as np
@@ -38,6 +39,11 @@ def load_recognizer(
         UserError: an option or the model is wrong; or faces have another shape.
     """
     _check_tta(tta)
+    is_whole = isinstance(batch_size, (int, np.integer)) and not isinstance(batch_size, bool)
+    if not is_whole or batch_size < 1:
+        raise UserError(
+            f"batch_size: expected a whole number, at least 1. Received: {batch_size!r}"
+        )
     if callable(model):
         predict, temperature = engines.load_predictor(model, engine)
     else:
@@ -104,8 +110,8 @@ def _load_cached(model, engine, identity):
 def _identify_file(model):
     """Returns a value that changes if the file of a model does; None for a packaged name."""
     path = pathlib.Path(model).expanduser()
-    path = path / packaged.MODEL if path.is_dir() else path
-    if not path.exists():
+    path = path / packaged.MODEL if os.path.isdir(path) else path
+    if not os.path.exists(path):
         return None
     status = path.stat()
     return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size

@@ -17,19 +17,24 @@ from insideout_tf.data.classes import EMOTIONS
 QUANTIZE = ("none", "float16", "dynamic")
 # The largest difference of a probability from that of Keras, by the type of the stored weights.
 PARITY = {"none": 1e-4, "float16": 5e-3, "dynamic": 0.1}
-SIGNATURES = ("serving_default", "uint8", "image_bytes", "classify")
+SIGNATURES = ("serving_default", "uint8", "image_bytes", "image_bytes_checked", "classify")
+# Of a picture that the server decodes: 16 million are a photo of a phone. Bytes as in `images`.
+MAX_SERVED_PIXELS = 1 << 24
 WARMUP = "assets.extra/tf_serving_warmup_requests"
 
 FACES = (None, images.FACE_SIDE, images.FACE_SIDE, 1)
 
 
 def write_saved_model(model, folder, facts):
-    """Writes a SavedModel with four signatures for TF Serving.
+    """Writes a SavedModel with five signatures for TF Serving.
 
     - `serving_default`: pixels, float32 `[n, 48, 48, 1]`, 0..255 → probabilities, float32 `[n, 7]`.
     - `uint8`: pixels, uint8 `[n, 48, 48, 1]` → the same.
     - `image_bytes`: PNG, JPEG, BMP or GIF files, string `[n]`, each a face of any size → the same.
-      Files become faces as in `images.shrink`, but EXIF is ignored.
+      Files become faces as in `images.shrink`, but EXIF is ignored. A file with more than
+      `MAX_SERVED_PIXELS` by its header is not decoded. One bad file fails the whole request.
+    - `image_bytes_checked`: the same, but a bad file does not fail the others: is_valid, bool `[n]`, is
+      False for it, and its probabilities are zeros.
     - `classify`: pixels, float32 → labels, string `[n, 7]`, and scores, float32 `[n, 7]`, the
       likeliest class first.
 
@@ -60,6 +65,12 @@ def write_saved_model(model, folder, facts):
         )
         return {"probabilities": infer(pixels)}
 
+    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, "image_bytes")])
+    def image_bytes_checked(image_bytes):
+        pixels, is_valid = decode_valid_in_graph(image_bytes)
+        probabilities = tf.where(is_valid[:, None], infer(pixels), 0.0)
+        return {"probabilities": probabilities, "is_valid": is_valid}
+
     @tf.function(input_signature=[tf.TensorSpec(FACES, tf.float32, "pixels")])
     def classify(pixels):
         scores, order = tf.math.top_k(infer(pixels), k=len(EMOTIONS))
@@ -82,7 +93,11 @@ def write_saved_model(model, folder, facts):
                 module,
                 str(folder),
                 signatures=dict(
-                    zip(SIGNATURES, (serving_default, uint8, image_bytes, classify), strict=True)
+                    zip(
+                        SIGNATURES,
+                        (serving_default, uint8, image_bytes, image_bytes_checked, classify),
+                        strict=True,
+                    )
                 ),
             )
 
@@ -101,10 +116,24 @@ def decode_in_graph(content):
         float32 `[48, 48, 1]`, 0..255.
 
     Raises:
-        tf.errors.InvalidArgumentError: the bytes are not such a file.
+        tf.errors.InvalidArgumentError: the bytes are not such a file, are more than
+            `images.MAX_FILE_BYTES`, or have more than `MAX_SERVED_PIXELS` by their header.
     """
     import tensorflow as tf
 
+    size = tf.cast(tf.strings.length(content), tf.int64)
+    limits = [
+        tf.debugging.assert_less_equal(
+            size, tf.constant(images.MAX_FILE_BYTES, tf.int64), "image_bytes: too many bytes"
+        ),
+        tf.debugging.assert_less_equal(
+            count_pixels_in_graph(content),
+            tf.constant(MAX_SERVED_PIXELS, tf.int64),
+            f"image_bytes: expected a picture of at most {MAX_SERVED_PIXELS:,} pixels",
+        ),
+    ]
+    with tf.control_dependencies(limits):
+        content = tf.identity(content)
     rgb = tf.cond(
         tf.io.is_jpeg(content),
         lambda: tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE"),
@@ -117,6 +146,72 @@ def decode_in_graph(content):
     for size in ((height, side), (side, side)):
         grey = tf.floor(tf.image.resize(grey, size, "bilinear", antialias=True) + 0.5)
     return tf.ensure_shape(tf.clip_by_value(grey, 0.0, 255.0), FACES[1:])
+
+
+def count_pixels_in_graph(content):
+    """Returns the pixels that the header of an image file declares, int64; 0 for another file.
+
+    content: a string tensor, the bytes of the file. A JPEG without a size in its header raises
+    `tf.errors.InvalidArgumentError`.
+    """
+    import tensorflow as tf
+
+    def read(position, width, is_big_endian):
+        kind = {2: tf.uint16, 4: tf.int32}[width]
+        text = tf.strings.substr(content, position, width)
+        number = tf.io.decode_raw(text, kind, little_endian=not is_big_endian)[0]
+        return tf.abs(
+            tf.cast(number, tf.int64)
+        )  # the height of a BMP is negative from top to bottom
+
+    def starts_with(signature):
+        return tf.strings.substr(content, 0, len(signature)) == tf.constant(signature)
+
+    def of_jpeg():
+        return tf.reduce_prod(tf.cast(tf.image.extract_jpeg_shape(content)[:2], tf.int64))
+
+    is_long = tf.strings.length(content) >= 26  # the headers below are within it
+    return tf.case(
+        [
+            (tf.io.is_jpeg(content), of_jpeg),
+            (
+                is_long & starts_with(b"\x89PNG"),
+                lambda: read(16, 4, True) * read(20, 4, True),
+            ),
+            (is_long & starts_with(b"GIF8"), lambda: read(6, 2, False) * read(8, 2, False)),
+            (is_long & starts_with(b"BM"), lambda: read(18, 4, False) * read(22, 4, False)),
+        ],
+        default=lambda: tf.constant(0, tf.int64),
+    )
+
+
+def decode_valid_in_graph(contents):
+    """Returns the faces in image files, with those that cannot be decoded marked.
+
+    contents: a string tensor `[n]`, as `decode_in_graph` takes each. Returns float32
+    `[n, 48, 48, 1]`, zeros for a bad file, and bool `[n]`, False for it.
+    """
+    import tensorflow as tf
+
+    count = tf.shape(contents)[0]
+    decoded = tf.data.Dataset.from_tensor_slices(contents).enumerate()
+    decoded = decoded.map(lambda index, content: (index, decode_in_graph(content)))
+    decoded = decoded.ignore_errors(log_warning=False)
+    start = (
+        tf.zeros(tf.concat([[count], FACES[1:]], 0), tf.float32),
+        tf.zeros([count], tf.bool),
+    )
+
+    def add(state, indexed):
+        (pixels, is_valid), (index, face) = state, indexed
+        place = tf.reshape(tf.cast(index, tf.int32), (1, 1))
+        return (
+            tf.tensor_scatter_nd_update(pixels, place, face[None]),
+            tf.tensor_scatter_nd_update(is_valid, place, [True]),
+        )
+
+    pixels, is_valid = decoded.reduce(start, add)
+    return tf.ensure_shape(pixels, FACES), is_valid
 
 
 def write_warmup_requests(folder, name):
@@ -140,6 +235,7 @@ def write_warmup_requests(folder, name):
         "serving_default": ("pixels", face),
         "uint8": ("pixels", face.astype(np.uint8)),
         "image_bytes": ("image_bytes", [_png(face[0, ..., 0].astype(np.uint8))]),
+        "image_bytes_checked": ("image_bytes", [_png(face[0, ..., 0].astype(np.uint8))]),
         "classify": ("pixels", face),
     }
     path = pathlib.Path(folder, WARMUP)

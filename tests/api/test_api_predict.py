@@ -103,7 +103,7 @@ def test_wrong_options(scene, tmp_path):
         insideout_tf.analyze_video("clip.avi", smooth_seconds=-1)
     with pytest.raises(UserError, match="seconds: expected more than 0"):
         insideout_tf.analyze_video("clip.avi", seconds=0)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(UserError, match="none.avi: expected a readable video.*No such file"):
         insideout_tf.analyze_video(tmp_path / "none.avi")
     (tmp_path / "text.avi").write_text("no video")
     with pytest.raises(UserError, match="text.avi: expected a readable video"):

@@ -71,7 +71,7 @@ def test_exif_orientation_and_16_bit_grey_levels(faces, tmp_path):
         (np.zeros((1, 48, 48, 2), np.uint8), r"shape \[1, 48, 48, 2\]"),
         (np.zeros((1, 1, 48, 48, 3), np.uint8), r"shape \[1, 1, 48, 48, 3\]"),
         (np.zeros((1, 0, 48), np.uint8), r"shape \[1, 0, 48\]"),
-        ({"face": 1}, "expected numbers, paths or PIL images. Convert them. Received: dict"),
+        ({"face": 1}, "expected numbers, paths, bytes or PIL images. Convert them. Received: dict"),
         (None, "Received: NoneType"),
     ],
 )
@@ -111,8 +111,10 @@ def test_pictures_of_arrays():
     colour = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
     assert np.array_equal(np.asarray(images.to_picture(colour)), colour)
     assert images.to_picture(colour[..., :1]).mode == "L"
+    assert np.array_equal(np.asarray(images.to_picture(colour.astype("float32"))), colour)
     for value, message in (
-        (colour.astype(float), r"an array uint8 .*Received: ndarray of float64 \[20, 30, 3\]"),
+        (colour / 255, r"not fractions"),
+        (colour.astype(float) - 1, r"from 0 to 255"),
         (colour[..., :2], r"expected 1, 3 or 4 channels.*\[20, 30, 2\]"),
         (colour[:0], r"Received: ndarray of uint8 \[0, 30, 3\]"),
     ):

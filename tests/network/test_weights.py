@@ -109,8 +109,8 @@ def test_other_files_and_shapes_are_refused(tmp_path):
     )
 
 
-def test_errors_of_the_disk_stay_what_they_are(tmp_path):
-    with pytest.raises(FileNotFoundError):
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(UserError, match="none.keras: expected a saved Keras model.*No such file"):
         load_model(tmp_path / "none.keras")
 
 

@@ -130,7 +130,8 @@ def test_photos_in_every_form(detector, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "picture", [np.zeros((9, 9)), np.zeros((9, 9, 2), np.uint8), np.zeros((0, 9), np.uint8), None]
+    "picture",
+    [np.full((9, 9), 300), np.zeros((9, 9, 2), np.uint8), np.zeros((0, 9), np.uint8), None],
 )
 def test_wrong_pictures_and_modes(picture):
     with pytest.raises(UserError, match="picture: expected"):

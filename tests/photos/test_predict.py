@@ -78,7 +78,10 @@ def test_errors_name_unreadable_files_and_the_others_have_results(small_drawn, t
     sources = [tmp_path / "none.png", tmp_path / "depth.tiff", tmp_path]
     status, text, err = run_verb(predict.main, capsys, *sources, "--csv", out)
     assert status == 2 and text.startswith(str(tmp_path / "face.png")) and text.count("\n") == 1
-    assert len(err.splitlines()) == 4 and "none.png: No such file" in err
+    assert (
+        len(err.splitlines()) == 4
+        and "none.png: expected an image file. Check the path. Received: No such file" in err
+    )
     assert "depth.tiff: expected grey levels from 0 to 255" in err
     assert "broken.png: expected a readable" in err and "Received: 3 that are not readable" in err
     assert [row["source"] for row in csv.DictReader(out.open())] == [str(tmp_path / "face.png")]

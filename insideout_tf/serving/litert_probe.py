@@ -1,0 +1,59 @@
+"""Tries a .tflite file in a process of its own, since a damaged one can crash the interpreter.
+
+`python litert_probe.py MODEL FACES` runs the model on the faces of a .npy file. It prints JSON: `dtype`
+and `shape` of the input, and `probabilities`; or `error`. It needs NumPy and ai-edge-litert alone.
+"""
+
+import contextlib
+import json
+import pathlib
+import sys
+
+MAX_BYTES = 8 << 30  # of address space; a model that asks for more fails here and not in its user
+
+
+def load(content):
+    """Returns an interpreter of the bytes of a .tflite file. Raises what the package raises."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    with _silence():
+        return Interpreter(model_content=content)
+
+
+def _silence():
+    """Returns a context without native messages where this package is there, else one that does nothing."""
+    devices = sys.modules.get("insideout_tf.devices")
+    return devices.native_stderr_closed() if devices else contextlib.nullcontext()
+
+
+def main(model, faces):
+    """Returns the dict that is printed; see the top of this file."""
+    import numpy as np
+
+    with contextlib.suppress(ImportError, ValueError, OSError):  # not on Windows
+        import resource
+
+        resource.setrlimit(
+            resource.RLIMIT_AS, (MAX_BYTES, resource.getrlimit(resource.RLIMIT_AS)[1])
+        )
+    interpreter, faces = load(pathlib.Path(model).read_bytes()), np.load(faces)
+    inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+    if len(inputs) != 1 or len(outputs) != 1:
+        return {"error": f"{len(inputs)} inputs and {len(outputs)} outputs"}
+    shape, dtype = inputs[0]["shape_signature"].tolist(), np.dtype(inputs[0]["dtype"]).name
+    if shape[1:] != list(faces.shape[1:]) or dtype != faces.dtype.name:
+        return {"shape": shape, "dtype": dtype, "probabilities": []}
+    interpreter.resize_tensor_input(inputs[0]["index"], faces.shape)
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(inputs[0]["index"], faces)
+    interpreter.invoke()
+    probabilities = interpreter.get_tensor(outputs[0]["index"])
+    return {"shape": shape, "dtype": dtype, "probabilities": probabilities.tolist()}
+
+
+if __name__ == "__main__":
+    try:
+        answer = main(*sys.argv[1:])
+    except Exception as error:  # the interpreter raises several kinds
+        answer = {"error": (str(error).splitlines() or [type(error).__name__])[0][:200]}
+    print(json.dumps(answer))
