@@ -524,10 +524,10 @@ def test_forks_while_threads_predict(engine, code):
 def test_threads_share_the_silence_of_the_terminal():
     code = """
 import os, threading
-from insideout_tf import devices
+from insideout_tf import processes
 def work():
     for _ in range(300):
-        with devices.native_stderr_closed():
+        with processes.native_stderr_closed():
             pass
 threads = [threading.Thread(target=work) for _ in range(8)]
 for thread in threads: thread.start()
@@ -536,5 +536,5 @@ os.write(2, b"still open")
 """
     assert run_python(code).stderr.endswith("still open")
     closed = "import os; os.close(2)\nfrom insideout_tf import devices\n"
-    code = f"{closed}with devices.native_stderr_closed(): print('fine')"
+    code = f"{closed}with processes.native_stderr_closed(): print('fine')"
     assert run_python(code).stdout == "fine\n"

@@ -12,7 +12,7 @@ VERBS = {"predict", "explain", "inspect", "train", "evaluate", "export"}
 # Lowest first. What stands on one line does not import each other.
 LAYERS = (
     {"errors"},
-    {"targets"},
+    {"targets", "processes"},
     {"files", "devices", "fields", "progress"},
     {"locks"},
     {"config"},

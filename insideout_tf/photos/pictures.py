@@ -9,7 +9,7 @@ import typing
 
 import numpy as np
 
-from insideout_tf.data import images, inputs
+from insideout_tf.data import images, inputs, pillow
 from insideout_tf.errors import UserError
 from insideout_tf.photos import tracks, video
 
@@ -99,7 +99,7 @@ def _find_unread_kind(path):
         return inputs.describe_kind(mode).split(" ", 1)[1]
     head = inputs.read_head(path)
     picture = inputs.find_picture_format(head)
-    if picture == "HEIF" and not images.reads_heif():
+    if picture == "HEIF" and not pillow.reads_heif():
         return f"{suffix or 'HEIC'} (needs the package pillow-heif)"
     is_known = suffix in (*images.PICTURE_SUFFIXES, *video.SUFFIXES)
     if picture or inputs.is_video_container(head) or is_known:
