@@ -100,7 +100,7 @@ def test_public_api(tmp_path):
     assert insideout_tf.EMOTIONS[3] == "happy"
     faces = insideout_tf.read_faces("drawn")
     assert faces.pixels.shape[1:] == (48, 48)
-    with pytest.raises(insideout_tf.UserError, match="run folder or a .keras file"):
+    with pytest.raises(insideout_tf.UserError, match="run folder, a .keras file"):
         insideout_tf.load(tmp_path / "none")
 
 

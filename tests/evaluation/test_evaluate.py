@@ -99,7 +99,7 @@ def test_refusals(run, capsys, tmp_path):
     (tmp_path / "text.keras").write_text("no")
     (tmp_path / "empty").mkdir()
     for arguments, expected in (
-        ((tmp_path / "none",), "expected a run folder or a .keras file"),
+        ((tmp_path / "none",), "expected a run folder, a .keras file"),
         ((tmp_path / "empty",), "expected a finished run with model.keras"),
         ((damaged, "--data", "drawn"), "expected a whole Keras model"),
         ((tmp_path / "text.keras", "--data", "drawn"), "expected a whole Keras model"),

@@ -629,7 +629,7 @@ def test_a_student_of_a_trained_run(tiny_experiment, small_drawn, tmp_path, caps
     status, _, err = run_verb(train.main, capsys, *taught)
     assert status == 2 and "--teacher: expected a trained run" in err and not student.exists()
     status, _, err = run_verb(train.main, capsys, *taught, "--teacher", tmp_path / "none")
-    assert status == 2 and "expected a run folder or a .keras file" in err
+    assert status == 2 and "expected a run folder, a .keras file" in err
     assert not student.exists()
     assert run_verb(train.main, capsys, *taught, "--teacher", teacher)[0] == 0
     environment = json.loads((student / "environment.json").read_text())
