@@ -13,7 +13,10 @@ import shlex
 from insideout_tf import files, overrides
 from insideout_tf.serving import packaged
 
-GROWN = {"v2s_grown.weights.h5": "grown from ImageNet EfficientNetV2-B0"}
+GROWN = {
+    "v2s_grown.weights.h5": "grown from ImageNet EfficientNetV2-B0",
+    "efficientnetb2_grown_from_lite2.weights.h5": "grown from ImageNet EfficientNet-Lite2",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +67,16 @@ RUNS = {
             "v2s_grown.weights.h5 $FER2013",
             "insideout train insideout_v2s_grown $FER2013 --set weights=v2s_grown.weights.h5",
         )
+    ),
+    "effnet_b2_grown": Run(
+        (
+            "python experiments/tools/grow_b2.py efficientnet-lite2.pth "
+            "efficientnetb2_grown_from_lite2.weights.h5 $FER2013",
+            "insideout train effnet_b2_grown $FER2013 "
+            "--set weights=efficientnetb2_grown_from_lite2.weights.h5",
+        ),
+        minutes={0: 131},
+        paused=True,
     ),
     "baseline_cnn": Run(
         ("insideout train baseline_cnn $FER2013",),

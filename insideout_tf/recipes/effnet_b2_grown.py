@@ -15,7 +15,9 @@ What differs, for two CPU cores and for weights that are grown instead of downlo
   stay so.
 - Weights are averaged over steps. The log loss on the validation part of Training chooses the epoch.
 
-The recipe is not measured yet.
+Measured with seed 0, whose best epoch is the tenth of "adapt": PrivateTest 67.79 % [66.31, 69.30], macro-F1
+0.650, with flips 68.38 %; PublicTest 66.37 %. The paper reports 68.78 %. The stages at 80 px brought no
+gain over that epoch: they overfit (training faces 79 %, validation 68 %).
 """
 
 import dataclasses
