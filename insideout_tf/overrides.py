@@ -321,7 +321,7 @@ def _replace_field(experiment, name, value, label):
         if error.field != name:
             raise
         raise UserError(
-            f"{label}: expected {error.expected}. Change it. Received: {value!r}"
+            f"{label}: expected {error.expected}. Change it. Received: {_shorten(value)}"
         ) from None
 
 

@@ -342,8 +342,9 @@ def test_values_of_thousands_of_characters(value):
     with pytest.raises(UserError) as refusal:
         overrides.override(experiment, [f"seed={value}"])
     assert len(str(refusal.value)) < 300
-    with pytest.raises(UserError, match="--seed: expected a whole number"):
+    with pytest.raises(UserError, match="--seed: expected a number") as refusal:
         overrides.apply_options(experiment, seed="9" * 400)
+    assert len(str(refusal.value)) < 300
 
 
 # -- models ----------------------------------------------------------------------------------------
@@ -369,7 +370,7 @@ small.save(folder / "small.keras")
 def test_models_that_return_no_probabilities(tmp_path):
     run_python(MODELS, tmp_path)
     for name, words in (
-        ("dictionary", "grey levels to"),
+        ("dictionary", "with one output.*a dict"),
         ("unbuilt", "grey levels to"),
         ("logits", "with the sum 1. Add a softmax layer"),
         ("nan", "expected finite weights"),
@@ -444,7 +445,7 @@ import numpy as np, insideout_tf
 face = np.arange(2304, dtype=np.uint8).reshape(48, 48)
 one = insideout_tf.predict_emotions(face, "nano", engine="keras")
 other = insideout_tf.predict_emotions(face, "nano", engine="litert")
-assert np.abs(one - other).max() < 1e-4
+assert np.abs(one - other).max() < 0.02  # 8-bit weights in the .tflite
 """
     run_python(code, env={"KERAS_HOME": str(tmp_path)})
 
@@ -535,6 +536,6 @@ for thread in threads: thread.join()
 os.write(2, b"still open")
 """
     assert run_python(code).stderr.endswith("still open")
-    closed = "import os; os.close(2)\nfrom insideout_tf import devices\n"
+    closed = "import os; os.close(2)\nfrom insideout_tf import processes\n"
     code = f"{closed}with processes.native_stderr_closed(): print('fine')"
     assert run_python(code).stdout == "fine\n"

@@ -65,6 +65,11 @@ def load_model(path):
             f"{path}: expected a model that computes probabilities. Train or download it again. "
             f"Received: {describe_error(error)}"
         ) from None
+    if not hasattr(probabilities, "shape"):
+        raise UserError(
+            f"{path}: expected a model with one output, an array of probabilities. Save it with this "
+            f"output alone. Received: a {type(probabilities).__name__}"
+        )
     check_probabilities(np.asarray(probabilities), path)
     return model
 
@@ -160,6 +165,10 @@ def _check_size(path):
         if size > MAX_CONFIG_BYTES:
             raise zipfile.BadZipFile(f"config.json of {size:,} bytes; at most {MAX_CONFIG_BYTES:,}")
         settings = json.loads(archive.read("config.json"))
+    if isinstance(settings, dict):
+        settings.pop(
+            "compile_config", None
+        )  # an optimizer creates variables, which have no values here
 
     def measure():
         with keras.StatelessScope(initialize_variables=False):
