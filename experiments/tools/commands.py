@@ -75,8 +75,6 @@ RUNS = {
             "insideout train effnet_b2_grown $FER2013 "
             "--set weights=efficientnetb2_grown_from_lite2.weights.h5",
         ),
-        minutes={0: 131},
-        paused=True,
     ),
     "baseline_cnn": Run(
         ("insideout train baseline_cnn $FER2013",),

@@ -17,7 +17,8 @@ What differs, for two CPU cores and for weights that are grown instead of downlo
 
 Measured with seed 0, whose best epoch is the tenth of "adapt": PrivateTest 67.79 % [66.31, 69.30], macro-F1
 0.650, with flips 68.38 %; PublicTest 66.37 %. The paper reports 68.78 %. The stages at 80 px brought no
-gain over that epoch: they overfit (training faces 79 %, validation 68 %).
+gain over that epoch: they overfit (training faces 79 %, validation 68 %). The 140 minutes on two cores
+include other work beside, and a pause of nine minutes.
 """
 
 import dataclasses
