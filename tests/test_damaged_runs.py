@@ -16,6 +16,8 @@ from insideout_tf import evaluate, export, files, locks, overrides, runs, train
 from insideout_tf.errors import UserError
 from insideout_tf.training import checkpoint
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def run(tiny_run, tmp_path):

@@ -22,6 +22,8 @@ from insideout_tf.network.predict import predict_probabilities
 from insideout_tf.network.weights import load_model, save_model
 from insideout_tf.serving import packaged
 
+pytestmark = pytest.mark.slow
+
 PROMISED = {
     "quickstart",
     "insideout_v2s",
@@ -93,7 +95,6 @@ def test_the_plan_and_the_exploration_name_recipes_and_fields_that_exist(tool):
         overrides.override(overrides.load("best_single"), [*unmixed, *settings])
 
 
-@pytest.mark.slow
 def test_a_model_is_collected_only_if_it_agrees_with_the_evaluated_one(tiny_run, tmp_path):
     run, results = tmp_path / "run", tmp_path / "results"
     shutil.copytree(tiny_run, run)
@@ -116,7 +117,6 @@ def test_a_model_is_collected_only_if_it_agrees_with_the_evaluated_one(tiny_run,
     assert not list((tmp_path / "again").glob("*.keras"))
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not WEIGHTS.exists(), reason=f"no {WEIGHTS}")
 def test_v2s_grown_from_b0_begins_as_b0(small_real, tmp_path):
     """From the first shared maps on exactly, whatever the new channels hold; before, as fitted."""
@@ -180,7 +180,6 @@ def test_b2_grown_from_lite2_has_its_features(small_real, tmp_path):
         assert not (tmp_path / "x.weights.h5").exists()
 
 
-@pytest.mark.slow
 def test_an_ensemble_returns_the_mean_of_its_members_probabilities(tmp_path):
     path = tmp_path / "ensemble.keras"
     run_tool("ensemble.py", path, "nano", "small")
@@ -194,7 +193,6 @@ def test_an_ensemble_returns_the_mean_of_its_members_probabilities(tmp_path):
     assert {file.name for file in tmp_path.iterdir()} == {"ensemble.keras"}
 
 
-@pytest.mark.slow
 def test_a_blend_has_weights_between_two_runs(tiny_run, tmp_path):
     trained = load_model(tiny_run / "model.keras")
     start = load_model(tiny_run / "model.keras")
@@ -243,7 +241,6 @@ def test_a_blend_with_a_smaller_network_begins_as_that_network(tool):
     assert np.abs(predict_probabilities(start, faces) - found).max() > 0.01
 
 
-@pytest.mark.slow
 def test_rows_of_an_exploration_are_written_and_never_use_the_test_split(small_drawn, tmp_path):
     with np.load(small_drawn) as saved:
         arrays = dict(saved)
@@ -312,7 +309,6 @@ def test_rows_of_an_exploration_are_written_and_never_use_the_test_split(small_d
     assert done.returncode == 2 and "expected some of base" in done.stderr
 
 
-@pytest.mark.slow
 def test_an_exploration_takes_imagenet_weights_from_a_file(small_drawn, tmp_path):
     words = ["best_single", "--data", small_drawn, "--runs", tmp_path]
     words += [

@@ -22,6 +22,8 @@ from insideout_tf.errors import UserError
 from insideout_tf.photos import pictures, video
 from insideout_tf.serving import packaged
 
+pytestmark = pytest.mark.slow
+
 FACE = drawn.draw_all(7, 1, 1)[0][0]
 
 

@@ -27,6 +27,8 @@ from insideout_tf import (
 from insideout_tf.evaluation import report
 from insideout_tf.photos import records
 
+pytestmark = pytest.mark.slow
+
 PRECIOUS = b"precious"
 
 

@@ -7,6 +7,8 @@ import sys
 import pytest
 from conftest import ROOT
 
+pytestmark = pytest.mark.slow
+
 TOOL = ROOT / "experiments/tools/train_queue.py"
 
 
@@ -19,7 +21,6 @@ def call(*words):
     )
 
 
-@pytest.mark.slow
 def test_trains_in_order_and_passes_over_what_is_finished(tiny_experiment, small_drawn, tmp_path):
     queue, runs = tmp_path / "queue.txt", tmp_path / "runs"
     short = "--set stages.finetune.epochs=1"
@@ -60,7 +61,6 @@ def test_wrong_lines_are_explained(text, expected, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.slow
 def test_a_failed_training_does_not_stop_the_next(tiny_experiment, small_drawn, tmp_path):
     queue, runs = tmp_path / "queue.txt", tmp_path / "runs"
     queue.write_text(

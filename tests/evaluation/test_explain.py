@@ -15,6 +15,8 @@ from insideout_tf.errors import UserError
 from insideout_tf.evaluation import grad_cam
 from insideout_tf.network.build import build_network
 
+pytestmark = pytest.mark.slow
+
 call = functools.partial(run_verb, explain.main)
 MOUTH = np.zeros((48, 48), bool)
 MOUTH[28:46, 10:38] = True  # the painted mouth and what a coarse map smears it over
@@ -60,7 +62,6 @@ def share_at_the_mouth(maps):
     return maps[:, MOUTH].sum() / maps.sum()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("smooth", [0, 8])
 def test_maps_point_at_the_mouth(trained, smooth):
     model, _ = trained
@@ -134,7 +135,6 @@ def test_another_backend_is_refused():
     )
 
 
-@pytest.mark.slow
 def test_jax_agrees(trained, tmp_path):
     model, path = trained
     pixels, _ = faces_with_mouths(20, 4)

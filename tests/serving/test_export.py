@@ -27,6 +27,8 @@ from insideout_tf.network.weights import load_model
 from insideout_tf.serving import litert, packaged, saved_model
 from insideout_tf.serving import onnx as onnx_export
 
+pytestmark = pytest.mark.slow
+
 call = functools.partial(run_verb, export.main)
 
 
@@ -56,7 +58,6 @@ def expected(tiny_run, faces):
     return load_model(tiny_run / "model.keras").predict(faces[..., None] * 1.0, verbose=0)
 
 
-@pytest.mark.slow
 def test_folder_and_record(exported, tiny_run):
     record = json.loads((exported / "export.json").read_text())
     assert {path.name for path in exported.parent.iterdir()} == {exported.name}  # nothing beside
@@ -210,7 +211,6 @@ def test_client_over_rest(exported, saved, faces, expected, tmp_path):
     assert done.returncode == 1 and "Traceback" not in done.stderr
 
 
-@pytest.mark.slow
 def test_saved_model_cli_runs_it(exported, faces, expected, tmp_path):
     """TensorFlow's own command runs a signature."""
     np.save(tmp_path / "pixels.npy", faces[:3, ..., None].astype(np.float32))
@@ -257,7 +257,6 @@ def test_metadata(exported):
     assert described["classes"] == list(EMOTIONS) and described["facts"]["name"] == "tiny"
 
 
-@pytest.mark.slow
 def test_packaged_model_quantized(tmp_path, capsys):
     """Half and a quarter of the bytes, each with its own limit; a second run replaces the first.
 
@@ -288,7 +287,6 @@ def test_packaged_model_quantized(tmp_path, capsys):
     assert sorted(tmp_path.iterdir()) == sorted((working, other, tmp_path / "out"))
 
 
-@pytest.mark.slow
 @pytest.mark.fer2013
 def test_imagenet_network_with_normalization(real, unpacked, tmp_path):
     """EfficientNetV2-B0: tf2onnx alone turns its Normalization layer into inputs without values."""
@@ -310,7 +308,6 @@ def test_imagenet_network_with_normalization(real, unpacked, tmp_path):
     assert record["formats"]["onnx"]["furthest"] < 1e-4
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "spoil", "message"),
     [
@@ -366,7 +363,6 @@ def test_refusals(tiny_run, tmp_path, capsys, monkeypatch):
     assert not (tmp_path / "new").exists()
 
 
-@pytest.mark.slow
 def test_needs_tensorflow(tiny_run, tmp_path):
     code = "import sys; from insideout_tf import export; export.main(sys.argv[1:])"
     done = run_python(

@@ -12,6 +12,8 @@ from conftest import ROOT, run_python
 from insideout_tf.network.weights import load_model
 from insideout_tf.training import checkpoint
 
+pytestmark = pytest.mark.slow
+
 EPOCHS = ("--set", "stages.head.epochs=3", "--set", "stages.finetune.epochs=5")
 
 # Runs the training in forks of one process, so that TensorFlow is imported once. A moment is a line
@@ -117,7 +119,6 @@ def assert_same_run(one, two):
     assert {path.name for path in one.iterdir()} == {path.name for path in two.iterdir()}
 
 
-@pytest.mark.slow
 def test_twenty_kills_at_random_moments(whole, tmp_path):
     """Bit-equal to the uninterrupted run, on CPU, and nothing half-written is left."""
     directory, base, lines, saves = whole
@@ -132,7 +133,6 @@ def test_twenty_kills_at_random_moments(whole, tmp_path):
     assert json.loads((killed / "environment.json").read_text())["resumed"]
 
 
-@pytest.mark.slow
 def test_killed_after_the_last_file_is_finished_and_swept(whole, tmp_path):
     import shutil
 
@@ -170,7 +170,6 @@ def assert_one_line(done, *expected):
         assert text in line, line
 
 
-@pytest.mark.slow
 def test_disk_that_fills_up_keeps_the_last_checkpoint(whole, tmp_path):
     directory, base, _, _ = whole
     run = tmp_path / "run"
@@ -183,7 +182,6 @@ def test_disk_that_fills_up_keeps_the_last_checkpoint(whole, tmp_path):
     assert_same_run(directory, run)
 
 
-@pytest.mark.slow
 def test_full_disk(whole, tmp_path):
     """A file system of one megabyte, where mounting one is allowed."""
     disk = tmp_path / "disk"
@@ -200,7 +198,6 @@ def test_full_disk(whole, tmp_path):
         subprocess.run(["umount", disk], check=True)
 
 
-@pytest.mark.slow
 def test_unwritable_run_directory(whole):
     """/proc refuses new files to everyone, root too."""
     verb = "from insideout_tf import train; import sys; train.main(sys.argv[1:])"
