@@ -10,12 +10,13 @@ import platform
 import re
 import sys
 import threading
+import time
 import weakref
 
 from insideout_tf.errors import UserError
 
-
 BACKENDS = ("tensorflow", "jax")  # of Keras, that this package runs on
+FORK_SECONDS = 10.0  # that a fork waits for threads in native libraries
 # What the package expects of Keras. ~/.keras/keras.json can change each of them.
 _SETTINGS = {"floatx": "float32", "image_data_format": "channels_last", "epsilon": 1e-7}
 
@@ -144,25 +145,49 @@ def is_installed(module):
 
 
 class ForkSafeLock:
-    """A lock for `with` that is free in a forked child, whichever thread held it at the fork."""
+    """A lock for `with` that is free in a forked child, whichever thread held it at the fork.
 
-    def __init__(self):
+    Args:
+        delays_fork: True lets a fork wait until no thread holds the lock, for `FORK_SECONDS` at most.
+            Native libraries have locks of their own, which a child would find held for ever. A holder
+            must not wait for another lock of this kind.
+    """
+
+    def __init__(self, delays_fork=False):
         self._lock = threading.Lock()
+        self._owner: int | None = None
+        self._delays_fork = delays_fork
         _locks.add(self)
 
     def __enter__(self):
+        while self._delays_fork and _is_fork_pending:  # else the fork might never get the lock
+            time.sleep(0.001)
         self._lock.acquire()
+        self._owner = threading.get_ident()
 
     def __exit__(self, *_):
+        self._owner = None
         if self._lock.locked():  # it is not if this very thread has forked meanwhile
             self._lock.release()
 
+    def hold_for_fork(self, deadline):
+        """Waits until no thread holds the lock; returns whether it is now held for the fork."""
+        if not self._delays_fork or self._owner == threading.get_ident():
+            return False
+        return self._lock.acquire(timeout=max(0.0, deadline - time.monotonic()))
+
+    def release_after_fork(self):
+        """Lets threads of the parent hold the lock again."""
+        self._lock.release()
+
     def renew(self):
         """Makes the lock free."""
-        self._lock = threading.Lock()
+        self._lock, self._owner = threading.Lock(), None
 
 
 _locks: weakref.WeakSet[ForkSafeLock] = weakref.WeakSet()
+_held_for_fork: list[ForkSafeLock] = []
+_is_fork_pending = False
 _stderr_lock = ForkSafeLock()
 _stderr_depth = 0
 _stderr_copy: int | None = None
@@ -213,7 +238,7 @@ def _restore_stderr():
 
 def serialized(function):
     """Returns `function`, of one argument, answering one thread at a time; also in forked children."""
-    lock = ForkSafeLock()
+    lock = ForkSafeLock(delays_fork=True)
 
     def call(value):
         with lock:
@@ -242,10 +267,27 @@ def _has_backend_started():
     return getattr(context, "_context_handle", None) is not None or bool(clients)
 
 
+def _wait_before_fork():
+    """Waits until no thread is in a native library, as far as this package called it."""
+    global _is_fork_pending
+    _is_fork_pending = True
+    deadline = time.monotonic() + FORK_SECONDS
+    _held_for_fork.extend(lock for lock in list(_locks) if lock.hold_for_fork(deadline))
+
+
+def _continue_after_fork():
+    global _is_fork_pending
+    _is_fork_pending = False
+    while _held_for_fork:
+        _held_for_fork.pop().release_after_fork()
+
+
 def _renew_after_fork():
     """Makes a forked child independent of the threads of its parent, which it does not have."""
-    global _forked_after_start, _stderr_depth
+    global _forked_after_start, _stderr_depth, _is_fork_pending
     _forked_after_start = _forked_after_start or _has_backend_started()
+    _held_for_fork.clear()
+    _is_fork_pending = False
     for lock in list(_locks):
         lock.renew()
     _stderr_depth = 0
@@ -255,7 +297,11 @@ def _renew_after_fork():
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_after_fork)
+    os.register_at_fork(
+        before=_wait_before_fork,
+        after_in_parent=_continue_after_fork,
+        after_in_child=_renew_after_fork,
+    )
 
 
 def accelerator():

@@ -369,7 +369,7 @@ small.save(folder / "small.keras")
 def test_models_that_return_no_probabilities(tmp_path):
     run_python(MODELS, tmp_path)
     for name, words in (
-        ("dictionary", "grey levels to"),
+        ("dictionary", "with one output.*a dict"),
         ("unbuilt", "grey levels to"),
         ("logits", "with the sum 1. Add a softmax layer"),
         ("nan", "expected finite weights"),
@@ -382,7 +382,10 @@ def test_models_that_return_no_probabilities(tmp_path):
             members = {name: source.read(name) for name in source.namelist()}
         config = members["config.json"].decode()
         assert change[0] in config
-        members["config.json"] = config.replace(*change).encode()
+        settings = json.loads(config.replace(*change))
+        for layer in settings["config"]["layers"]:
+            layer.pop("build_config", None)  # it tells the old shapes
+        members["config.json"] = json.dumps(settings).encode()
         with zipfile.ZipFile(tmp_path / "large.keras", "w") as target:
             for name, content in members.items():
                 target.writestr(name, content)
@@ -444,7 +447,7 @@ import numpy as np, insideout_tf
 face = np.arange(2304, dtype=np.uint8).reshape(48, 48)
 one = insideout_tf.predict_emotions(face, "nano", engine="keras")
 other = insideout_tf.predict_emotions(face, "nano", engine="litert")
-assert np.abs(one - other).max() < 1e-4
+assert np.abs(one - other).max() < 0.01  # 16-bit weights in the .tflite
 """
     run_python(code, env={"KERAS_HOME": str(tmp_path)})
 

@@ -65,6 +65,11 @@ def load_model(path):
             f"{path}: expected a model that computes probabilities. Train or download it again. "
             f"Received: {describe_error(error)}"
         ) from None
+    if not hasattr(probabilities, "shape"):
+        raise UserError(
+            f"{path}: expected a model with one output, an array of probabilities. Save it with this "
+            f"output alone. Received: a {type(probabilities).__name__}"
+        )
     check_probabilities(np.asarray(probabilities), path)
     return model
 

@@ -20,6 +20,9 @@ MIN_FACE_SIDE = 32  # pixels of that picture
 YUNET_MIN_SCORE = 0.6
 
 
+_import_lock = devices.ForkSafeLock(delays_fork=True)
+
+
 class Face(typing.NamedTuple):
     """One face of a picture.
 
@@ -190,7 +193,8 @@ def create_detector(yunet=None):
         UserError: OpenCV is not installed, has no Haar cascades, or cannot read the file.
     """
     try:
-        import cv2
+        with _import_lock:  # a fork meanwhile would leave the child with half a module
+            import cv2
     except ImportError:
         raise UserError(
             "expected the package opencv-python-headless (below version 5), which detects faces. "
