@@ -63,7 +63,8 @@ def list_sources(folder):
     Files that are damaged so much that their first bytes say nothing are listed if their name is that
     of a picture or a video. Hidden files and folders are neither listed nor counted.
     """
-    paths, unread, errors = [], collections.Counter(), []
+    paths, errors = [], []
+    unread: collections.Counter = collections.Counter()
     for place, folders, names in os.walk(
         folder, onerror=lambda error: errors.append((error.filename, error))
     ):

@@ -299,7 +299,8 @@ def create_writer(path, fps, size):
             f"{path}: expected a place to write a video of {size[0]}×{size[1]} to. Check the folder, "
             "or run without --annotate. Received: OpenCV cannot open it"
         )
-    count, shift, latest = 0, 0, None
+    count, shift = 0, 0
+    latest: np.ndarray | None = None
 
     def append(frame, seconds=None):
         nonlocal count, shift, latest
