@@ -1,10 +1,11 @@
-"""Augmenting to 224 px: the fused path against Keras' and KerasCV's layers after the resize.
+"""Time the augmentation to 224 px: the fused warp against Keras' and KerasCV's layers after the resize.
 
     python benchmarks/augmentation.py
 
-The same transforms on the same batch of 48×48 faces: flip, rotation, zoom, shift, brightness and
-contrast, ending in float32 `[b, 224, 224, 3]`. Each side is one compiled function, timed in turn,
-`--rounds` times; the table holds medians. On a GPU both are compiled by XLA as the step is.
+All sides apply the same transforms to the same batch of 48×48 faces: flip, rotation, zoom, shift,
+brightness and contrast. The result is float32 `[b, 224, 224, 3]`. Each side is one compiled function.
+They run in turn, `--rounds` times; the table shows medians. "fused, XLA" is compiled as the training
+step is on a GPU.
 """
 
 import argparse
@@ -17,7 +18,7 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 
 
 def sides(batch, size):
-    """Returns {name: function of uint8 [b, 48, 48]} that ends in [b, size, size, 3]."""
+    """Returns {name: function of uint8 `[b, 48, 48]` that returns float32 `[b, size, size, 3]`}."""
     import keras
     import keras_cv
     import numpy as np
@@ -88,8 +89,8 @@ def main():
     functions = sides(arguments.batch, arguments.size)
     seconds: dict[str, list[float]] = {name: [] for name in functions}
     for function in functions.values():
-        shown = function(pixels)
-        assert shown.shape == (arguments.batch, arguments.size, arguments.size, 3)
+        images = function(pixels)
+        assert images.shape == (arguments.batch, arguments.size, arguments.size, 3)
     for _ in range(arguments.rounds):
         for name, function in functions.items():
             started = time.perf_counter()

@@ -1,11 +1,11 @@
-"""What a prediction costs: CPU milliseconds a face, parameters and file size of each trained recipe.
+"""Measure the cost of a prediction: CPU milliseconds, parameters and file size of each trained recipe.
 
     python benchmarks/cost.py
 
-For every folder of experiments/results but those of the ablation: its PrivateTest figures and training minutes, beside a
-measurement of the very graph it delivers, built anew (weights do not change its speed): saved, loaded
-with plain Keras in a process bound to one core, compiled with tf.function, batches of 1 and of 32
-faces; medians, the models taking turns over five rounds.
+The table has a row for each run of experiments/results, without the ablation. Accuracy and minutes are those
+of the run. The graph of its inference model is built again with random weights, which have the same speed.
+A process on one core loads it with plain Keras, compiles it with tf.function, and predicts batches of 1 and of
+32 faces. The models take turns over five rounds; the table shows medians.
 """
 
 import argparse
@@ -42,7 +42,7 @@ tf.config.threading.set_intra_op_parallelism_threads(1)
 tf.config.threading.set_inter_op_parallelism_threads(1)
 model = keras.models.load_model(sys.argv[1], compile=False)
 predict = tf.function(lambda x: model(x, training=False))
-found = {}
+result = {}
 for batch in (1, 32):
     faces = tf.constant(np.random.default_rng(0).uniform(0, 255, (batch, 48, 48, 1)), tf.float32)
     times = []
@@ -50,12 +50,13 @@ for batch in (1, 32):
         began = time.perf_counter()
         predict(faces).numpy()
         times.append(time.perf_counter() - began)
-    found[batch] = sorted(times[3:])[10] * 1000 / batch
-print(json.dumps(found))
+    result[batch] = sorted(times[3:])[10] * 1000 / batch
+print(json.dumps(result))
 """
 
 
-def python(code, *arguments, one_core=False):
+def run_python(code, *arguments, one_core=False):
+    """Runs code in a process of its own, on one core if wanted; returns what it printed."""
     command = [sys.executable, "-c", code, *map(str, arguments)]
     if one_core:
         command = ["taskset", "-c", str(min(os.sched_getaffinity(0))), *command]
@@ -70,22 +71,22 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     rounds = parser.parse_args().rounds
-    found: dict[str, list[pathlib.Path]] = {}
+    runs: dict[str, list[pathlib.Path]] = {}
     for folder in sorted((ROOT / "experiments/results").glob("*/seed*")):
         if not folder.parent.name.startswith("ablation_"):
-            found.setdefault(folder.parent.name, []).append(folder)
+            runs.setdefault(folder.parent.name, []).append(folder)
     summaries = {
-        k: [json.loads((f / "metrics.json").read_text()) for f in v] for k, v in found.items()
+        k: [json.loads((f / "metrics.json").read_text()) for f in v] for k, v in runs.items()
     }
-    graphs = {name: graph_of(folders[0], summaries[name][0]) for name, folders in found.items()}
+    graphs = {name: graph_of(folders[0], summaries[name][0]) for name, folders in runs.items()}
     times: dict[tuple, list[dict]] = {graph: [] for graph in graphs.values()}
     with tempfile.TemporaryDirectory() as temporary:
         paths = {graph: pathlib.Path(temporary, f"{i}.keras") for i, graph in enumerate(times)}
         for graph, path in paths.items():
-            python(BUILD, *graph, path)
+            run_python(BUILD, *graph, path)
         for _ in range(rounds):
             for graph, path in paths.items():
-                times[graph].append(json.loads(python(TIME, path, one_core=True)))
+                times[graph].append(json.loads(run_python(TIME, path, one_core=True)))
         sizes = {graph: path.stat().st_size / 1e6 for graph, path in paths.items()}
     print(
         "| recipe | PrivateTest | parameters | px | training | ms a face, batch 1 | batch 32 | .keras |"
@@ -97,13 +98,13 @@ def main():
         accuracy = statistics.mean(row["accuracy"] for row in rows)
         print(
             f"| `{name}` | {100 * accuracy:.2f} % | {rows[0]['parameters']:,} | {rows[0]['image_size']} | "
-            f"{training(found[name])} | {one:.2f} | {many:.2f} | {sizes[graph]:.1f} MB |"
+            f"{describe_training(runs[name])} | {one:.2f} | {many:.2f} | {sizes[graph]:.1f} MB |"
         )
 
 
 def graph_of(folder, summary):
-    """Returns what tells one delivered graph from another: the arguments of BUILD."""
-    path = folder / "config.json"  # the first results have none, and no such settings
+    """Returns what determines the graph of an inference model: the arguments of BUILD."""
+    path = folder / "config.json"  # the oldest runs have neither the file nor these settings
     settings = json.loads(path.read_text()) if path.exists() else {}
     return (
         summary["backbone"],
@@ -113,8 +114,8 @@ def graph_of(folder, summary):
     )
 
 
-def training(folders):
-    """Returns the minutes of the epochs of one run, and the device they ran on."""
+def describe_training(folders):
+    """Returns the mean minutes of training over the seeds of a run, and the device, as text."""
     minutes = []
     for folder in folders:
         with open(folder / "history.csv", newline="", encoding="utf-8") as file:

@@ -1,15 +1,17 @@
-"""What exporting gives and costs: the packaged models, EfficientNetV2-B0, B2 and EfficientNetV2-S.
+"""Measure what an export costs: the packaged models, EfficientNetV2-B0, B2 and EfficientNetV2-S.
 
     python benchmarks/exports.py fer2013.csv [--only small,EfficientNetV2B0]
 
-The big networks have random weights, since what is compared is Keras with the exported file. Their logits are
-spread a little, so that every class is some face's likeliest; their BatchNorm statistics are those of the
-64 Training faces of the strongest contrast, and a residual branch adds a fifth of its input's deviation. Both
-keep them as steady as trained ones: with statistics of any faces, the activations of a face of unusual
-contrast grow from block to block to hundreds of times the usual, and with them rounding, until EfficientNet-B2
-in float32 strays from itself in float64 by more than a hundredth. "Rounding" is that distance, for the
-first 64 faces of PublicTest. At 96 px inside. 512 of its faces are compared; latency is that of one face,
-all cores, as `export` records it.
+The script compares Keras with the exported files on 512 faces of PublicTest. Latency is that of one face on all
+cores, as `export` records it. "Rounding" is the largest difference of Keras in float32 from the same network
+in float64, on the first 64 faces of PublicTest.
+
+The big networks have random weights and see 96 px. Three changes keep them as steady as trained ones:
+- The logits are scaled, so that each class is the prediction for some face.
+- The statistics of BatchNorm are those of the 64 Training faces of the strongest contrast.
+- A residual branch adds a fifth of its input's deviation.
+Otherwise the activations of a face of unusual contrast grow from block to block, and rounding errors with
+them. EfficientNet-B2 in float32 then differs from itself in float64 by more than a hundredth.
 """
 
 import argparse
@@ -28,7 +30,7 @@ BRANCH = 0.2  # gamma of the last BatchNorm of a residual branch
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data")
-    parser.add_argument("--only", help="names with commas between")
+    parser.add_argument("--only", help="names of models or networks, with commas")
     arguments = parser.parse_args()
     from insideout_tf import devices
     from insideout_tf.api import export
@@ -41,7 +43,7 @@ def main():
     public = faces.pixels[faces.usage == PUBLIC_TEST][:64]
     names = arguments.only.split(",") if arguments.only else (*packaged.names(), *NETWORKS)
     print(
-        "| model | file | MB | furthest from Keras | rounding | ms a face | seconds to export all |"
+        "| model | file | MB | largest difference from Keras | rounding | ms a face | seconds to export all |"
     )
     print("|---|---|---|---|---|---|---|")
     for name in names:
@@ -50,20 +52,20 @@ def main():
             if name in NETWORKS:
                 source = pathlib.Path(folder, f"{name}.keras")
                 create(name, faces).save(source)
-            own = rounding(export.load(packaged.model_path(source)[0]), public)
+            rounding = measure_rounding(export.load(packaged.model_path(source)[0]), public)
             began = time.perf_counter()
             record = export.export(source, pathlib.Path(folder, "out"), data=arguments.data)
             seconds = time.perf_counter() - began
         for kind, entry in record["formats"].items():
             print(
                 f"| {name} | {kind} | {entry['bytes'] / 1e6:.2f} | {entry['furthest']:.1e} | "
-                f"{own:.1e} | {entry['p50_ms']:.2f} | {seconds:.0f} |",
+                f"{rounding:.1e} | {entry['p50_ms']:.2f} | {seconds:.0f} |",
                 flush=True,
             )
 
 
 def create(name, faces):
-    """Returns a delivered model whose answers differ from face to face."""
+    """Returns an inference model with random weights whose predictions differ between faces."""
     import keras
 
     from insideout_tf.config import Experiment, Stage
@@ -76,14 +78,14 @@ def create(name, faces):
         Experiment(name=name, backbone=name, weights="none", image_size=SIZE, stages=stages)
     )
     norms = [each for each in model.layers if isinstance(each, keras.layers.BatchNormalization)]
-    usual = [layer.momentum for layer in norms]
+    momenta = [layer.momentum for layer in norms]
     for layer in norms:
-        layer.momentum = 0.0  # the averages become those of one batch
+        layer.momentum = 0.0  # the averages are then those of one batch
         if layer.name.endswith("project_bn"):
             layer.gamma.assign(np.full(layer.gamma.shape, BRANCH))
     training = faces.pixels[faces.usage == TRAINING, ..., None].astype(np.float32)
     model(training[training.std((1, 2, 3)).argsort()[-64:]], training=True)
-    for layer, momentum in zip(norms, usual):
+    for layer, momentum in zip(norms, momenta):
         layer.momentum = momentum
     pixels = training[:512]
     head = model.get_layer("logits")
@@ -92,27 +94,27 @@ def create(name, faces):
     kernel, _ = head.get_weights()
     head.set_weights([kernel * scale, -logits.mean(0) * scale])
     spread = np.bincount(model.predict(pixels, verbose=0).argmax(1), minlength=7)
-    assert spread.min() > 0, f"{name}: some class is no face's likeliest: {spread}"
+    assert spread.min() > 0, f"{name}: a class is never predicted: {spread}"
     return model
 
 
-def rounding(model, faces):
-    """Returns the furthest that Keras in float32 strays from the same network in float64."""
+def measure_rounding(model, faces):
+    """Returns the largest difference of Keras in float32 from the same network in float64."""
     import keras
 
     def clone(layer):
         return type(layer).from_config({**layer.get_config(), "dtype": "float64"})
 
     pixels = faces[..., None].astype(np.float32)
-    usual = keras.config.floatx()
+    before = keras.config.floatx()
     keras.config.set_floatx("float64")
     try:
-        given = keras.Input(pixels.shape[1:], dtype="float64")
-        exact = keras.models.clone_model(model, input_tensors=given, clone_function=clone)
+        inputs = keras.Input(pixels.shape[1:], dtype="float64")
+        exact = keras.models.clone_model(model, input_tensors=inputs, clone_function=clone)
         exact.set_weights(model.get_weights())
         expected = np.asarray(exact(pixels.astype(np.float64), training=False))
     finally:
-        keras.config.set_floatx(usual)
+        keras.config.set_floatx(before)
     return np.abs(model.predict(pixels, verbose=0) - expected).max()
 
 

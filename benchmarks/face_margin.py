@@ -1,13 +1,15 @@
-"""Which margin about a detected face suits a model that was trained on FER2013.
+"""Measure which margin about a detected face suits a model that was trained on FER2013.
 
     python benchmarks/face_margin.py fer2013.csv [--faces 1000] [--model small]
 
-PublicTest faces are enlarged to 144, 192 and 240 pixels in turn, pasted into a scene whose background
-carries their edges on, and found again with OpenCV's Haar cascade. Printed: in how many scenes exactly
-one face was found, where its box lies in the face's own frame (medians; 0, 0, 1 is that of FER2013), and
-the accuracy of the cut-out faces by margin beside that of the same faces as FER2013 has them. What
-lies beyond a face's frame is made up, so margins above zero look worse than with real photographs.
-The faces are small ones enlarged, so that the share found says little about photographs.
+The script enlarges PublicTest faces to 144, 192 and 240 pixels in turn. It puts each into a scene whose
+background repeats the edge pixels, and detects it with OpenCV's Haar cascade. It prints:
+- in how many scenes exactly one face is detected;
+- the medians of the box's place in the frame of FER2013, whose own box is 0, 0, 1;
+- the accuracy of the cut-out faces by margin, and that of the same faces as FER2013 has them.
+
+The area beyond a face's frame is artificial, so margins above zero look worse than with photographs. The
+faces are small ones enlarged, so the share of detected faces says little about photographs.
 """
 
 import argparse
@@ -35,33 +37,33 @@ def main():
     rows = np.flatnonzero(data.usage == PUBLIC_TEST)
     rows = np.sort(np.random.default_rng(0).permutation(rows)[: arguments.faces])
     find_faces = detect.create_detector()
-    scenes, boxes, kept, frames = [], [], [], []
+    scenes, boxes, detected, frames = [], [], [], []
     for index, row in enumerate(rows):
         side = SIDES[index % len(SIDES)]
         face = Image.fromarray(data.pixels[row]).resize((side, side), Image.Resampling.BICUBIC)
         scene = Image.fromarray(np.pad(np.asarray(face), side, mode="edge"))
-        found = find_faces(scene)
-        if len(found) == 1:
-            (left, top, width, _), _ = found[0]
+        detections = find_faces(scene)
+        if len(detections) == 1:
+            (left, top, width, _), _ = detections[0]
             scenes.append(scene)
-            boxes.append(found[0][0])
-            kept.append(row)
+            boxes.append(detections[0][0])
+            detected.append(row)
             frames.append(((left - side) / side, (top - side) / side, width / side))
     left, top, width = np.median(frames, 0)
     print(
-        f"{len(rows)} PublicTest faces; one face found in {len(kept) / len(rows):.1%} of the scenes"
+        f"{len(rows)} PublicTest faces; one face detected in {len(detected) / len(rows):.1%} of the scenes"
     )
     print(
         f"its box in the frame of FER2013 (medians): left {left:.3f}, top {top:.3f}, side {width:.3f}"
     )
-    recognise = recognize.load_recognizer(arguments.model)
-    labels = data.labels[kept]
-    as_they_are = (recognise(data.pixels[kept]).argmax(1) == labels).mean()
-    print(f"\naccuracy of these faces as FER2013 has them: {as_they_are:.2%}\n")
+    predict = recognize.load_recognizer(arguments.model)
+    labels = data.labels[detected]
+    original = (predict(data.pixels[detected]).argmax(1) == labels).mean()
+    print(f"\naccuracy of these faces as FER2013 has them: {original:.2%}\n")
     print("| margin | accuracy of the cut-out faces |\n|---|---|")
     for margin in MARGINS:
         pixels = [detect.crop_face(scene, box, margin) for scene, box in zip(scenes, boxes)]
-        accuracy = (recognise(np.stack(pixels)).argmax(1) == labels).mean()
+        accuracy = (predict(np.stack(pixels)).argmax(1) == labels).mean()
         print(f"| {margin:+.3f} | {accuracy:.2%} |")
 
 

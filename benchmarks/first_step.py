@@ -1,13 +1,12 @@
-"""EfficientNetV2-S on TensorFlow: time to the first training step, and the steps after it.
+"""Time the first training step of EfficientNetV2-S on TensorFlow, and the steps after it.
 
     python benchmarks/first_step.py
 
-Two processes in turn, `--rounds` times: a bare `Model.fit` with Adam on keras.applications'
-EfficientNetV2S, and `insideout_tf.train` with all that a recipe turns on (augmentation with mixup,
-AdamW with clipping, averaged weights, NaN check). Both start from random weights, resize 48 px
-inside the model, train every layer, in float32, on random faces. Counted from the start of the
-process: imports, building, tracing, the step. Medians; images per second are those of the second
-half of the steps, when both sides have settled.
+Two processes run in turn, `--rounds` times. One is a plain `Model.fit` with Adam on keras.applications'
+EfficientNetV2S. The other is `insideout_tf.train` with all that a recipe uses: augmentation with mixup, AdamW
+with clipping, averaged weights and a NaN check. Both start from random weights, resize 48 px inside the model
+and train every layer in float32 on random faces. Time counts from the start of the process: imports, building,
+tracing and the step. The table shows medians. Images per second are those of the second half of the steps.
 """
 
 import argparse
@@ -18,18 +17,18 @@ import sys
 import tempfile
 import time
 
-# Counts the operations that tracing adds to graphs, all traces together.
+# Counts the operations that all traces together add to graphs.
 COUNT = """
 import os
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 from tensorflow.python.framework import ops
 create, nodes = ops.Graph._create_op_internal, []
 
-def counted(*given, **named):
+def count_and_create(*arguments, **keywords):
     nodes.append(None)
-    return create(*given, **named)
+    return create(*arguments, **keywords)
 
-ops.Graph._create_op_internal = counted
+ops.Graph._create_op_internal = count_and_create
 """
 BARE = """
 import json, os, sys, time
@@ -90,6 +89,7 @@ train.train(experiment, directory, verbose=0, overwrite=True, callbacks=[Clock()
 
 
 def measure(code, *arguments):
+    """Returns seconds to the first step, the median seconds of a later step, and operations traced."""
     started = time.time()
     done = subprocess.run(
         [sys.executable, "-c", COUNT + code, *map(str, arguments)], capture_output=True, text=True
@@ -114,20 +114,20 @@ def main():
     random = np.random.default_rng(0)
     usage = np.repeat([0, 1], [count, 70])
     sides = {"Keras fit, Adam": BARE, "insideout_tf.train, full recipe": OURS}
-    found: dict[str, list] = {name: [] for name in sides}
+    rounds_of: dict[str, list] = {name: [] for name in sides}
     with tempfile.TemporaryDirectory() as folder:
         data = f"{folder}/random.npz"
         pixels = random.integers(0, 256, (len(usage), 48, 48), np.uint8)
         np.savez(data, pixels=pixels, emotion=np.arange(len(usage)) % 7, usage=usage)
         for _ in range(arguments.rounds):
             for name, code in sides.items():
-                found[name].append(
+                rounds_of[name].append(
                     measure(code, data, arguments.size, arguments.batch, f"{folder}/run")
                 )
-    first = {name: statistics.median(f for f, _, _ in rounds) for name, rounds in found.items()}
+    first = {name: statistics.median(f for f, _, _ in rounds) for name, rounds in rounds_of.items()}
     speed = {
         name: arguments.batch / statistics.median(step for _, step, _ in rounds)
-        for name, rounds in found.items()
+        for name, rounds in rounds_of.items()
     }
     bare = "Keras fit, Adam"
     print(f"EfficientNetV2-S at {arguments.size} px, batches of {arguments.batch}\n")
@@ -136,7 +136,7 @@ def main():
     for name in sides:
         print(
             f"| {name} | {first[name]:.1f} s | {first[name] / first[bare]:.2f} | "
-            f"{found[name][0][2]:,} | "
+            f"{rounds_of[name][0][2]:,} | "
             f"{speed[name]:.1f} | {speed[name] / speed[bare]:.2f} |"
         )
 

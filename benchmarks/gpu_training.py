@@ -1,22 +1,24 @@
-"""A whole training step on one GPU: this package on JAX against timm's same network in PyTorch.
+"""Time a whole training step on one GPU: this package on JAX against timm's same network in PyTorch.
 
     python benchmarks/gpu_training.py
 
-One run measures both sides, each in processes of its own, one for each batch size; a side counts
-with its best. Equal on both: the network, from random weights; bfloat16 arithmetic with float32
-weights; 28,709 random faces of 48 px in device memory, of which a step gathers its batch; flip,
-rotation, zoom, shift, brightness, contrast, erasing and mixup, one interpolation to the size of the
-network; AdamW with decoupled decay, clipping at norm 1, averaged weights. This package runs its own
-`fit`; timm's side is channels_last, autocast and torch.compile with a fused AdamW.
+Each side runs in a process of its own for each batch size, and counts with its best one. Both sides have:
+- the same network from random weights, bfloat16 arithmetic and float32 weights;
+- 28,709 random faces of 48 px in device memory, from which a step gathers its batch;
+- flip, rotation, zoom, shift, brightness, contrast, erasing and mixup, with one interpolation to the
+  network's size;
+- AdamW with decoupled decay, clipping at norm 1, and averaged weights.
+This package runs its own `fit`. The side of timm uses channels_last, autocast and torch.compile with a fused
+AdamW.
 
-Told: images per second (median over groups of 25 steps, each waited for), the ratio, the arithmetic
-of the convolutions and matrix products (three times the forward pass) as a fraction of the rate the
-same chip reaches on 8192×8192 bfloat16 products through the same library, the time from the start of
-the process to the first step, the host's time for a step, and the ten kernels that take the most time.
+The table shows images per second (the median over groups of 25 steps), their ratio, the time from the start
+of the process to the first step, and the host's share of a step. The matrix rate is that of 8192×8192 bfloat16
+products on the same chip through the same library. The table gives the arithmetic of the convolutions and
+matrix products, three times the forward pass, as a fraction of it. Below are the ten kernels that take most time.
 
-Each measurement is kept in --out as soon as it is made, and not made again; --seconds stops in time
-to be continued. On a machine without a GPU, --cases tiny:48 --batches 32 --groups 2 --faces 2000
-shows that the script runs, and nothing else.
+Each measurement is written to --out at once and is not repeated. --seconds stops after that time; the same
+command then continues. Without a GPU, --cases tiny:48 --batches 32 --groups 2 --faces 2000 only shows that the
+script runs.
 """
 
 import argparse
@@ -51,11 +53,13 @@ def parse(argv):
     parser.add_argument(
         "--sides",
         default="insideout_tf,insideout_tf+taps,timm",
-        help="+taps: depthwise convolutions as a sum of shifted products, which XLA fuses",
+        help="+taps: depthwise convolutions as sums of shifted products, which XLA fuses",
     )
     parser.add_argument("--groups", type=int, default=4, help="timed groups of 25 steps")
     parser.add_argument("--faces", type=int, default=28_709)
-    parser.add_argument("--seconds", type=float, default=math.inf, help="begin nothing after these")
+    parser.add_argument(
+        "--seconds", type=float, default=math.inf, help="start no measurement after this time"
+    )
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("gpu_training.json"))
     parser.add_argument("--measure", help=argparse.SUPPRESS)  # SIDE:NETWORK:SIZE:BATCH
     return parser.parse_args(argv)
@@ -69,23 +73,24 @@ def main(argv=None):
         result = run(side, network, int(size), int(batch), arguments)
         arguments.out.write_text(json.dumps(result))
         return
-    found = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
+    results = json.loads(arguments.out.read_text()) if arguments.out.exists() else {}
     for case in arguments.cases.split(","):
         for side in arguments.sides.split(","):
             best = 0.0
             for batch in arguments.batches.split(","):
                 key = f"{side}:{case}:{batch}"
-                if key not in found and time.time() - STARTED < arguments.seconds:
-                    found[key] = in_own_process(key, arguments)
-                    arguments.out.write_text(json.dumps(found, indent=1))
-                speed = found.get(key, {}).get("images_per_second", 0.0)
+                if key not in results and time.time() - STARTED < arguments.seconds:
+                    results[key] = measure_in_process(key, arguments)
+                    arguments.out.write_text(json.dumps(results, indent=1))
+                speed = results.get(key, {}).get("images_per_second", 0.0)
                 if speed < 1.02 * best:
-                    break  # a larger batch gains nothing more, or does not fit
+                    break  # a larger batch is not faster, or does not fit
                 best = max(best, speed)
-    report(found, arguments)
+    report(results, arguments)
 
 
-def in_own_process(key, arguments):
+def measure_in_process(key, arguments):
+    """Returns the measurement of "SIDE:NETWORK:SIZE:BATCH" from a process of its own, or its error."""
     with tempfile.TemporaryDirectory() as folder:
         out = pathlib.Path(folder) / "out.json"
         command = [sys.executable, __file__, "--measure", key, "--out", str(out)]
@@ -103,6 +108,7 @@ def in_own_process(key, arguments):
 
 
 def random_faces(count):
+    """Returns uint8 `[count, 48, 48]` and classes `[count]`, the same each time."""
     import numpy as np
 
     random = np.random.default_rng(0)
@@ -113,6 +119,7 @@ def random_faces(count):
 
 
 def measure_ours(side, network, size, batch, arguments):
+    """Returns the figures of this package as a dict."""
     import jax
     import numpy as np
 
@@ -164,9 +171,9 @@ def measure_ours(side, network, size, batch, arguments):
             super().make_train_function(force)
             step = self.train_function  # type: ignore[has-type]
 
-            def timed(*given):
+            def timed(*arguments):
                 began = time.perf_counter()
-                result = step(*given)
+                result = step(*arguments)
                 host.append(time.perf_counter() - began)
                 return result
 
@@ -213,7 +220,7 @@ def measure_ours(side, network, size, batch, arguments):
 
 
 def taps_layer():
-    """Returns a DepthwiseConv2D that adds up shifted products instead of calling the library."""
+    """Returns a DepthwiseConv2D that sums shifted products instead of calling the library."""
     import keras
     from keras import ops
 
@@ -245,16 +252,17 @@ def taps_layer():
 
 
 def multiply_adds(model):
-    """Returns the multiply-adds of one face's way forward through convolutions and products."""
+    """Returns the multiply-adds of convolutions and matrix products in the forward pass of one face."""
     count = 0
     for layer in model.layers:
         if hasattr(layer, "kernel"):
-            # of a depthwise kernel too: [rows, columns, channels, 1], each channel by itself
+            # also right for a depthwise kernel, [rows, columns, channels, 1]
             count += math.prod(layer.output.shape[1:-1]) * math.prod(layer.kernel.shape)
     return count
 
 
 def matrix_rate_of_jax():
+    """Returns the operations a second of large bfloat16 matrix products."""
     import jax
     import jax.numpy as jnp
 
@@ -273,7 +281,7 @@ def matrix_rate_of_jax():
 
 
 def kernels_of_trace(folder):
-    """Returns [(name, share of the device's time)], the ten largest, of a JAX profile."""
+    """Returns the ten kernels of a JAX profile that take most time: [(name, share of the time)]."""
     import jax
 
     (path,) = glob.glob(f"{folder}/**/*.xplane.pb", recursive=True)
@@ -293,6 +301,7 @@ def kernels_of_trace(folder):
 
 
 def measure_timm(side, network, size, batch, arguments):
+    """Returns the figures of timm as a dict."""
     import timm
     import torch
     from torch.nn import functional
@@ -317,7 +326,7 @@ def measure_timm(side, network, size, batch, arguments):
         fused=device == "cuda",
     )
 
-    def augmented(rows):
+    def augment(rows):
         images, soft = pixels[rows].float().unsqueeze(1), labels[rows]
         draw = torch.rand(16, len(rows), device=device)
         signed = draw * 2 - 1
@@ -341,14 +350,14 @@ def measure_timm(side, network, size, batch, arguments):
         high = (axis[None] - draw[10][:, None]).abs() < (area / aspect).sqrt()[:, None] / 2
         box = (high[:, :, None] & wide[:, None, :] & (draw[11] < 0.25)[:, None, None]).unsqueeze(1)
         images = torch.where(box, 255 * draw[12].view(-1, 1, 1, 1), images)
-        kept = draw[13] ** 5  # about as far from even as Beta(0.2, 0.2), and compiles
+        kept = draw[13] ** 5  # about as uneven as Beta(0.2, 0.2), and compiles
         images = images * kept.view(-1, 1, 1, 1) + images.roll(1, 0) * (1 - kept).view(-1, 1, 1, 1)
         soft = soft * kept[:, None] + soft.roll(1, 0) * (1 - kept)[:, None]
         images = (images / 127.5 - 1).expand(-1, 3, -1, -1)
         return images.contiguous(memory_format=torch.channels_last), soft
 
     def forward_loss(rows):
-        images, soft = augmented(rows)
+        images, soft = augment(rows)
         with torch.autocast(device, torch.bfloat16):
             logits = model(images)
         return functional.cross_entropy(logits.float(), soft)
@@ -404,7 +413,8 @@ def measure_timm(side, network, size, batch, arguments):
 # -- the table ---------------------------------------------------------------------------------
 
 
-def report(found, arguments):
+def report(results, arguments):
+    """Prints the table and the kernels of each side's best batch size."""
     sides = arguments.sides.split(",")
     print(
         "\n| network | px | side | batch | images/s | of timm | of the matrix rate | first step | host |"
@@ -413,7 +423,7 @@ def report(found, arguments):
     for case in arguments.cases.split(","):
         network, size = case.split(":")
         best: dict[str, tuple] = {}
-        for key, result in found.items():
+        for key, result in results.items():
             side, *rest = key.split(":")
             if rest[:2] == [network, size] and "images_per_second" in result:
                 if result["images_per_second"] > best.get(side, (0,))[0]:
@@ -435,7 +445,7 @@ def report(found, arguments):
             print(f"\n{network} at {size} px, {side}, batches of {batch}: where the time goes")
             for name, share in result["kernels"]:
                 print(f"  {share:6.1%}  {name}")
-    for key, result in found.items():
+    for key, result in results.items():
         if "error" in result:
             print(f"{key}: {result['error']}")
 

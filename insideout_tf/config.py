@@ -1,68 +1,53 @@
-"""An experiment as data: frozen, strictly checked, one default for each field."""
+"""An experiment as data: frozen dataclasses, strictly checked, one default for each field."""
 
 import dataclasses
-import difflib
 import json
 import math
-import types
-import typing
 
-from insideout_tf.errors import UserError
-
-
-def require(condition, name, expected, received):
-    if not condition:
-        raise UserError(
-            f"{name}: expected {expected}. Change it in the experiment file or with "
-            f"--set. Received: {received!r}"
-        )
-
-
-def _one_of(name, value, choices):
-    require(value in choices, name, "one of " + ", ".join(map(repr, choices)), value)
-
-
-def _in_range(name, value, low, high):
-    ok = low <= value <= high and math.isfinite(value)
-    require(ok, name, f"a number from {low:g} to {high:g}", value)
+from insideout_tf import fields
+from insideout_tf.fields import require, require_one_of, require_range
 
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
-    """Random transforms of a training batch; the defaults change nothing.
+    """Random transforms of a training batch. The defaults change nothing.
 
-    Geometry composes into one affine map with the resize, so each pixel is interpolated once.
+    Flip, rotation, zoom, shift and shear form one affine map with the resize, so each pixel is
+    interpolated once. Each face draws its own values.
     """
 
     flip: bool = False
     rotation_degrees: float = 0.0  # uniform in ±value
-    zoom: tuple[float, float] = (1.0, 1.0)  # uniform magnification; above 1 the face grows
+    zoom: tuple[float, float] = (1.0, 1.0)  # uniform from low to high; above 1 the face grows
     shift: float = 0.0  # uniform in ±value, fraction of the image side, each axis
     shear_degrees: float = 0.0  # uniform in ±value, each axis
-    brightness: float = 0.0  # added, uniform in ±value of the full range 255
+    brightness: float = 0.0  # added; uniform in ±value, as a fraction of 255
     contrast: float = 0.0  # factor uniform in 1±value about the image mean
-    blur: float = 0.0  # Gaussian, its deviation uniform in 0..value, in pixels of the 48
-    noise: float = 0.0  # normal, its deviation uniform in 0..value, of the full range 255
+    blur: float = 0.0  # Gaussian; deviation uniform in 0..value, in pixels of the input face
+    noise: float = 0.0  # normal; deviation uniform in 0..value, as a fraction of 255
     erasing_probability: float = 0.0
-    erasing_area: tuple[float, float] = (0.02, 0.2)  # fraction of the image
+    erasing_area: tuple[float, float] = (0.02, 0.2)  # uniform, fraction of the image
     mixup_alpha: float = 0.0  # Beta(alpha, alpha); 0 turns it off (Zhang et al. 2018, section 2)
-    cutmix_alpha: float = 0.0  # likewise (Yun et al. 2019, section 3.1)
-    mix_probability: float = 1.0  # of the faces, each with its neighbour in the batch
-    keras_cv: tuple[str, ...] = ()  # KerasCV layers of the tf.data path: "RandAugment", ...
+    cutmix_alpha: float = 0.0  # the same (Yun et al. 2019, section 3.1)
+    mix_probability: float = 1.0  # fraction of faces mixed with their neighbour in the batch
+    keras_cv: tuple[str, ...] = ()  # KerasCV layers in tf.data: "RandAugment", ...
 
     def __post_init__(self):
-        _settle_types(self, "augmentation.")
-        _in_range("augmentation.rotation_degrees", self.rotation_degrees, 0, 180)
-        _in_range("augmentation.shift", self.shift, 0, 1)
-        _in_range("augmentation.shear_degrees", self.shear_degrees, 0, 45)
-        _in_range("augmentation.brightness", self.brightness, 0, 1)
-        _in_range("augmentation.contrast", self.contrast, 0, 1)
-        _in_range("augmentation.blur", self.blur, 0, 10)
-        _in_range("augmentation.noise", self.noise, 0, 1)
-        _in_range("augmentation.erasing_probability", self.erasing_probability, 0, 1)
-        _in_range("augmentation.mix_probability", self.mix_probability, 0, 1)
-        _in_range("augmentation.mixup_alpha", self.mixup_alpha, 0, 100)
-        _in_range("augmentation.cutmix_alpha", self.cutmix_alpha, 0, 100)
+        fields.check_types(self, "augmentation.")
+        for name, high in (
+            ("rotation_degrees", 180),
+            ("shift", 1),
+            ("shear_degrees", 45),
+            ("brightness", 1),
+            ("contrast", 1),
+            ("blur", 10),
+            ("noise", 1),
+            ("erasing_probability", 1),
+            ("mix_probability", 1),
+            ("mixup_alpha", 100),
+            ("cutmix_alpha", 100),
+        ):
+            require_range(f"augmentation.{name}", getattr(self, name), 0, high)
         require(
             0.1 <= self.zoom[0] <= self.zoom[1] <= 10,
             "augmentation.zoom",
@@ -79,34 +64,34 @@ class Augmentation:
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """One stage of training: what learns, how, and for how long."""
+    """One stage of training: which layers learn, how, and for how many epochs."""
 
     name: str
     epochs: int
     learning_rate: float
-    unfreeze_from: str | None = "all"  # None: the head alone; "all"; or a block of the backbone
-    image_size: int | None = None  # None: the experiment's; smaller ones early save time
-    batch_norm: str = "train"  # "train", or "frozen": inference mode, statistics and scale fixed
-    optimizer: str = "adamw"  # "adamw" (Loshchilov & Hutter 2019), "adam", "sgd" (Nesterov)
-    weight_decay: float = 0.0  # decoupled; skips biases and normalisation
+    unfreeze_from: str | None = "all"  # None: the head only; "all"; or a block
+    image_size: int | None = None  # None: the experiment's; a smaller one saves time
+    batch_norm: str = "train"  # or "frozen": inference mode, fixed statistics and scale
+    optimizer: str = "adamw"  # "adamw" (Loshchilov & Hutter 2019), "adam" or "sgd" (Nesterov)
+    weight_decay: float = 0.0  # decoupled; not for biases and normalisation
     momentum: float = 0.9  # of "sgd"
-    clip_norm: float | None = None  # global norm of the gradient
+    clip_norm: float | None = None  # largest global norm of the gradient; None: no limit
     schedule: str = "constant"  # "constant", "cosine" (Loshchilov & Hutter 2017) or "plateau"
-    warmup_epochs: float = 0.0  # linear, from zero
-    final_fraction: float = 0.0  # where the cosine ends, as a fraction of learning_rate
-    plateau_factor: float = 0.5
-    plateau_patience: int = 3  # epochs without a better monitored value before the factor
-    patience: int | None = None  # epochs without a better monitored value before the stage ends
-    augmentation: Augmentation | None = None  # None: the experiment's; Augmentation() turns it off
+    warmup_epochs: float = 0.0  # linear rise of the learning rate from 0
+    final_fraction: float = 0.0  # end of the cosine, as a fraction of learning_rate
+    plateau_factor: float = 0.5  # of the learning rate, at each plateau
+    plateau_patience: int = 3  # epochs without a better value before the factor
+    patience: int | None = None  # epochs without a better value before the stage ends
+    augmentation: Augmentation | None = None  # None: the experiment's; Augmentation(): none
 
     def __post_init__(self):
-        _settle_types(self, f"stage {self.name!r}: ")
+        fields.check_types(self, f"stage {self.name!r}: ")
         where = f"stage {self.name!r}: "
         own = self.augmentation.keras_cv if self.augmentation else ()
         require(
             not own,
             where + "augmentation.keras_cv",
-            "nothing (KerasCV layers are the whole experiment's)",
+            "nothing (KerasCV layers are set for the whole experiment)",
             own,
         )
         require(self.name and "/" not in self.name, "stage name", "a short word", self.name)
@@ -117,15 +102,15 @@ class Stage:
             "a positive number",
             self.learning_rate,
         )
-        _one_of(where + "optimizer", self.optimizer, ("adamw", "adam", "sgd"))
-        _one_of(where + "schedule", self.schedule, ("constant", "cosine", "plateau"))
-        _one_of(where + "batch_norm", self.batch_norm, ("train", "frozen"))
+        require_one_of(where + "optimizer", self.optimizer, ("adamw", "adam", "sgd"))
+        require_one_of(where + "schedule", self.schedule, ("constant", "cosine", "plateau"))
+        require_one_of(where + "batch_norm", self.batch_norm, ("train", "frozen"))
         if self.image_size is not None:
-            _in_range(where + "image_size", self.image_size, 32, 1024)
-        _in_range(where + "weight_decay", self.weight_decay, 0, 1)
-        _in_range(where + "momentum", self.momentum, 0, 1)
-        _in_range(where + "final_fraction", self.final_fraction, 0, 1)
-        _in_range(where + "warmup_epochs", self.warmup_epochs, 0, self.epochs)
+            require_range(where + "image_size", self.image_size, 32, 1024)
+        require_range(where + "weight_decay", self.weight_decay, 0, 1)
+        require_range(where + "momentum", self.momentum, 0, 1)
+        require_range(where + "final_fraction", self.final_fraction, 0, 1)
+        require_range(where + "warmup_epochs", self.warmup_epochs, 0, self.epochs)
         require(
             self.optimizer != "adam" or self.weight_decay == 0,
             where + "weight_decay",
@@ -135,7 +120,7 @@ class Stage:
         require(
             self.schedule != "plateau" or self.warmup_epochs == 0,
             where + "warmup_epochs",
-            "0 with schedule 'plateau' (give the warm-up a stage of its own)",
+            "0 with schedule 'plateau' (a warm-up needs a stage of its own)",
             self.warmup_epochs,
         )
         require(
@@ -150,7 +135,7 @@ class Stage:
             "at least 1, or None",
             self.patience,
         )
-        _in_range(where + "plateau_factor", self.plateau_factor, 0.001, 0.999)
+        require_range(where + "plateau_factor", self.plateau_factor, 0.001, 0.999)
         require(
             self.plateau_patience >= 1,
             where + "plateau_patience",
@@ -161,78 +146,82 @@ class Stage:
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """Everything that decides the result of a run, apart from the data itself."""
+    """Everything that decides the result of a run, except the data itself.
+
+    Raises `UserError` if a value has the wrong type or is not allowed.
+    """
 
     name: str
     stages: tuple[Stage, ...]
     backbone: str = "EfficientNetV2B0"
-    weights: str = "imagenet"  # "imagenet", "none", or the path of a .weights.h5 or .h5 file
-    start_from: str | None = None  # a trained run or model, head and all; --start-from overrides it
-    image_size: int = 224  # pixels; the resize from 48 is inside the model
-    standardize: str = (
-        "none"  # light and contrast inside the model: of "all" faces, or of "outliers"
-    )
+    weights: str = "imagenet"  # "imagenet", "none", or a .weights.h5 or .h5 file
+    start_from: str | None = None  # a trained run or model, with its head; or --start-from
+    image_size: int = 224  # pixels a side; the model resizes its input to them
+    # Whose mean and standard deviation the model sets: "none", "all" faces, or only "outliers", which
+    # it brings within the range of the training faces.
+    standardize: str = "none"
     dropout: float = 0.5
     stochastic_depth: float | None = None  # rate of the last residual branch; None: the backbone's
-    hidden_units: int = 0  # width of an optional hidden layer of the head
-    data: str | None = None  # a path, "drawn", or "kaggle:OWNER/DATASET"; --data overrides it
-    bad_rows: str = "stop"  # at the first bad row or image of the data, or "skip" and list them
+    hidden_units: int = 0  # of a hidden layer in the head; 0: none
+    data: str | None = None  # a path, "drawn" or "kaggle:OWNER/DATASET"; or --data
+    bad_rows: str = "stop"  # at a bad row or image, or "skip" them and list them
     split: str = "official"  # "official" or "stratified"
-    validation_fraction: float = 0.125  # of Training, for "stratified"
-    training_fraction: float = 1.0  # of what the split leaves to train on, each class in proportion
-    drop_leaks: bool = False
+    validation_fraction: float = 0.125  # of Training, with "stratified"
+    training_fraction: float = 1.0  # of the training rows, each class in proportion
+    drop_leaks: bool = False  # drop training faces that are pixel-identical to a test face
     batch_size: int = 64
     class_weight: str = "none"  # "none", "balanced", "clipped(0.5,2)"
     label_smoothing: float = 0.0  # Szegedy et al. 2016, section 7
-    ferplus: str | None = None  # the file of FER+ votes, fer2013new.csv; --ferplus overrides it
-    soft_label_weight: float = 0.0  # of the label, taken from the FER+ votes instead of FER2013
-    teacher: tuple[str, ...] = ()  # runs, .keras files, packaged models; --teacher overrides it
-    distillation_weight: float = (
-        0.0  # of the label, taken from what the teacher says of the same view
-    )
-    consistency_weight: float = 0.0  # of the loss on pseudo-labels; 0: off
-    consistency_threshold: float = 0.95  # the least probability that makes a pseudo-label
+    ferplus: str | None = None  # the FER+ file, fer2013new.csv; or --ferplus
+    soft_label_weight: float = 0.0  # weight of the FER+ label distribution in a label
+    teacher: tuple[str, ...] = ()  # runs, .keras files, packaged models; or --teacher
+    distillation_weight: float = 0.0  # weight in a label of the teacher's probabilities
+    consistency_weight: float = 0.0  # of the loss on pseudo-labels; 0 turns it off
+    consistency_threshold: float = 0.95  # least probability of a pseudo-label
     augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
     precision: str = "auto"  # "auto", "float32", "mixed_float16", "mixed_bfloat16"
-    ema_decay: float | None = None  # per step; None keeps the raw weights
-    monitor: str = "val_macro_f1"  # chooses the best epoch: or "val_accuracy", "val_loss"
+    ema_decay: float | None = None  # of averaged weights, per step; None: no average
+    monitor: str = "val_macro_f1"  # chooses the best epoch; or "val_accuracy", "val_loss"
     feed: str = "auto"  # "memory", "device" (the data set lives in device memory), "auto"
-    distribution: str = "none"  # "none", or "mirrored": each batch shared by all local devices
-    jit_compile: str = "auto"  # "on", "off", "auto": off for TensorFlow on a CPU, which loses by it
+    distribution: str = "none"  # or "mirrored": all local devices share each batch
+    jit_compile: str = "auto"  # "on", "off"; "auto": off on a CPU, except with JAX
     seed: int = 0
-    split_seed: int | None = None  # draws which faces train and which validate; None: seed does
+    split_seed: int | None = None  # divides training from validation faces; None: seed
 
     def __post_init__(self):
-        _settle_types(self, "")
+        fields.check_types(self, "")
         require(self.stages, "stages", "at least one stage", self.stages)
         names = [stage.name for stage in self.stages]
         require(len(set(names)) == len(names), "stages", "different names", names)
-        _one_of("bad_rows", self.bad_rows, ("stop", "skip"))
-        _one_of("split", self.split, ("official", "stratified"))
-        _one_of("standardize", self.standardize, ("none", "all", "outliers"))
-        _one_of("precision", self.precision, ("auto", "float32", "mixed_float16", "mixed_bfloat16"))
-        _one_of("monitor", self.monitor, ("val_macro_f1", "val_accuracy", "val_loss"))
-        _one_of("feed", self.feed, ("auto", "memory", "device"))
-        _one_of("distribution", self.distribution, ("none", "mirrored"))
-        _one_of("jit_compile", self.jit_compile, ("auto", "on", "off"))
-        _in_range("image_size", self.image_size, 32, 1024)
-        _in_range("dropout", self.dropout, 0, 0.99)
-        if self.stochastic_depth is not None:
-            _in_range("stochastic_depth", self.stochastic_depth, 0, 0.99)
-        _in_range("hidden_units", self.hidden_units, 0, 65536)
-        _in_range("validation_fraction", self.validation_fraction, 0.001, 0.9)
-        _in_range("training_fraction", self.training_fraction, 0.001, 1)
-        _in_range("batch_size", self.batch_size, 1, 65536)
-        _in_range("label_smoothing", self.label_smoothing, 0, 0.99)
-        _in_range("soft_label_weight", self.soft_label_weight, 0, 1)
-        _in_range("distillation_weight", self.distillation_weight, 0, 1)
-        _in_range("consistency_weight", self.consistency_weight, 0, 1000)
-        _in_range("consistency_threshold", self.consistency_threshold, 0, 1)
-        _in_range("seed", self.seed, 0, 2**31 - 1)
-        if self.split_seed is not None:
-            _in_range("split_seed", self.split_seed, 0, 2**31 - 1)
-        if self.ema_decay is not None:
-            _in_range("ema_decay", self.ema_decay, 0, 0.999999)
+        require_one_of("bad_rows", self.bad_rows, ("stop", "skip"))
+        require_one_of("split", self.split, ("official", "stratified"))
+        require_one_of("standardize", self.standardize, ("none", "all", "outliers"))
+        require_one_of(
+            "precision", self.precision, ("auto", "float32", "mixed_float16", "mixed_bfloat16")
+        )
+        require_one_of("monitor", self.monitor, ("val_macro_f1", "val_accuracy", "val_loss"))
+        require_one_of("feed", self.feed, ("auto", "memory", "device"))
+        require_one_of("distribution", self.distribution, ("none", "mirrored"))
+        require_one_of("jit_compile", self.jit_compile, ("auto", "on", "off"))
+        for name, low, high in (
+            ("image_size", 32, 1024),
+            ("dropout", 0, 0.99),
+            ("stochastic_depth", 0, 0.99),
+            ("hidden_units", 0, 65536),
+            ("validation_fraction", 0.001, 0.9),
+            ("training_fraction", 0.001, 1),
+            ("batch_size", 1, 65536),
+            ("label_smoothing", 0, 0.99),
+            ("soft_label_weight", 0, 1),
+            ("distillation_weight", 0, 1),
+            ("consistency_weight", 0, 1000),
+            ("consistency_threshold", 0, 1),
+            ("seed", 0, 2**31 - 1),
+            ("split_seed", 0, 2**31 - 1),
+            ("ema_decay", 0, 0.999999),
+        ):
+            if getattr(self, name) is not None:
+                require_range(name, getattr(self, name), low, high)
         require(
             not (self.augmentation.keras_cv and self.feed == "device"),
             "feed",
@@ -242,7 +231,7 @@ class Experiment:
         require(
             not (self.distribution == "mirrored" and self.feed == "device"),
             "feed",
-            "'memory' with distribution 'mirrored', whose batches are shared out on the way",
+            "'memory' with distribution 'mirrored', which divides batches between devices",
             self.feed,
         )
         mixing = [
@@ -257,16 +246,19 @@ class Experiment:
         class_weight_rule(self.class_weight)
 
     def size_of(self, stage):
-        """Returns the pixels a side that the network sees in one of the stages."""
+        """Returns the pixels a side that the network sees in a stage."""
         return stage.image_size or self.image_size
 
     def augmentation_of(self, stage):
-        """Returns the `Augmentation` of one of the stages."""
+        """Returns the `Augmentation` of a stage."""
         return stage.augmentation or self.augmentation
 
 
 def class_weight_rule(text):
-    """Parses a class-weight rule into (name, arguments); raises `UserError` for any other text."""
+    """Returns a class-weight rule as (name, arguments).
+
+    text: "none", "balanced" or "clipped(min,max)". Raises `UserError` for any other text.
+    """
     choices = "'none', 'balanced' or 'clipped(min,max)'"
     arity = {"none": 0, "balanced": 0, "clipped": 2}
     name, arguments = _rule("class_weight", text, arity, choices)
@@ -281,7 +273,7 @@ def class_weight_rule(text):
 
 
 def _rule(field, text, arity, choices):
-    """Parses "name" or "name(number,number)"; arity: how many numbers each name takes."""
+    """Returns (name, numbers) of "name" or "name(number,number)". arity: {name: count of numbers}."""
     name, _, rest = text.replace(" ", "").partition("(")
     require(name in arity and (rest == "" or rest.endswith(")")), field, choices, text)
     try:
@@ -299,8 +291,8 @@ def to_dict(experiment):
     return json.loads(json.dumps(dataclasses.asdict(experiment)))
 
 
-# Fields of runs that earlier releases saved: new names, and fields that are gone (value: what
-# they held where they changed nothing).
+# Fields in the runs of earlier releases: those with a new name, and those that were removed, with the
+# value that has no effect.
 RENAMED = {"vote_share": "soft_label_weight", "teacher_share": "distillation_weight"}
 REMOVED = {
     "resize_first": False,
@@ -311,15 +303,19 @@ REMOVED = {
 
 
 def from_saved(values, where):
-    """Builds an `Experiment` from the config.json of a run, of this release or an earlier one."""
+    """Returns the `Experiment` of a run's config.json, of this release or an earlier one.
+
+    values: as JSON gives them. where: the file, for messages. Raises `UserError` if a field is unknown
+    or was removed, unless its value has no effect.
+    """
 
     def update(value):
         if isinstance(value, list):
             return [update(item) for item in value]
         if not isinstance(value, dict):
             return value
-        kept = {key: item for key, item in value.items() if REMOVED.get(key, ...) != item}
-        return {RENAMED.get(key, key): update(item) for key, item in kept.items()}
+        present = {key: item for key, item in value.items() if REMOVED.get(key, ...) != item}
+        return {RENAMED.get(key, key): update(item) for key, item in present.items()}
 
     values = update(values)
     if isinstance(values, dict) and values.get("feed") == "host":
@@ -327,61 +323,10 @@ def from_saved(values, where):
     return from_dict(values, where=where)
 
 
-def from_dict(values, kind=Experiment, where="experiment"):
-    """Builds a dataclass from plain values; an unknown key or a wrong type raises `UserError`."""
-    require(isinstance(values, dict), where, f"the fields of {kind.__name__}", values)
-    hints = typing.get_type_hints(kind)
-    for key in values:
-        if key not in hints:
-            raise UserError(
-                f"{where}: unknown field {key!r}.{hint(key, hints)} Valid fields: "
-                f"{', '.join(hints)}. Received: {key!r}"
-            )
-    missing = [
-        field.name
-        for field in dataclasses.fields(kind)
-        if field.name not in values
-        and field.default is dataclasses.MISSING
-        and field.default_factory is dataclasses.MISSING
-    ]
-    require(not missing, where, f"a value for {', '.join(missing)}", sorted(values))
-    return kind(**values)
+def from_dict(values, where="experiment"):
+    """Returns the `Experiment` of a dict of plain values, as `to_dict` gives them.
 
-
-def _settle_types(instance, where):
-    """Checks every field against its annotation (dataclasses check none), lists becoming tuples."""
-    for key, hint in typing.get_type_hints(type(instance)).items():
-        value = _convert(getattr(instance, key), hint, where + key)
-        object.__setattr__(instance, key, value)
-
-
-def _convert(value, hint, where):
-    origin = typing.get_origin(hint)
-    if origin in (types.UnionType, typing.Union):
-        if value is None:
-            return None
-        hint = next(arm for arm in typing.get_args(hint) if arm is not types.NoneType)
-        origin = typing.get_origin(hint)
-    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
-        return value if isinstance(value, hint) else from_dict(value, hint, where)
-    if origin is tuple:
-        require(isinstance(value, (list, tuple)), where, "a list", value)
-        arms = typing.get_args(hint)
-        if arms[-1] is Ellipsis:
-            return tuple(
-                _convert(item, arms[0], f"{where}.{index}") for index, item in enumerate(value)
-            )
-        require(len(value) == len(arms), where, f"{len(arms)} values", value)
-        return tuple(
-            _convert(item, arm, f"{where}.{index}")
-            for index, (item, arm) in enumerate(zip(value, arms))
-        )
-    if hint is float and type(value) is int:
-        return float(value)
-    require(type(value) is hint, where, f"a value of type {hint.__name__}", value)
-    return value
-
-
-def hint(name, choices):
-    close = difflib.get_close_matches(name, choices, n=1)
-    return f" Did you mean {close[0]!r}?" if close else ""
+    where: the place of the dict, for messages. Raises `UserError` if a key is unknown or missing, or a
+    value is not allowed.
+    """
+    return fields.from_dict(Experiment, values, where)

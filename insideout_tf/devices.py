@@ -1,4 +1,4 @@
-"""The Keras backend and the device under it: chosen, quieted, named."""
+"""The Keras backend, the device it computes on, and the precision: each decided once."""
 
 import contextlib
 import dataclasses
@@ -9,16 +9,69 @@ import pathlib
 import platform
 import re
 import sys
-import threading
-import time
-import weakref
 
+from insideout_tf import processes
 from insideout_tf.errors import UserError
 
 BACKENDS = ("tensorflow", "jax")  # of Keras, that this package runs on
-FORK_SECONDS = 10.0  # that a fork waits for threads in native libraries
 # What the package expects of Keras. ~/.keras/keras.json can change each of them.
 _SETTINGS = {"floatx": "float32", "image_data_format": "channels_last", "epsilon": 1e-7}
+
+
+def select_device(name):
+    """Makes the backend see the named device alone; call it before anything uses the backend.
+
+    TensorFlow, JAX and PyTorch read the environment variables that this sets when they start. Call
+    `check_device` with the same name once the backend is loaded.
+
+    Args:
+        name: "auto" changes nothing. "cpu" hides every accelerator. "gpu" requires one, which
+            `check_device` checks. "gpu:1" hides all GPUs but the second one of those that
+            CUDA_VISIBLE_DEVICES allows.
+
+    Raises:
+        UserError: the name is none of these, or CUDA_VISIBLE_DEVICES allows fewer GPUs.
+    """
+    number = re.fullmatch(r"gpu:(\d{1,3})", str(name))
+    if name not in ("auto", "cpu", "gpu") and not number:
+        raise UserError(
+            f"--device: expected 'auto', 'cpu', 'gpu' or 'gpu:N' with N from 0. Received: {name!r}"
+        )
+    if name == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+        os.environ["JAX_PLATFORMS"] = "cpu"
+    if number:
+        allowed = [each for each in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if each]
+        index = int(number[1])
+        if allowed and index >= len(allowed):
+            raise UserError(
+                f"--device: expected one of the {len(allowed)} GPUs that CUDA_VISIBLE_DEVICES="
+                f"{','.join(allowed)} allows, counted from 0. Change either. Received: {name!r}"
+            )
+        os.environ["CUDA_VISIBLE_DEVICES"] = allowed[index] if allowed else str(index)
+
+
+def check_device(name):
+    """Checks, once the backend is loaded, that it computes on the device of `select_device`.
+
+    Raises:
+        UserError: "gpu" or "gpu:N" without such a GPU, or "cpu" after the backend has started with
+            an accelerator.
+    """
+    kind = accelerator()
+    if name == "auto" or kind == name.partition(":")[0]:
+        return
+    if name == "cpu":
+        advice = "Choose the device before anything uses the backend"
+    else:
+        advice = (
+            "Check the driver with `nvidia-smi`, and that the backend is installed with its GPU "
+            "libraries, or use --device cpu"
+        )
+    raise UserError(
+        f"--device: expected the backend to compute on {name!r}. {advice}. "
+        f"Received: {describe_devices()}"
+    )
 
 
 def prepare_backend():
@@ -31,14 +84,14 @@ def prepare_backend():
         UserError: the backend is unknown or not installed; Keras was imported before with settings
             that do not fit; or the process was forked from one in which the backend had started.
     """
-    check_not_forked()
+    processes.check_not_forked()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("ABSL_MIN_LOG_LEVEL", "3")
     is_first = "keras" not in sys.modules
     if is_first:
         _choose_backend()
     try:
-        with native_stderr_closed():
+        with processes.native_stderr_closed():
             import keras
     except Exception as error:  # whatever its configuration file or backend raises
         raise UserError(
@@ -101,211 +154,13 @@ def _check_settings(keras):
             )
 
 
-def select_device(name):
-    """Makes the backend use a device; call it before anything imports a framework.
-
-    name: "auto" leaves the choice to the backend; "cpu" hides every accelerator; "gpu" expects one;
-    "gpu:N" shows the backend only GPU number N, from 0. `check_device` verifies the result.
-
-    Raises `UserError` for another name.
-    """
-    kind, _, number = name.partition(":")
-    if name not in ("auto", "cpu", "gpu") and not (kind == "gpu" and number.isdecimal()):
-        raise UserError(f"--device: expected auto, cpu, gpu or gpu:N. Received: {name!r}")
-    if name == "cpu":
-        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
-        os.environ["JAX_PLATFORMS"] = "cpu"
-    elif number:
-        os.environ["CUDA_VISIBLE_DEVICES"] = str(int(number))
-
-
-def check_device(name):
-    """Raises `UserError` if `select_device` was asked for a GPU and the backend has none."""
-    if name.startswith("gpu") and accelerator() == "cpu":
-        import keras
-
-        raise UserError(
-            f"--device {name}: expected a GPU that {keras.backend.backend()} can use. Check the "
-            "driver with `nvidia-smi`, and that the framework is installed with its GPU libraries; "
-            "--device cpu trains without. Received: no GPU"
-        )
-
-
-def describe_devices():
-    """Returns what the backend computes on as text, such as "NVIDIA H100 (gpu)"."""
-    kind = accelerator()
-    if kind == "cpu":
-        return f"{device_name()}, {os.cpu_count()} cores; no GPU in use"
-    return f"{device_name()} ({kind})"
-
-
 def is_installed(module):
-    """True where a top-level module can be imported; it is not."""
+    """Returns True if a top-level module can be imported. It is not imported."""
     return importlib.util.find_spec(module) is not None
 
 
-class ForkSafeLock:
-    """A lock for `with` that is free in a forked child, whichever thread held it at the fork.
-
-    Args:
-        delays_fork: True lets a fork wait until no thread holds the lock, for `FORK_SECONDS` at most.
-            Native libraries have locks of their own, which a child would find held for ever. A holder
-            must not wait for another lock of this kind.
-    """
-
-    def __init__(self, delays_fork=False):
-        self._lock = threading.Lock()
-        self._owner: int | None = None
-        self._delays_fork = delays_fork
-        _locks.add(self)
-
-    def __enter__(self):
-        while self._delays_fork and _is_fork_pending:  # else the fork might never get the lock
-            time.sleep(0.001)
-        self._lock.acquire()
-        self._owner = threading.get_ident()
-
-    def __exit__(self, *_):
-        self._owner = None
-        if self._lock.locked():  # it is not if this very thread has forked meanwhile
-            self._lock.release()
-
-    def hold_for_fork(self, deadline):
-        """Waits until no thread holds the lock; returns whether it is now held for the fork."""
-        if not self._delays_fork or self._owner == threading.get_ident():
-            return False
-        return self._lock.acquire(timeout=max(0.0, deadline - time.monotonic()))
-
-    def release_after_fork(self):
-        """Lets threads of the parent hold the lock again."""
-        self._lock.release()
-
-    def renew(self):
-        """Makes the lock free."""
-        self._lock, self._owner = threading.Lock(), None
-
-
-_locks: weakref.WeakSet[ForkSafeLock] = weakref.WeakSet()
-_held_for_fork: list[ForkSafeLock] = []
-_is_fork_pending = False
-_stderr_lock = ForkSafeLock()
-_stderr_depth = 0
-_stderr_copy: int | None = None
-_forked_after_start = False
-
-
-@contextlib.contextmanager
-def native_stderr_closed():
-    """Silences the C++ notes of libraries, which no Python setting reaches. Threads may overlap.
-
-    The stream of the process is replaced by the first thread that enters, and restored by the last
-    one that leaves.
-    """
-    global _stderr_depth, _stderr_copy
-    with _stderr_lock:
-        _stderr_depth += 1
-        if _stderr_depth == 1:
-            _stderr_copy = _close_stderr()
-    try:
-        yield
-    finally:
-        with _stderr_lock:
-            _stderr_depth = max(0, _stderr_depth - 1)
-            if _stderr_depth == 0:
-                _restore_stderr()
-
-
-def _close_stderr():
-    """Sends file descriptor 2 to nowhere; returns a copy of it, or None if there is none."""
-    try:
-        copy = os.dup(2)
-    except OSError:
-        return None
-    with contextlib.suppress(AttributeError, OSError, ValueError):  # no sys.stderr, or a closed one
-        sys.stderr.flush()
-    with open(os.devnull, "wb") as null:
-        os.dup2(null.fileno(), 2)
-    return copy
-
-
-def _restore_stderr():
-    global _stderr_copy
-    if _stderr_copy is not None:
-        os.dup2(_stderr_copy, 2)
-        os.close(_stderr_copy)
-        _stderr_copy = None
-
-
-def serialized(function):
-    """Returns `function`, of one argument, answering one thread at a time; also in forked children."""
-    lock = ForkSafeLock(delays_fork=True)
-
-    def call(value):
-        with lock:
-            return function(value)
-
-    return call
-
-
-def check_not_forked():
-    """Raises `UserError` in a process that was forked after TensorFlow or JAX had started.
-
-    Their threads do not exist in the child, so the child would wait for them for ever.
-    """
-    if _forked_after_start:
-        raise UserError(
-            "keras: expected a process that was not forked after TensorFlow or JAX had started. Load "
-            "and call the model in the workers alone (gunicorn without --preload, multiprocessing "
-            "with 'spawn'), or use engine 'litert'. Received: a forked process"
-        )
-
-
-def _has_backend_started():
-    """Returns whether TensorFlow or JAX has computed anything in this process."""
-    context = getattr(sys.modules.get("tensorflow.python.eager.context"), "_context", None)
-    clients = getattr(sys.modules.get("jax._src.xla_bridge"), "_backends", None)
-    return getattr(context, "_context_handle", None) is not None or bool(clients)
-
-
-def _wait_before_fork():
-    """Waits until no thread is in a native library, as far as this package called it."""
-    global _is_fork_pending
-    _is_fork_pending = True
-    deadline = time.monotonic() + FORK_SECONDS
-    _held_for_fork.extend(lock for lock in list(_locks) if lock.hold_for_fork(deadline))
-
-
-def _continue_after_fork():
-    global _is_fork_pending
-    _is_fork_pending = False
-    while _held_for_fork:
-        _held_for_fork.pop().release_after_fork()
-
-
-def _renew_after_fork():
-    """Makes a forked child independent of the threads of its parent, which it does not have."""
-    global _forked_after_start, _stderr_depth, _is_fork_pending
-    _forked_after_start = _forked_after_start or _has_backend_started()
-    _held_for_fork.clear()
-    _is_fork_pending = False
-    for lock in list(_locks):
-        lock.renew()
-    _stderr_depth = 0
-    _restore_stderr()
-    if "cv2" in sys.modules:  # its pool of threads would be waited for
-        sys.modules["cv2"].setNumThreads(0)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_wait_before_fork,
-        after_in_parent=_continue_after_fork,
-        after_in_child=_renew_after_fork,
-    )
-
-
 def accelerator():
-    """Returns "gpu", "tpu" or "cpu": what the backend computes on."""
+    """Returns the kind of device that the backend computes on: "gpu", "tpu" or "cpu"."""
     import keras
 
     backend = keras.backend.backend()
@@ -327,11 +182,14 @@ def accelerator():
 
 
 def distribution_scope(experiment):
-    """Returns a function that gives the context in which an experiment's variables are created.
+    """Returns a function whose result is the context in which an experiment's variables are created.
 
-    With "mirrored" that is the scope of one `tf.distribute.MirroredStrategy` over every GPU (or,
-    without any, every logical CPU) TensorFlow sees. Raises `UserError` where there is none, or where
-    the batch cannot be shared out evenly.
+    With `distribution="mirrored"` that is the scope of one `tf.distribute.MirroredStrategy`. It
+    covers every GPU that TensorFlow sees, or every logical CPU if there is no GPU. Otherwise the
+    context does nothing.
+
+    Raises:
+        UserError: "mirrored" on another backend, or with a batch size that the devices do not divide.
     """
     if experiment.distribution == "none":
         return contextlib.nullcontext
@@ -356,15 +214,16 @@ def distribution_scope(experiment):
 
 @dataclasses.dataclass(frozen=True)
 class Precision:
-    """How a run computes.
+    """How the steps of a run compute.
 
     Attributes:
-        name: "float32", "mixed_float16" or "mixed_bfloat16".
-        policy: the Keras policy of the layers in training.
-        rounds_graphs: whether TensorFlow itself rounds float32 graphs to bfloat16, on a processor. Its
-            oneDNN rounds what convolutions and products read, and sums in float32. Everything else
-            stays float32, which processors compute faster.
-        scales_loss: whether the loss is scaled dynamically, as float16 gradients need.
+        name: the Keras policy of the products: "float32", "mixed_float16" or "mixed_bfloat16".
+        policy: the Keras policy of the layers in training: "float32" if TensorFlow rounds the
+            graph itself, else `name`.
+        rounds_graphs: whether TensorFlow itself rounds float32 graphs to bfloat16, which it does on
+            a CPU. oneDNN then rounds the inputs of convolutions and matrix products and sums in
+            float32. All else stays float32, which CPUs compute faster.
+        scales_loss: whether the optimizer scales the loss, since gradients in float16 underflow.
     """
 
     name: str
@@ -374,9 +233,10 @@ class Precision:
 
 
 def resolve_precision(precision, jit_compile):
-    """Returns the `Precision` of a run; both arguments are fields of an `Experiment`.
+    """Returns the `Precision` of a run on this device; both arguments are fields of an `Experiment`.
 
-    "auto" is half precision only if the device is faster with it. XLA's graphs are not rounded.
+    "auto" is half precision on TPUs and on GPUs with tensor cores: bfloat16 from compute capability
+    8.0, float16 from 7.0. Elsewhere it is float32. Graphs that XLA compiles are not rounded.
     """
     import keras
 
@@ -388,7 +248,10 @@ def resolve_precision(precision, jit_compile):
         and accelerator() == "cpu"
     )
     return Precision(
-        name, "float32" if rounds_graphs else name, rounds_graphs, name == "mixed_float16"
+        name=name,
+        policy="float32" if rounds_graphs else name,
+        rounds_graphs=rounds_graphs,
+        scales_loss=name == "mixed_float16",
     )
 
 
@@ -413,7 +276,10 @@ def _choose_policy():
 
 
 def compiles(jit_compile):
-    """True where XLA is to compile a training step; jit_compile: as in an experiment."""
+    """Returns True if XLA compiles a training step.
+
+    jit_compile: as in an experiment. "auto" is on, except for TensorFlow or PyTorch on a CPU.
+    """
     if jit_compile != "auto":
         return jit_compile == "on"
     import keras
@@ -422,10 +288,11 @@ def compiles(jit_compile):
 
 
 @contextlib.contextmanager
-def graphs_rounded(wanted):
-    """Lets TensorFlow functions that are called in this context round to bfloat16, or not.
+def graphs_rounded(wanted=True):
+    """Switches the rounding of `Precision.rounds_graphs` on or off for functions called in this context.
 
-    wanted: a bool; see `Precision.rounds_graphs`. On other backends the context does nothing.
+    The setting before is restored at the end, so contexts may be nested. On a backend other than
+    TensorFlow this does nothing and imports nothing.
     """
     import keras
 
@@ -436,31 +303,76 @@ def graphs_rounded(wanted):
 
     pass_name = "auto_mixed_precision_onednn_bfloat16"
     before = tf.config.optimizer.get_experimental_options().get(pass_name, False)
-    if before == wanted:
+    if before == bool(wanted):
         yield
         return
-    tf.config.optimizer.set_experimental_options({pass_name: wanted})
+    tf.config.optimizer.set_experimental_options({pass_name: bool(wanted)})
     try:
         yield
     finally:
         tf.config.optimizer.set_experimental_options({pass_name: before})
 
 
-def device_name():
-    """Returns the name of the accelerator, or of the processor."""
+def describe_devices():
+    """Returns the device in use as a line of text.
+
+    Examples: "NVIDIA H100 (gpu)", "2 × NVIDIA H100 (gpu)", "AMD EPYC, 2 cores; no GPU in use".
+    """
+    kind = accelerator()
+    if kind != "cpu":
+        count = _count_accelerators(kind)
+        return (f"{count} × " if count > 1 else "") + f"{device_name()} ({kind})"
+    cores = _count_cores()
+    return f"{device_name()}, {cores} core{'s' if cores > 1 else ''}; no GPU in use"
+
+
+def _count_accelerators(kind):
+    """Returns the number of GPUs or TPUs that the backend sees."""
     import keras
 
-    if accelerator() == "gpu" and keras.backend.backend() == "jax":
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return len(tf.config.list_physical_devices(kind.upper()))
+    if backend == "jax":
+        import jax
+
+        return jax.local_device_count()
+    import torch
+
+    return torch.cuda.device_count()
+
+
+def _count_cores():
+    """Returns the number of processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def device_name():
+    """Returns the name of the accelerator in use, or of the processor."""
+    import keras
+
+    kind, backend = accelerator(), keras.backend.backend()
+    if kind != "cpu" and backend == "jax":
         import jax
 
         return jax.devices()[0].device_kind
-    if accelerator() == "gpu" and keras.backend.backend() == "tensorflow":
+    if kind == "gpu" and backend == "tensorflow":
         import tensorflow as tf
 
         device = tf.config.list_physical_devices("GPU")[0]
         return tf.config.experimental.get_device_details(device).get("device_name", "GPU")
+    if kind == "gpu":
+        import torch
+
+        return torch.cuda.get_device_name()
+    if kind == "tpu":
+        return "TPU"
     with contextlib.suppress(OSError):
-        found = re.search(r"model name\s*:\s*(.+)", pathlib.Path("/proc/cpuinfo").read_text())
-        if found:
-            return found[1]
+        match = re.search(r"model name\s*:\s*(.+)", pathlib.Path("/proc/cpuinfo").read_text())
+        if match:
+            return match[1]
     return platform.processor() or platform.machine()

@@ -1,37 +1,152 @@
-"""The one kind of exception a user can cause, and the command-line boundary that prints it."""
+"""The exception for a mistake of the user, and the place where the command line prints it."""
 
 import contextlib
+import os
+import signal
 import sys
+import threading
+import unicodedata
 
 
 class UserError(ValueError):
-    """A mistake the user can mend: the message says what was expected, received, where, and what to do."""
+    """A mistake that the user can correct.
+
+    The message is one line: `WHERE: expected WHAT. DO THIS. Received: VALUE`.
+    """
 
     def __init__(self, message):
-        super().__init__(" ".join(str(message).split("\n")))  # one line, whatever a library said
+        super().__init__(printable(" ".join(str(message).split("\n"))))  # one line
+
+
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end by SIGTERM or SIGHUP; it ends as after Ctrl-C."""
+
+
+def printable(text, keep=""):
+    r"""Returns text without characters that a terminal obeys, or that no encoding has.
+
+    Control characters, line breaks, marks of the writing direction and bytes that are no UTF-8 become
+    escapes such as \n and \xff. keep: characters that stay.
+    """
+    text = str(text)
+    if text.isprintable():
+        return text
+    return "".join(
+        each
+        if each in keep or each.isprintable() or unicodedata.category(each) == "Zs"
+        else f"\\x{ord(each) - 0xDC00:02x}"
+        if "\udc80" <= each <= "\udcff"  # a byte of a file name (PEP 383)
+        else each.encode("unicode_escape").decode()
+        for each in text
+    )
+
+
+def show(text, file=None):
+    """Prints text of one or more lines, whatever the encoding of the stream; file: default stdout.
+
+    What the encoding lacks becomes an escape such as \\xd7.
+    """
+    file = sys.stdout if file is None else file
+    if file is None:  # it was closed before the start
+        return
+    text = printable(text, keep="\n")
+    try:
+        print(text, file=file, flush=True)
+    except UnicodeEncodeError:
+        encoding = file.encoding or "ascii"
+        text = text.encode(encoding, "backslashreplace").decode(encoding)
+        print(text, file=file, flush=True)
+
+
+def prepare_streams():
+    """Lets every text be printed, and opens the standard streams that the caller has closed.
+
+    A file that is opened later would otherwise get the number of a closed stream, and with it what
+    libraries print there.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(number, "w", encoding="utf-8", closefd=False))
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+@contextlib.contextmanager
+def _terminated_as_interrupted():
+    """Turns SIGTERM and SIGHUP into `Terminated`, so that what is half-written is removed."""
+
+    def stop(number, frame):
+        raise Terminated
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for name in ("SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+                before[number] = signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager
 def reported(verb):
-    """Prints a `UserError` (or an interruption) as one line on stderr and exits 2 (or 130)."""
+    """Ends the process with one line on stderr if this context raises a mistake of the user.
+
+    The exit status is 2 for `UserError` and `OSError`, 130 for an interruption, 143 for SIGTERM, and
+    141 without a line if the reader of standard output has gone. Other exceptions pass.
+
+    verb: the command that begins the line, such as "insideout train".
+    """
+    prepare_streams()
     try:
-        yield
+        with _terminated_as_interrupted():
+            yield
     except UserError as error:
-        sys.stdout.flush()
-        print(f"{verb}: {error}", file=sys.stderr)
+        _report(f"{verb}: {error}")
         raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        print(f"\n{verb}: interrupted", file=sys.stderr)
-        raise SystemExit(130) from None
+    except KeyboardInterrupt as error:
+        details = f" {error}" if str(error) else ""
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            _report(f"\n{verb}: interrupted{details}")
+        raise SystemExit(143 if isinstance(error, Terminated) else 130) from None
     except BrokenPipeError:
+        _forget_stdout()
         raise SystemExit(141) from None
     except OSError as error:
-        sys.stdout.flush()
-        where = f"{error.filename}: " if error.filename else ""
+        where = (
+            f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes)) else ""
+        )
         reason = " ".join(str(error.strerror or error).split())
-        print(
-            f"{verb}: {where}{reason}. Check the path, the permissions and the "
-            "free space, then run the command again.",
-            file=sys.stderr,
+        _report(
+            f"{verb}: {printable(where)}{printable(reason)}. Check the path, the permissions and the "
+            "free space, then run the command again."
         )
         raise SystemExit(2) from None
+    except RuntimeError as error:
+        if "home directory" not in str(error):  # of pathlib's expanduser
+            raise
+        _report(f"{verb}: ~: expected a home directory. Set HOME, or write the path without ~.")
+        raise SystemExit(2) from None
+
+
+def _report(line):
+    with contextlib.suppress(BrokenPipeError, ValueError):
+        sys.stdout.flush()
+    show(line, sys.stderr)
+
+
+def _forget_stdout():
+    """Lets the interpreter end without another error of a pipe that nobody reads."""
+    with contextlib.suppress(OSError, ValueError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)

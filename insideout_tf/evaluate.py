@@ -36,8 +36,11 @@ def parse(argv):
     parser.add_argument(
         "--out",
         type=pathlib.Path,
-        help="default: RUN/SPLIT/, with -TTA appended if one is used (for a packaged model "
-        "NAME/SPLIT/ here)",
+        help="default: RUN/SPLIT/, with -TTA appended if one is used. For a model without a run the "
+        "figures are only printed",
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace another evaluation in the folder"
     )
     parser.add_argument(
         "--bad-rows",
@@ -49,8 +52,8 @@ def parse(argv):
 
 
 def main(argv=None):
-    arguments = parse(argv)
     with errors.reported("insideout evaluate"):
+        arguments = parse(argv)
         progress.announce("loading the model ...")
         metrics, out = evaluate(
             arguments.model,
@@ -59,14 +62,15 @@ def main(argv=None):
             arguments.tta,
             arguments.out,
             arguments.bad_rows,
+            arguments.overwrite,
         )
-        print(json.dumps(metrics, indent=2) if arguments.json else report(metrics, out))
+        errors.show(json.dumps(metrics, indent=2) if arguments.json else report(metrics, out))
 
 
 def report(metrics, out):
     """Returns the figures as text for a terminal.
 
-    metrics: the content of metrics.json. out: the folder that it was written to.
+    metrics: the content of metrics.json. out: the folder that it was written to, or None.
     """
     lines = []
     if metrics["split"] == "drawn":
@@ -91,7 +95,11 @@ def report(metrics, out):
             f"{row['f1']:>9.3f} {row['support']:>7}"
         )
     lines += list_notes(metrics)
-    lines.append(f"written to {out}{os.sep}: {METRICS}, {PREDICTIONS}, {PLOTS}/")
+    written = f"{METRICS}, {PREDICTIONS}, {PLOTS}/"
+    if out is None:
+        lines.append(f"nothing was written; --out FOLDER writes {written} there")
+    else:
+        lines.append(f"written to {errors.printable(out)}{os.sep}: {written}")
     return "\n".join(lines)
 
 

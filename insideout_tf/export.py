@@ -33,13 +33,13 @@ def parse(argv):
         help="FER2013, for the faces that are compared (default: the data of the run where it still "
         "is, else drawn faces)",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace DIR")
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier export in DIR")
     return parser.parse_args(argv)
 
 
 def main(argv=None):
-    arguments = parse(argv)
     with errors.reported("insideout export"):
+        arguments = parse(argv)
         progress.announce("loading the model ...")
         record = export(
             arguments.model,
@@ -49,7 +49,7 @@ def main(argv=None):
             arguments.data,
             arguments.overwrite,
         )
-        print(report(record, arguments.out))
+        errors.show(report(record, errors.printable(arguments.out)))
 
 
 def report(record, out):

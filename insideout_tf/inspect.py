@@ -1,19 +1,21 @@
 """Says what is in a FER2013 file or folder: `insideout inspect PATH [--json]`."""
 
 import argparse
+import functools
 import json
 import pathlib
 import sys
 
 import numpy as np
 
-from insideout_tf import errors
+from insideout_tf import errors, targets
 from insideout_tf.data.classes import EMOTIONS
 from insideout_tf.data.faces import USAGES, content_keys
 from insideout_tf.data.read import read_faces
 from insideout_tf.errors import UserError
 
 SHOWN_BAD_ROWS = 10
+KIND = "samples"  # kept in the figure
 
 
 def parse(argv):
@@ -39,16 +41,21 @@ def parse(argv):
         default="stop",
         help="stop at the first bad row or image (default), or skip and list them",
     )
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier figure")
     return parser.parse_args(argv)
 
 
 def main(argv=None):
-    arguments = parse(argv)
     with errors.reported("insideout inspect"):
+        arguments = parse(argv)
         if arguments.figure and arguments.figure.suffix.lower() != ".png":
             raise UserError(
                 f"--figure: expected a file name ending in .png. Received: {arguments.figure}"
             )
+        if arguments.figure:
+            is_ours = functools.partial(targets.is_picture, kind=KIND)
+            output = targets.Target("--figure", arguments.figure, is_ours)
+            targets.check_targets([output], [arguments.path], arguments.overwrite)
         faces = read_faces(arguments.path, arguments.bad_rows)
         if arguments.figure:
             if faces.labels is None:
@@ -58,17 +65,19 @@ def main(argv=None):
                 )
             from insideout_tf.evaluation import plots
 
-            plots.save(plots.faces_by_class(faces), arguments.figure)
+            figure = plots.faces_by_class(faces)
+            plots.save(figure, arguments.figure, KIND, arguments.overwrite)
         facts = examine(faces)
-        print(json.dumps(facts, indent=2) if arguments.json else report(facts))
+        errors.show(json.dumps(facts, indent=2) if arguments.json else report(facts))
         if arguments.figure and not arguments.json:
-            print(f"figure      {arguments.figure}")
+            errors.show(f"figure      {errors.printable(arguments.figure)}")
 
 
 def examine(faces):
     """Returns counts, duplicates and blanks of `Faces` as plain Python values.
 
-    `skipped`: what was wrong with each row left out. `duplicates`: `distinct` images; `groups_within`: groups of identical images inside one usage
+    `skipped`: what is wrong with each excluded row. `duplicates`: `distinct` images; `groups_within`:
+    groups of identical images inside one usage
     (summed over usages), `..._conflicting` those with different labels; `groups_across`: groups
     found in two or more usages. `blank`: images of one single grey level.
     """
@@ -120,7 +129,7 @@ def _duplicates(faces):
 def report(facts):
     """Returns the facts as text for a terminal."""
     lines = [
-        f"source      {facts['source']}",
+        f"source      {errors.printable(facts['source'])}",
         f"identified  {facts['identified'] or 'no published file; read as it is'}",
         "",
     ]
@@ -144,12 +153,15 @@ def report(facts):
     ]
     if facts["skipped"]:
         lines.append(f"skipped     {len(facts['skipped']):,} bad rows or images:")
-        lines += [f"            {message}" for message in facts["skipped"][:SHOWN_BAD_ROWS]]
+        lines += [
+            f"            {errors.printable(message)}"
+            for message in facts["skipped"][:SHOWN_BAD_ROWS]
+        ]
         if len(facts["skipped"]) > SHOWN_BAD_ROWS:
             lines.append("            ... and more; --json lists all")
     if duplicates["groups_across"]:
         lines.append(
-            "Training faces identical to test faces can be left out: train with --drop-leaks."
+            "Training faces identical to test faces can be excluded: train with --drop-leaks."
         )
     return "\n".join(lines)
 

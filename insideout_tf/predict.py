@@ -4,14 +4,15 @@ import argparse
 import collections
 import contextlib
 import itertools
+import os
 import pathlib
 import sys
 
-from insideout_tf import errors, progress
+from insideout_tf import errors, progress, targets
 from insideout_tf.data import images
 from insideout_tf.data.classes import EMOTIONS
 from insideout_tf.errors import UserError
-from insideout_tf.photos import detect, draw, pictures, records, video
+from insideout_tf.photos import detect, draw, folders, pictures, records, video
 from insideout_tf.serving import engines, packaged, recognize
 
 
@@ -106,39 +107,38 @@ def add_output_options(parser):
         "--annotate",
         type=pathlib.Path,
         metavar="DIR",
-        help="write copies of the pictures with boxes and bars; for a video also a timeline",
+        help="write NAME-annotated.png or .mp4: copies with boxes and bars; for a video also a timeline",
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace what an earlier predict has written there"
     )
 
 
 def main(argv=None):
-    arguments = parse(argv)
     with errors.reported("insideout predict"):
+        arguments = parse(argv)
         progress.announce("loading the model ...")
-        sources = list(expand_folders(arguments.sources))
+        unreadable: list = []
+        sources = list(folders.expand_folders(arguments.sources, unreadable.append))
+        for error in unreadable:
+            errors.show(format_error(error.filename, error), sys.stderr)
         check_arguments(arguments, sources)
+        annotations = None
+        if arguments.annotate:
+            annotations = draw.AnnotationFolder(arguments.annotate, sources, arguments.overwrite)
+        check_outputs(arguments, sources, annotations)
         recognize_faces = recognize.load_recognizer(
             arguments.model,
             arguments.engine,
             calibrated=not arguments.uncalibrated,
             tta=arguments.tta,
         )
-        error_count = predict(sources, recognize_faces, arguments)
+        error_count = predict(sources, recognize_faces, arguments, annotations) + len(unreadable)
         if error_count:
             raise UserError(
                 f"expected {len(sources)} readable pictures or videos. Those named above have no "
                 f"results, or results for a part. Received: {error_count} that are not readable"
             )
-
-
-def expand_folders(sources):
-    """Yields files and cameras, and the pictures and videos in folders and their subfolders."""
-    for source in sources:
-        if source.startswith(video.WEBCAM) or not pathlib.Path(source).is_dir():
-            yield source
-            continue
-        for path in sorted(pathlib.Path(source).rglob("*")):
-            if path.suffix.lower() in (*images.SUFFIXES, *video.SUFFIXES) and path.is_file():
-                yield str(path)
 
 
 def check_arguments(arguments, sources):
@@ -156,16 +156,36 @@ def check_arguments(arguments, sources):
         )
 
 
+def check_outputs(arguments, sources, annotations):
+    """Raises `UserError` if an output is an input, is there already or is written twice."""
+    listed = records.list_targets(list_paths(arguments))
+    if annotations:
+        folder = arguments.annotate
+        if os.path.lexists(folder) and not os.path.isdir(folder):
+            raise UserError(
+                f"--annotate: expected a folder. Choose another. Received: {folder}, a file"
+            )
+        listed += annotations.list_targets()
+    inputs = [*sources, arguments.model, *([arguments.yunet] if arguments.yunet else [])]
+    targets.check_targets(listed, inputs, arguments.overwrite)
+
+
+def list_paths(arguments):
+    """Returns the path or "-" or None of each kind of records, a dict."""
+    return {kind: getattr(arguments, kind) for kind in records.KINDS}
+
+
 class Outputs:
     """Where results go: the files of the options, the terminal, and the annotated copies.
 
     Attributes:
         error_count: the number of sources with an error.
+        done_count: the number of sources that are finished, with or without an error.
     """
 
     def __init__(self, write_record, annotations, is_silent):
         self.write_record, self.annotations, self._is_silent = write_record, annotations, is_silent
-        self.error_count = 0
+        self.error_count = self.done_count = 0
 
     def print_line(self, text, bar):
         """Prints to standard output, unless records go there."""
@@ -175,30 +195,45 @@ class Outputs:
     def report_error(self, source, error, bar):
         """Prints the error of one source to standard error, and counts it."""
         self.error_count += 1
-        if not isinstance(error, UserError):
-            error = f"{source}: {error.strerror or error}. Check the path"
-        bar.print(f"insideout predict: {error}", file=sys.stderr)
+        bar.print(format_error(source, error), file=sys.stderr)
 
 
-def predict(sources, recognize_faces, arguments):
+def format_error(source, error):
+    """Returns the line of a source that failed; error: a `UserError` or an `OSError`."""
+    if not isinstance(error, UserError):
+        error = f"{errors.printable(source)}: {error.strerror or error}. Check the path"
+    return f"insideout predict: {error}"
+
+
+def predict(sources, recognize_faces, arguments, annotations=None):
     """Writes the results to the terminal and the outputs; returns the number of sources with an error.
+
+    An interruption keeps the records and copies of everything that is finished, and says how much.
 
     Args:
         sources: a list of paths and cameras.
         recognize_faces: a function of `recognize.load_recognizer`.
         arguments: the options of `parse`.
+        annotations: a `draw.AnnotationFolder` or None.
     """
     detect_faces = detect.FaceDetector(arguments.faces, arguments.margin, arguments.yunet)
-    annotations = draw.AnnotationFolder(arguments.annotate) if arguments.annotate else None
-    paths = {kind: getattr(arguments, kind) for kind in records.KINDS}
-    with records.open_outputs(paths) as write_record:
+    paths = list_paths(arguments)
+    with records.open_outputs(paths, arguments.overwrite) as write_record:
         outputs = Outputs(write_record, annotations, is_silent="-" in paths.values())
-        for is_video, group in itertools.groupby(sources, video.is_video):
-            if is_video:
-                for source in group:
-                    predict_video(source, detect_faces, recognize_faces, outputs, arguments)
-            else:
-                predict_pictures(list(group), detect_faces, recognize_faces, outputs)
+        try:
+            for is_video, group in itertools.groupby(sources, video.is_video):
+                if is_video:
+                    for source in group:
+                        predict_video(source, detect_faces, recognize_faces, outputs, arguments)
+                        outputs.done_count += 1
+                else:
+                    predict_pictures(list(group), detect_faces, recognize_faces, outputs)
+        except KeyboardInterrupt as interruption:
+            written = [path for path in paths.values() if path and path != "-"]
+            kept = f"; {', '.join(map(str, written))} has the results until then" if written else ""
+            raise type(interruption)(
+                f"after {outputs.done_count:,} of {len(sources):,} sources{kept}"
+            ) from None
     return outputs.error_count
 
 
@@ -208,6 +243,7 @@ def predict_pictures(paths, detect_faces, recognize_faces, outputs):
 
         def report_error(path, error):
             outputs.report_error(path, error, bar)
+            outputs.done_count += 1
             bar.advance()
 
         for result in pictures.recognize_pictures(
@@ -218,11 +254,16 @@ def predict_pictures(paths, detect_faces, recognize_faces, outputs):
                 outputs.print_line(records.format_line(record), bar)
             if outputs.annotations:
                 outputs.annotations.write_picture(result)
+            outputs.done_count += 1
             bar.advance()
 
 
 def predict_video(source, detect_faces, recognize_faces, outputs, arguments):
-    """Writes the records, the summary and the annotated copy of one video or camera."""
+    """Writes the records, the summary and the annotated copy of one video or camera.
+
+    Ctrl-C ends a camera as usual. It ends a file too, and then the whole call.
+    """
+    interruption = None
     with contextlib.ExitStack() as stack:
         bar = stack.enter_context(progress.Bar(pathlib.Path(source).name, 0, "frames"))
         try:
@@ -231,9 +272,7 @@ def predict_video(source, detect_faces, recognize_faces, outputs, arguments):
             outputs.report_error(source, error, bar)
             return
         bar.total = count_frames(clip, arguments.seconds)
-        annotate = None
-        if outputs.annotations:
-            annotate = stack.enter_context(outputs.annotations.open_video(source, clip))
+        annotation = stack.enter_context(Annotation(source, clip, outputs, bar))
         results = pictures.recognize_video(
             source, clip, detect_faces, recognize_faces, arguments.smooth, arguments.seconds
         )
@@ -241,21 +280,74 @@ def predict_video(source, detect_faces, recognize_faces, outputs, arguments):
         frame_count, seconds, emotion = 0, 0.0, ""
         try:
             for result in results:
+                for record in records.to_records(result):
+                    outputs.write_record(record)
+                annotation.append(result)
                 frame_count, seconds = frame_count + 1, result.seconds
                 if result.faces:
                     emotion = EMOTIONS[result.probabilities[0].argmax()]
                     counts[emotion] += 1
-                for record in records.to_records(result):
-                    outputs.write_record(record)
-                if annotate:
-                    annotate(result)
                 bar.advance(note=f"{seconds:.1f} s {emotion}")
         except UserError as error:  # a file that was cut off has results up to there
             outputs.report_error(source, error, bar)
-        except KeyboardInterrupt:  # the usual end of a camera
-            if not source.startswith(video.WEBCAM):
-                raise
-        outputs.print_line(f"{source}: {summarize(frame_count, seconds, counts)}", bar)
+        except KeyboardInterrupt as error:
+            if not source.startswith(video.WEBCAM) or isinstance(error, errors.Terminated):
+                interruption = error
+        annotation.complete()
+        summary = summarize(frame_count, seconds, counts)
+        outputs.print_line(f"{errors.printable(source)}: {summary}", bar)
+    if interruption is not None:
+        raise interruption
+
+
+class Annotation:
+    """The annotated copy of one video, if one is wanted; if it fails, the records go on.
+
+    Use it with `with`: an error that ends the block leaves no part of a copy. A full disk is no
+    failure of the copy alone.
+    """
+
+    def __init__(self, source, clip, outputs, bar):
+        self._source, self._outputs, self._bar = source, outputs, bar
+        self._stack = contextlib.ExitStack()
+        self._append = None
+        if outputs.annotations:
+            with self._failure_reported():
+                opened = outputs.annotations.open_video(source, clip)
+                self._append = self._stack.enter_context(opened)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        return self._stack.__exit__(*error)
+
+    def append(self, result):
+        """Draws a `pictures.FrameResult`."""
+        if self._append is not None:
+            with self._failure_reported():
+                self._append(result)
+
+    def complete(self):
+        """Completes the copy and its timeline."""
+        with self._failure_reported():
+            self._stack.close()
+
+    @contextlib.contextmanager
+    def _failure_reported(self):
+        kinds = (UserError, ValueError, OverflowError)
+        try:
+            yield
+        except kinds as error:
+            self._append = None
+            with contextlib.suppress(*kinds):
+                self._stack.__exit__(type(error), error, error.__traceback__)
+            if not isinstance(error, UserError):
+                error = UserError(
+                    f"{self._source}: expected a video that can be drawn. Run without --annotate. "
+                    f"Received: {error}"
+                )
+            self._outputs.report_error(self._source, error, self._bar)
 
 
 def count_frames(clip, max_seconds):

@@ -4,6 +4,8 @@ import shutil
 import sys
 import time
 
+from insideout_tf.errors import printable, show
+
 WIDTH = 24  # characters of the bar
 DELAY = 0.5  # seconds before the bar appears: short work shows nothing
 INTERVAL = 0.1  # seconds between two drawings, at least
@@ -27,9 +29,9 @@ class Bar:
     """
 
     def __init__(self, name, total, unit):
-        self._name, self.total, self._unit = name, total or 0, unit
+        self._name, self.total, self._unit = printable(name), total or 0, unit
         self._done, self._note = 0, ""
-        self._is_terminal = sys.stderr.isatty()
+        self._is_terminal = has_terminal()
         self._start = time.monotonic()
         self._next_drawing = self._start + DELAY
         self._is_visible = False
@@ -54,7 +56,7 @@ class Bar:
     def print(self, *values, file=None):
         """Prints as `print` does, without a rest of the bar in the line. file: default stdout."""
         self.clear()
-        print(*values, file=file)
+        show(" ".join(map(str, values)), file)
 
     def clear(self):
         """Removes the bar from the terminal; the next `advance` draws it again."""
@@ -70,8 +72,9 @@ class Bar:
             done = min(self._done, self.total)  # a total can be an estimate
             filled = WIDTH * done // self.total
             remaining = elapsed * (self.total - done) / max(done, 1)
+            full, empty = choose_blocks()
             line = (
-                f"{self._name} {'█' * filled}{'░' * (WIDTH - filled)} {self._done:,}/"
+                f"{self._name} {full * filled}{empty * (WIDTH - filled)} {self._done:,}/"
                 f"{self.total:,} {self._unit}, {format_duration(remaining)} left"
             )
         return f"{line}, {self._note}" if self._note else line
@@ -89,5 +92,19 @@ def format_duration(seconds):
 
 def announce(text):
     """Writes one line to standard error if that is a terminal: what is about to take some seconds."""
-    if sys.stderr.isatty():
-        print(text, file=sys.stderr, flush=True)
+    if has_terminal():
+        show(text, sys.stderr)
+
+
+def has_terminal():
+    """Returns True if standard error is a terminal; it can be closed."""
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
+def choose_blocks():
+    """Returns the characters of the done and the open part of a bar, which standard error can show."""
+    try:
+        "█░".encode(getattr(sys.stderr, "encoding", None) or "utf-8")
+    except (UnicodeEncodeError, LookupError):
+        return "#", "."
+    return "█", "░"

@@ -9,13 +9,26 @@ import shutil
 import subprocess
 import sys
 
-from insideout_tf import config, devices, files
-from insideout_tf.errors import UserError
+from insideout_tf import config, devices, files, locks
+from insideout_tf.errors import UserError, printable
+from insideout_tf.evaluation import report
 
 CONFIG, HISTORY, MODEL = "config.json", "history.csv", "model.keras"
 METRICS, PREDICTIONS, ENVIRONMENT = "metrics.json", "predictions.npz", "environment.json"
 BAD_ROWS, LEAKS = "bad_rows.txt", "leaks.csv"
 CHECKPOINT, PLOTS, TENSORBOARD = "checkpoint.npz", "plots", "tensorboard"
+REPLACED = ".replaced"  # the earlier run in the folder, until the one that replaces it is finished
+KIND = files.FolderKind(
+    "run",
+    "a run",
+    (
+        *(CONFIG, HISTORY, MODEL, METRICS, PREDICTIONS, ENVIRONMENT, BAD_ROWS, LEAKS, CHECKPOINT),
+        *(f"{PLOTS}/{name}.png" for name in report.PLOT_NAMES),
+        f"{TENSORBOARD}/**events.out.tfevents.*",
+        f"{REPLACED}/**",
+    ),
+    (report.KIND,),
+)
 INPUTS = {  # the SHA-256 of other inputs in environment.json, and the option of each
     "teacher_sha256": "--teacher",
     "start_sha256": "--start-from",
@@ -45,25 +58,28 @@ def check(directory, experiment, resume, overwrite):
     directory = pathlib.Path(directory)
     if resume and overwrite:
         raise UserError("--resume and --overwrite: expected one of them. Received: both")
-    if directory.exists() and not directory.is_dir():
+    if os.path.lexists(directory) and not directory.is_dir():
         raise UserError(
             f"{directory}: expected a directory for the run. Choose another --run-dir. "
-            "Received: a file"
+            f"Received: a {'file' if directory.is_file() else 'link or a device'}"
         )
-    names = {path.name for path in directory.iterdir()} if directory.exists() else set()
-    if all(name == ENVIRONMENT or name.startswith(files.TEMPORARY) for name in names):
+    names = set(os.listdir(directory)) if directory.exists() else set()
+    own = (ENVIRONMENT, files.MARKER)
+    if all(name in own or files.is_temporary(name) for name in names):
         if resume:
             raise UserError(
                 f"{directory}: expected an interrupted run to resume. Check --run-dir, "
                 "or start it without --resume. Received: no run there"
             )
         return "new"
-    if not (directory / CONFIG).exists():
+    if not (directory / CONFIG).exists() and not (directory / REPLACED / CONFIG).exists():
         raise UserError(
             f"{directory}: expected a run folder or an empty one. Choose another "
             f"--run-dir. Received: a directory without {CONFIG}"
         )
     if overwrite:
+        files.check_folder(directory, KIND, overwrite)
+        _check_inputs_outside(directory, experiment)
         return "new"
     finished = (directory / METRICS).exists()
     if not resume:
@@ -80,25 +96,144 @@ def check(directory, experiment, resume, overwrite):
     return "finished" if finished else "unfinished"
 
 
+def _check_inputs_outside(directory, experiment):
+    """Raises `UserError` if the run would replace a file that it reads."""
+    there = os.path.realpath(directory)
+    inputs = [
+        ("--data", experiment.data),
+        ("--ferplus", experiment.ferplus),
+        ("--start-from", experiment.start_from),
+        ("--weights", experiment.weights),
+        *(("--teacher", each) for each in experiment.teacher),
+    ]
+    for option, path in inputs:
+        if path and os.path.exists(path):
+            if os.path.commonpath([there, os.path.realpath(path)]) == there:
+                raise UserError(
+                    f"{option}: expected a path outside the run folder that --overwrite replaces. "
+                    f"Choose another --run-dir. Received: {path}"
+                )
+
+
 def create(directory, experiment, overwrite, environment):
-    """Makes the run folder (emptied first with `overwrite`) with config and environment."""
+    """Makes the run folder with config and environment.
+
+    With `overwrite`, the run that is there is moved into the folder `REPLACED` in it. `sweep` removes
+    that when the new run is finished, and `put_back` restores it.
+    """
     directory = pathlib.Path(directory)
     if overwrite and directory.exists():
-        # Renamed first, so that an interruption leaves the old run or none, never a part of one.
-        old = directory.with_name(f"{files.TEMPORARY}{os.getpid()}.{directory.name}")
-        directory.rename(old)
-        shutil.rmtree(old)
+        _move_aside(directory)
+    files.mark(directory, KIND)
     files.write_json(directory / ENVIRONMENT, environment)
     files.write_json(directory / CONFIG, config.to_dict(experiment))  # last: it makes this a run
 
 
-def sweep(directory):
-    """Removes the files that a killed process was writing, and a finished run's checkpoint."""
+def _move_aside(directory):
+    """Moves a run into `REPLACED`; an unfinished one that itself replaces another is removed."""
+    aside = directory / REPLACED
+    if (directory / METRICS).exists():
+        _remove_replaced(directory)
+    elif aside.exists():
+        _remove_run(directory)
+        return
+    names = [name for name in os.listdir(directory) if not _stays(name)]
+    if CONFIG not in names:
+        return
+    aside.mkdir(exist_ok=True)
+    for name in sorted(names, key=lambda name: name != CONFIG):  # the config first: see `recover`
+        os.replace(directory / name, aside / name)
+
+
+def _stays(name):
+    """Returns True for what is not a part of the run in its folder."""
+    return name == REPLACED or files.is_temporary(name)
+
+
+def _remove_run(directory):
+    """Removes the files of a run from its folder, but not the run that it replaces."""
+    (directory / CONFIG).unlink(missing_ok=True)
+    for name in files.list_files(directory, KIND):
+        if not _stays(name.split("/")[0]):
+            (directory / name).unlink(missing_ok=True)
+    for name in os.listdir(directory):
+        if (directory / name).is_dir() and not _stays(name):
+            for root, _, _ in os.walk(directory / name, topdown=False):
+                with contextlib.suppress(OSError):
+                    os.rmdir(root)
+
+
+def put_back(directory):
+    """Restores the run that an unfinished one was to replace, if there is one."""
     directory = pathlib.Path(directory)
-    for path in directory.rglob(f"{files.TEMPORARY}*"):
-        path.unlink(missing_ok=True)
+    aside, is_run = directory / REPLACED, (directory / CONFIG).exists()
+    if not aside.is_dir() or (is_run and (directory / METRICS).exists()):
+        return
+    if is_run:
+        _remove_run(directory)
+    names = sorted(os.listdir(aside), key=lambda name: name == CONFIG)  # last: it makes it a run
+    for name in names:
+        os.replace(aside / name, directory / name)
+    aside.rmdir()
+
+
+def recover(directory):
+    """Completes what a killed process had begun with the run that is or was to be replaced."""
+    directory = pathlib.Path(directory)
+    if (directory / METRICS).exists() and (directory / CONFIG).exists():
+        _remove_replaced(directory)
+    elif (directory / REPLACED).is_dir() and not (directory / CONFIG).exists():
+        put_back(directory)
+
+
+def _remove_replaced(directory):
+    aside = directory / REPLACED
+    if aside.is_dir():
+        files.clear(aside, KIND)
+
+
+def check_whole(directory):
+    """Raises `UserError` if the run folder was removed while its run was trained."""
+    if not (pathlib.Path(directory) / CONFIG).exists():
+        raise UserError(
+            f"{directory}: expected the run folder to stay while it is written. Train again. "
+            f"Received: no {CONFIG} there"
+        )
+
+
+def sweep(directory):
+    """Removes what a killed process was writing; of a finished run also what only training needs.
+
+    That is the checkpoint, and the earlier run that it replaces.
+    """
+    directory = pathlib.Path(directory)
+    for path in sorted(directory.rglob(f"{files.TEMPORARY}*"), reverse=True):
+        if path.name == locks.LOCK or not files.is_temporary(path.name):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
     if (directory / METRICS).exists():
         (directory / CHECKPOINT).unlink(missing_ok=True)
+        _remove_replaced(directory)
+
+
+def read_metrics(directory):
+    """Returns metrics.json of a run, a dict; raises `UserError` if it lacks what a report shows."""
+    path = pathlib.Path(directory) / METRICS
+    found = files.read_object(
+        path, split=str, accuracy=float, macro_f1=float, n=int, intervals_95=dict
+    )
+    interval = found["intervals_95"].get("accuracy")
+    try:
+        low, high = map(float, interval)
+    except (TypeError, ValueError):
+        raise UserError(
+            f"{path}: expected two numbers as intervals_95.accuracy. Restore or remove the file. "
+            f"Received: {interval!r:.100}"
+        ) from None
+    return found
 
 
 def note_resumed(directory, experiment, faces, inputs):
@@ -118,7 +253,13 @@ def note_resumed(directory, experiment, faces, inputs):
     """
     directory = pathlib.Path(directory)
     path = directory / ENVIRONMENT
-    recorded = files.read_json(path)
+    recorded = files.read_object(path)
+    earlier = recorded.get("resumed", [])
+    if not isinstance(earlier, list) or not all(isinstance(each, dict) for each in earlier):
+        raise UserError(
+            f"{path}: expected a list of objects as resumed. Restore the file, or choose another "
+            f"--run-dir. Received: {earlier!r:.100}"
+        )
     before = recorded.get("data_digest")
     if before != faces.digest:
         raise UserError(
@@ -134,8 +275,8 @@ def note_resumed(directory, experiment, faces, inputs):
                 f"{before}). Give that, or choose another --run-dir. Received: {digest}"
             )
     now = environment()
-    latest = [recorded, *recorded.get("resumed", [])][-1]
-    files.write_json(path, {**recorded, "resumed": [*recorded.get("resumed", []), now]})
+    latest = [recorded, *earlier][-1]
+    files.write_json(path, {**recorded, "resumed": [*earlier, now]})
     if experiment_of(directory) != experiment:
         files.write_json(directory / CONFIG, config.to_dict(experiment))
     return list_changes(latest, now)
@@ -143,13 +284,12 @@ def note_resumed(directory, experiment, faces, inputs):
 
 def list_changes(before, now):
     """Returns texts such as "keras 3.14.0 → 3.15.1" that say how two environments differ."""
-    packages = {**before.get("packages", {}), **now["packages"]}
+    known = before.get("packages")
+    known = known if isinstance(known, dict) else {}
+    packages = {**known, **now["packages"]}
     pairs = [
         *((name, before.get(name), now[name]) for name in ("backend", "device", "python")),
-        *(
-            (name, before.get("packages", {}).get(name), now["packages"].get(name))
-            for name in packages
-        ),
+        *((name, known.get(name), now["packages"].get(name)) for name in packages),
     ]
     return [f"{name} {old} → {new}" for name, old, new in pairs if old != new]
 
@@ -188,7 +328,17 @@ def _flat(value, prefix=""):
 def experiment_of(directory):
     """Returns the `Experiment` a run folder was trained with."""
     path = pathlib.Path(directory) / CONFIG
-    return config.from_saved(files.read_json(path), where=str(path))
+    values = files.read_object(path)
+    try:
+        return config.from_saved(values, where=str(path))
+    except UserError as error:
+        if str(error).startswith(printable(path)):
+            raise
+        raise UserError(f"{path}: {error}") from None
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise UserError(
+            f"{path}: expected the settings of a run. Restore the file. Received: {error}"
+        ) from None
 
 
 def describe(experiment, model):

@@ -102,7 +102,9 @@ def _add_run(group):
         metavar="RUN",
         help="continue an interrupted run; with its folder, no other option is needed",
     )
-    group.add_argument("--overwrite", action="store_true", help="replace the run folder")
+    group.add_argument(
+        "--overwrite", action="store_true", help="replace an earlier run in the folder"
+    )
     group.add_argument(
         "--device",
         default="auto",
@@ -126,11 +128,13 @@ def _add_run(group):
 
 
 def main(argv=None):
-    arguments = parse(argv)
     with errors.reported("insideout train"):
+        arguments = parse(argv)
         devices.select_device(arguments.device)
         experiment, directory = choose_run(arguments)
-        progress.announce(f"{experiment.name}: loading the data and the framework ...")
+        progress.announce(
+            f"{errors.printable(experiment.name)}: loading the data and the framework ..."
+        )
         try:
             metrics = train(
                 experiment,
@@ -145,10 +149,10 @@ def main(argv=None):
         except KeyboardInterrupt:
             if is_resumable(directory, arguments):
                 resume = f"insideout train --resume {shlex.quote(str(directory))}"
-                print(f"\nThe run can be continued: {resume}", file=sys.stderr)
+                errors.show(f"\nThe run can be continued: {resume}", sys.stderr)
             raise
         if metrics:
-            print(report(directory, metrics))
+            errors.show(report(directory, metrics))
 
 
 def choose_run(arguments):
@@ -246,8 +250,8 @@ def report(directory, metrics):
         "",
         f"{metrics['split']}: accuracy {metrics['accuracy']:.2%} (95 % interval {low:.2%} to "
         f"{high:.2%}), macro-F1 {metrics['macro_f1']:.3f}, {metrics['n']:,} faces",
-        f"model    {directory / packaged.MODEL}",
-        f"plots    {directory / PLOTS}",
+        f"model    {errors.printable(directory / packaged.MODEL)}",
+        f"plots    {errors.printable(directory / PLOTS)}",
     ]
     if is_drawn:
         lines.insert(

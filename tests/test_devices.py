@@ -1,7 +1,9 @@
-"""Half precision on a processor rounds what it says, while it says so."""
+"""Devices and precision are decided once, and rounding on a CPU stays within its context."""
 
 import os
 import pathlib
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -48,45 +50,145 @@ def test_a_graph_rounds_convolutions_within_the_context_and_nothing_after_it():
     exact = 16 * above_one
     convolved, added = convolve_and_add(faces)
     np.testing.assert_array_equal(convolved, np.float32(exact))
-    with devices.graphs_rounded(True):
+    with devices.graphs_rounded():
         convolved, added = convolve_and_add(faces)
     np.testing.assert_array_equal(convolved, np.float32(16))
     np.testing.assert_array_equal(added, np.float32(2 * above_one))
     convolved, _ = convolve_and_add(faces)
     np.testing.assert_array_equal(convolved, np.float32(exact))
+    with devices.graphs_rounded(), devices.graphs_rounded(False):
+        convolved, _ = convolve_and_add(faces)
+    np.testing.assert_array_equal(convolved, np.float32(exact))
 
 
-def test_a_device_by_name_decides_what_the_backend_sees(monkeypatch):
-    for name, visible in (("auto", None), ("gpu", None), ("gpu:1", "1"), ("cpu", "-1")):
-        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-        monkeypatch.delenv("JAX_PLATFORMS", raising=False)
-        devices.select_device(name)
-        assert os.environ.get("CUDA_VISIBLE_DEVICES") == visible
-    for name in ("tpu", "gpu:", "gpu:x", "cuda", ""):
-        with pytest.raises(UserError, match="expected auto, cpu, gpu or gpu:N"):
-            devices.select_device(name)
-
-
-def test_a_gpu_that_is_not_there_is_one_line(monkeypatch):
-    monkeypatch.setattr(devices, "accelerator", lambda: "cpu")
-    with pytest.raises(UserError, match="--device gpu:1: expected a GPU that"):
-        devices.check_device("gpu:1")
-    devices.check_device("cpu")
-    assert devices.describe_devices().endswith("cores; no GPU in use")
-    monkeypatch.setattr(devices, "accelerator", lambda: "gpu")
-    devices.check_device("gpu")
-
-
-def test_rounding_can_be_switched_off_inside_a_context():
-    import tensorflow as tf
-
-    def is_rounding():
+def test_rounding_is_switched_off_inside_a_context_and_restored():
+    def option():
         options = tf.config.optimizer.get_experimental_options()
         return options.get("auto_mixed_precision_onednn_bfloat16", False)
 
-    with devices.graphs_rounded(True):
-        assert is_rounding()
-        with devices.graphs_rounded(False):
-            assert not is_rounding()
-        assert is_rounding()
-    assert not is_rounding()
+    assert not option()
+    with devices.graphs_rounded():
+        assert option()
+        with pytest.raises(ZeroDivisionError), devices.graphs_rounded(False):
+            assert not option()
+            1 / 0  # noqa: B018
+        assert option()
+    assert not option()
+
+
+def test_other_backends_round_nothing_and_import_no_tensorflow(monkeypatch):
+    import keras
+
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    monkeypatch.setitem(sys.modules, "tensorflow", None)  # an import of it fails
+    for wanted in (True, False):
+        with devices.graphs_rounded(wanted):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("kind", "precision", "jit_compile", "expected"),
+    [
+        ("cpu", "auto", "auto", devices.Precision("float32", "float32", False, False)),
+        (
+            "cpu",
+            "mixed_bfloat16",
+            "off",
+            devices.Precision("mixed_bfloat16", "float32", True, False),
+        ),
+        (
+            "cpu",
+            "mixed_bfloat16",
+            "on",
+            devices.Precision("mixed_bfloat16", "mixed_bfloat16", False, False),
+        ),
+        (
+            "gpu",
+            "mixed_bfloat16",
+            "off",
+            devices.Precision("mixed_bfloat16", "mixed_bfloat16", False, False),
+        ),
+        ("gpu", "mixed_float16", "auto", devices.Precision(*["mixed_float16"] * 2, False, True)),
+        ("tpu", "auto", "auto", devices.Precision(*["mixed_bfloat16"] * 2, False, False)),
+        ("tpu", "float32", "auto", devices.Precision("float32", "float32", False, False)),
+    ],
+)
+def test_precision_is_chosen_once(monkeypatch, kind, precision, jit_compile, expected):
+    monkeypatch.setattr(devices, "accelerator", lambda: kind)
+    assert devices.resolve_precision(precision, jit_compile) == expected
+
+
+@pytest.mark.parametrize(
+    ("capability", "expected"),
+    [((6, 1), "float32"), ((7, 5), "mixed_float16"), ((9, 0), "mixed_bfloat16")],
+)
+def test_auto_precision_follows_the_capability_of_a_gpu(monkeypatch, capability, expected):
+    details = {"compute_capability": capability, "device_name": "NVIDIA H100"}
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind] * (kind == "GPU"))
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda device: details)
+    assert devices.resolve_precision("auto", "auto").name == expected
+    assert devices.describe_devices() == "NVIDIA H100 (gpu)"
+    devices.check_device("gpu")
+    devices.check_device("gpu:0")
+    with pytest.raises(UserError, match="before anything uses the backend. Received: NVIDIA H100"):
+        devices.check_device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("name", "visible", "expected"),
+    [
+        ("auto", "2,3", ("2,3", None)),
+        ("auto", None, (None, None)),
+        ("gpu", None, (None, None)),
+        ("cpu", "2,3", ("-1", "cpu")),
+        ("gpu:1", None, ("1", None)),
+        ("gpu:1", "2,3", ("3", None)),
+    ],
+)
+def test_selecting_a_device_sets_what_the_backends_read(monkeypatch, name, visible, expected):
+    names = ("CUDA_VISIBLE_DEVICES", "JAX_PLATFORMS")
+    changed = {key: value for key, value in os.environ.items() if key not in names}
+    if visible:
+        changed[names[0]] = visible
+    monkeypatch.setattr(os, "environ", changed)
+    devices.select_device(name)
+    assert tuple(changed.get(key) for key in names) == expected
+
+
+@pytest.mark.parametrize("name", ["gpu:", "gpu:-1", "gpu:1,2", "GPU", "tpu", "", None, 0])
+def test_other_devices_are_refused(name):
+    with pytest.raises(UserError, match="--device: expected 'auto', 'cpu', 'gpu' or 'gpu:N'"):
+        devices.select_device(name)
+
+
+def test_a_gpu_that_is_not_visible_is_refused(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
+    with pytest.raises(UserError, match="one of the 2 GPUs .* Received: 'gpu:2'"):
+        devices.select_device("gpu:2")
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "2,3"
+
+
+def test_the_processor_is_described_and_is_no_gpu(monkeypatch):
+    monkeypatch.setattr(devices, "accelerator", lambda: "cpu")
+    monkeypatch.setattr(devices, "device_name", lambda: "AMD EPYC")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1}, raising=False)
+    assert devices.describe_devices() == "AMD EPYC, 2 cores; no GPU in use"
+    devices.check_device("auto")
+    devices.check_device("cpu")
+    for name in ("gpu", "gpu:1"):
+        with pytest.raises(UserError, match=f"compute on '{name}'.*Received: AMD EPYC, 2 cores"):
+            devices.check_device(name)
+
+
+@pytest.mark.skipif(not devices.is_installed("jax"), reason="no JAX")
+def test_jax_computes_on_the_selected_processor():
+    code = (
+        "from insideout_tf import devices; devices.select_device('cpu'); "
+        "devices.prepare_backend(); devices.check_device('cpu'); "
+        "print(devices.describe_devices())"
+    )
+    environment = {**os.environ, "KERAS_BACKEND": "jax"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert "no GPU in use" in done.stdout

@@ -170,6 +170,7 @@ train.train(
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ema", ["ema", "raw"])
 def test_two_devices_that_share_a_batch_train_as_one(ema, small_drawn, tmp_path):
     """MirroredStrategy over two logical CPUs: losses within 1e-4, weights within 1e-3 of one's."""
@@ -187,6 +188,7 @@ def test_two_devices_that_share_a_batch_train_as_one(ema, small_drawn, tmp_path)
     assert max(np.abs(a - b).max() for a, b in zip(*weights)) < 1e-3
 
 
+@pytest.mark.slow
 def test_whole_recipe_on_two_devices(tiny_experiment, small_drawn, tmp_path):
     """Augmentation, BatchNorm in training, averaging, resume: it runs to the end."""
     code = """

@@ -3,11 +3,12 @@
 import dataclasses
 import json
 import shutil
+import sys
 
 import experiment_tools
 import numpy as np
 import pytest
-from conftest import WEIGHTS
+from conftest import ROOT, WEIGHTS
 from experiment_tools import run_tool
 
 import insideout_tf
@@ -92,6 +93,7 @@ def test_the_plan_and_the_exploration_name_recipes_and_fields_that_exist(tool):
         overrides.override(overrides.load("best_single"), [*unmixed, *settings])
 
 
+@pytest.mark.slow
 def test_a_model_is_collected_only_if_it_agrees_with_the_evaluated_one(tiny_run, tmp_path):
     run, results = tmp_path / "run", tmp_path / "results"
     shutil.copytree(tiny_run, run)
@@ -114,6 +116,7 @@ def test_a_model_is_collected_only_if_it_agrees_with_the_evaluated_one(tiny_run,
     assert not list((tmp_path / "again").glob("*.keras"))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not WEIGHTS.exists(), reason=f"no {WEIGHTS}")
 def test_v2s_grown_from_b0_begins_as_b0(small_real, tmp_path):
     """From the first shared maps on exactly, whatever the new channels hold; before, as fitted."""
@@ -143,6 +146,41 @@ def test_v2s_grown_from_b0_begins_as_b0(small_real, tmp_path):
     assert added.std() > 0
 
 
+LITE2 = WEIGHTS.parent / "efficientnet-lite2_imagenet_fp16.npz"
+
+
+@pytest.mark.skipif(not LITE2.exists(), reason=f"no {LITE2}")
+def test_b2_grown_from_lite2_has_its_features(small_real, tmp_path):
+    """On faces the fit did not use, the pooled features resemble those of Lite2; a plain copy correlates by 0.04."""
+    target = tmp_path / "b2.weights.h5"
+    options = ("--faces", "60", "--size", "64", "--no-probe")
+    printed = run_tool("grow_b2.py", LITE2, target, "--data", small_real, *options).stdout
+    shares = [float(line.split(": ")[1][:4]) for line in printed.splitlines() if ": " in line]
+    assert len(shares) == 22 and min(shares) > 0.6  # 21 blocks of Lite2 and the top
+    import keras
+
+    sys.path.insert(0, str(ROOT / "experiments/tools"))
+    import grow_b2
+
+    large = backbones.build("EfficientNetB2", str(target), keras.Input((64, 64, 3)))
+    lite = grow_b2.build_lite2(grow_b2.read_lite2(LITE2))
+    faces = insideout_tf.read_faces(small_real)
+    images = grow_b2.resize(faces.pixels[faces.usage == 1][:60], 64)
+    one, two = (model.predict(images, verbose=0).mean((1, 2)) for model in (lite, large))
+    assert np.corrcoef(one.ravel(), two[:, :1280].ravel())[0, 1] > 0.5
+    # The blocks that Lite2 lacks are identities whose BatchNorm can train.
+    assert not np.asarray(large.get_layer("block7b_project_bn").gamma).any()
+    bad = tmp_path / "bad.npz"
+    np.savez(bad, **{"stem_conv/kernel": np.zeros((3, 3, 3, 32))})
+    for source, message in ((bad, "expected the weights of EfficientNet-Lite2"),):
+        done = run_tool(
+            "grow_b2.py", source, tmp_path / "x.weights.h5", "--data", small_real, check=False
+        )
+        assert done.returncode == 2 and message in done.stderr
+        assert not (tmp_path / "x.weights.h5").exists()
+
+
+@pytest.mark.slow
 def test_an_ensemble_returns_the_mean_of_its_members_probabilities(tmp_path):
     path = tmp_path / "ensemble.keras"
     run_tool("ensemble.py", path, "nano", "small")
@@ -156,6 +194,7 @@ def test_an_ensemble_returns_the_mean_of_its_members_probabilities(tmp_path):
     assert {file.name for file in tmp_path.iterdir()} == {"ensemble.keras"}
 
 
+@pytest.mark.slow
 def test_a_blend_has_weights_between_two_runs(tiny_run, tmp_path):
     trained = load_model(tiny_run / "model.keras")
     start = load_model(tiny_run / "model.keras")
@@ -204,6 +243,7 @@ def test_a_blend_with_a_smaller_network_begins_as_that_network(tool):
     assert np.abs(predict_probabilities(start, faces) - found).max() > 0.01
 
 
+@pytest.mark.slow
 def test_rows_of_an_exploration_are_written_and_never_use_the_test_split(small_drawn, tmp_path):
     with np.load(small_drawn) as saved:
         arrays = dict(saved)
@@ -272,6 +312,7 @@ def test_rows_of_an_exploration_are_written_and_never_use_the_test_split(small_d
     assert done.returncode == 2 and "expected some of base" in done.stderr
 
 
+@pytest.mark.slow
 def test_an_exploration_takes_imagenet_weights_from_a_file(small_drawn, tmp_path):
     words = ["best_single", "--data", small_drawn, "--runs", tmp_path]
     words += [

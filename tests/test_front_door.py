@@ -12,6 +12,7 @@ from insideout_tf import overrides, recipes
 from insideout_tf.errors import UserError
 
 
+@pytest.mark.slow
 def test_arguments_reach_the_verb(capsys, tmp_path):
     status, out, error = run_verb(
         front_door.main, capsys, "train", "quickstart", "--run-dir", tmp_path / "r", "--dry-run"
@@ -70,6 +71,7 @@ def test_recipes_are_loaded_by_name_or_by_path(tmp_path):
         overrides.load(tmp_path / "none.py")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -342,8 +342,9 @@ def test_values_of_thousands_of_characters(value):
     with pytest.raises(UserError) as refusal:
         overrides.override(experiment, [f"seed={value}"])
     assert len(str(refusal.value)) < 300
-    with pytest.raises(UserError, match="--seed: expected a whole number"):
+    with pytest.raises(UserError, match="--seed: expected a number") as refusal:
         overrides.apply_options(experiment, seed="9" * 400)
+    assert len(str(refusal.value)) < 300
 
 
 # -- models ----------------------------------------------------------------------------------------
@@ -447,7 +448,7 @@ import numpy as np, insideout_tf
 face = np.arange(2304, dtype=np.uint8).reshape(48, 48)
 one = insideout_tf.predict_emotions(face, "nano", engine="keras")
 other = insideout_tf.predict_emotions(face, "nano", engine="litert")
-assert np.abs(one - other).max() < 0.01  # 16-bit weights in the .tflite
+assert np.abs(one - other).max() < 0.02  # 8-bit weights in the .tflite
 """
     run_python(code, env={"KERAS_HOME": str(tmp_path)})
 
@@ -527,10 +528,10 @@ def test_forks_while_threads_predict(engine, code):
 def test_threads_share_the_silence_of_the_terminal():
     code = """
 import os, threading
-from insideout_tf import devices
+from insideout_tf import processes
 def work():
     for _ in range(300):
-        with devices.native_stderr_closed():
+        with processes.native_stderr_closed():
             pass
 threads = [threading.Thread(target=work) for _ in range(8)]
 for thread in threads: thread.start()
@@ -538,6 +539,6 @@ for thread in threads: thread.join()
 os.write(2, b"still open")
 """
     assert run_python(code).stderr.endswith("still open")
-    closed = "import os; os.close(2)\nfrom insideout_tf import devices\n"
-    code = f"{closed}with devices.native_stderr_closed(): print('fine')"
+    closed = "import os; os.close(2)\nfrom insideout_tf import processes\n"
+    code = f"{closed}with processes.native_stderr_closed(): print('fine')"
     assert run_python(code).stdout == "fine\n"

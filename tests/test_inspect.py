@@ -14,6 +14,7 @@ from insideout_tf.data.faces import Faces
 call = functools.partial(run_verb, inspect.main)
 
 
+@pytest.mark.slow
 @pytest.mark.fer2013
 def test_the_real_fer2013(unpacked, capsys, tmp_path):
     figure = tmp_path / "faces.png"
@@ -77,6 +78,7 @@ def test_file_without_labels(capsys, tmp_path):
     assert status == 2 and "labelled faces" in error and not (tmp_path / "a.png").exists()
 
 
+@pytest.mark.slow
 def test_errors_are_one_line(capsys, tmp_path):
     (tmp_path / "a.csv").write_text("emotion,pixels,Usage\n0,1 2 3,Training\n")
     status, out, error = call(capsys, tmp_path / "a.csv")

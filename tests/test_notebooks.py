@@ -27,6 +27,7 @@ def test_no_outputs_are_kept(path):
             assert cell.outputs == [] and cell.execution_count is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_it_runs(path, folder, small_drawn, monkeypatch):
     monkeypatch.setenv("FER2013", str(small_drawn))

@@ -71,6 +71,7 @@ def test_batch_larger_than_the_data(refused, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_validation_smaller_than_a_batch_is_judged_all_the_same(capsys, tiny_experiment, tmp_path):
     few = npz(tmp_path / "a.npz", [i % 7 for i in range(75)], [0] * 70 + [1] * 5)
     base = (tiny_experiment, "--data", few, "--run-dir", tmp_path / "run", "--verbose", "0")

@@ -55,16 +55,21 @@ def folders_of(name):
     return [folder for folder in RESULTS if folder.parent.name == name]
 
 
-def results_rows():
-    """Returns the rows of the table of RESULTS.md as lists of cells, without bold marks."""
-    lines = read_text("RESULTS.md").splitlines()
-    start = next(i for i, line in enumerate(lines) if line.startswith("| recipe | begins from |"))
+def read_table(text, head):
+    """Returns the rows below the table head that begins with `head`: lists of cells without bold marks."""
+    lines = text.splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith(head))
     rows = []
     for line in lines[start + 2 :]:
         if not line.startswith("|"):
-            return rows
+            break
         rows.append([cell.strip().replace("**", "") for cell in line[1:-1].split(" | ")])
     return rows
+
+
+def results_rows():
+    """Returns the rows of the table of RESULTS.md."""
+    return read_table(read_text("RESULTS.md"), "| recipe | begins from |")
 
 
 @pytest.mark.parametrize(
@@ -127,6 +132,36 @@ def test_each_cell_of_the_results_equals_the_evidence():
         for file in set(EVALUATIONS.values()):
             is_there = all((folder / file).exists() for folder in folders_of(name))
             assert ((name, file) in evaluated) == (is_there or (name, file) in RECORDED)
+
+
+def test_each_cell_of_the_readme_equals_the_evidence():
+    """Means and deviations over the seeds, minutes, and no interval for one seed."""
+    minutes = {
+        re.match(r"`(\w+)`", row[0])[1]: re.findall(r"\d+", row[6])
+        for row in results_rows()
+        if row[6]
+    }
+    rows = read_table((ROOT / "README.md").read_text("utf-8"), "| recipe | network |")
+    measured = [row for row in rows if row[0].startswith("`")]
+    assert len(measured) >= 4 and len(rows) == len(measured) + 2  # two as published
+    for recipe, _, _, accuracy, macro_f1, time in measured:
+        name = re.match(r"`(\w+)`", recipe)[1]
+        folders = folders_of(name)
+        summaries = [read_json(folder / "metrics.json") for folder in folders]
+        assert recipe.endswith("three seeds") == (len(folders) == 3), name
+        for cell, key in ((accuracy, "accuracy"), (macro_f1, "macro_f1")):
+            assert cell == expected_figure(summaries, key).partition(" [")[0], (name, key)
+        assert re.findall(r"\d+", time) == minutes[name], name
+
+
+def test_the_mean_of_all_corruptions_is_that_of_its_table():
+    text = (ROOT / "benchmarks/README.md").read_text("utf-8")
+    rows = read_table(text, "| corruption | small |")
+    assert rows[0][0] == "clean" and rows[-1][0] == "mean of all corruptions" and len(rows) == 8
+    for column in range(1, 4):
+        cells = [[float(value) for value in row[column].split()] for row in rows[1:-1]]
+        assert {len(values) for values in cells} == {5}
+        assert float(rows[-1][column]) == pytest.approx(np.mean(cells), abs=0.1)
 
 
 def test_recorded_public_figures_agree_with_the_history():
@@ -210,8 +245,8 @@ def test_the_three_figures_of_the_packaged_models():
         (folder,) = folders_of(facts["experiment"])
         found[model] = [
             read_json(folder / "metrics.json"),
-            facts["judged"]["PrivateTest .keras"],
-            facts["judged"]["PrivateTest .tflite"],
+            facts["evaluations"]["PrivateTest .keras"],
+            facts["evaluations"]["PrivateTest .tflite"],
         ]
     files = ("`model.keras` with float32", "`small.keras`", "`small.tflite`")
     lines = [line for line in read_text("RESULTS.md").splitlines() if line.startswith("- 70.")]
@@ -259,7 +294,7 @@ def test_the_notebook_quotes_the_corruptions_of_the_evidence():
         f"{kind} {found['strengths'][kind]}": by_model
         for kind, by_model in found["accuracy"].items()
     }
-    rows |= {"clean": found["undamaged"], "mean of all corruptions": found["mean_of_damaged"]}
+    rows |= {"clean": found["clean"], "mean of all corruptions": found["mean_of_corruptions"]}
     notebook = read_text("NOTEBOOK.md")
     for title, by_model in rows.items():
         cells = (

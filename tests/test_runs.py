@@ -65,7 +65,10 @@ def test_a_folder_that_cannot_take_its_place_leaves_the_old_one(tmp_path, monkey
         return rename(path, target)
 
     monkeypatch.setattr(pathlib.Path, "rename", fail)
-    with pytest.raises(PermissionError) as caught, files.replacing_folder(out) as folder:
-        (folder / "new").touch()
+    kind = files.FolderKind("test", "a test", ("old", "new"))
+    files.mark(out, kind)
+    with pytest.raises(PermissionError) as caught:
+        with files.replacing_folder(out, kind, overwrite=True) as folder:
+            (folder / "new").touch()
     assert caught.value.filename == str(out)
-    assert sorted(tmp_path.rglob("*")) == [out, out / "old"]
+    assert sorted(tmp_path.rglob("*")) == [out, out / files.MARKER, out / "old"]

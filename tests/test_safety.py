@@ -43,10 +43,11 @@ def test_a_drawn_on_strip_stays_small(tmp_path, capsys):
     words = (strip, "--faces", "crop", "--annotate", folder)
     status, _, err = run_verb(predict.main, capsys, *words)
     assert status == 0 and err == ""
-    with Image.open(folder / "strip.png") as drawn:
+    with Image.open(folder / "strip-annotated.png") as drawn:
         assert drawn.size[1] == 50_000 and drawn.size[0] < 1000
 
 
+@pytest.mark.slow
 @settings(
     max_examples=500,
     deadline=None,
@@ -126,6 +127,7 @@ print(refused, loaded)
 """
 
 
+@pytest.mark.slow
 def test_mutated_models(tiny_run, tmp_path):
     """Saved models with damage anywhere, in checksums too, for twenty seconds, in their own process."""
     done = run_python(KERAS_FUZZ, tiny_run / "model.keras", tmp_path, 20)
@@ -133,6 +135,7 @@ def test_mutated_models(tiny_run, tmp_path):
     assert refused > 20 and loaded > 0
 
 
+@pytest.mark.slow
 def test_code_in_a_model_is_not_run(tmp_path):
     """A Lambda layer of somebody else's: Keras' safe mode refuses it, and nothing was called."""
     code = """
@@ -154,6 +157,7 @@ keras.Model(pixels, x).save(sys.argv[1])
     assert not (tmp_path / "witness.harm").exists()
 
 
+@pytest.mark.slow
 def test_bombs(tmp_path, capsys):
     """A picture and a model that would expand a thousandfold are refused before they do."""
 
@@ -203,6 +207,7 @@ def scene(path):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", ["predict", "predict video", "explain", "export"])
 def test_no_room_for_the_output(verb, tiny_run, tmp_path):
     """A limit on file sizes stands for a full disk: one line, and no part of an output left."""
@@ -234,10 +239,12 @@ def test_no_room_for_the_output(verb, tiny_run, tmp_path):
     done = run_python(SMALL_FILES, 2000, *words, check=False)
     assert done.returncode == 2, done.stderr
     assert done.stderr.count("\n") == 1 and "free space" in done.stderr, done.stderr
-    left = [path for path in out.rglob("*") if path.is_file()] if out.exists() else []
-    assert not left and not list(tmp_path.glob(".unfinished*"))
+    left = [path.name for path in out.rglob("*") if path.is_file()] if out.exists() else []
+    assert left == (["o.csv"] if verb == "predict" else [])  # its records are whole
+    assert not list(tmp_path.glob(".unfinished*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", ["predict", "explain", "export"])
 def test_folders_that_cannot_be_written(verb, tiny_run, tmp_path):
     (tmp_path / "größe 1.png").write_bytes(FORMS["face.png"])

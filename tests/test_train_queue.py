@@ -19,6 +19,7 @@ def call(*words):
     )
 
 
+@pytest.mark.slow
 def test_trains_in_order_and_passes_over_what_is_finished(tiny_experiment, small_drawn, tmp_path):
     queue, runs = tmp_path / "queue.txt", tmp_path / "runs"
     short = "--set stages.finetune.epochs=1"
@@ -27,7 +28,7 @@ def test_trains_in_order_and_passes_over_what_is_finished(tiny_experiment, small
     )
     options = (queue, "--runs", runs)
     status = call(*options, "--status")
-    assert status.stdout == "first seed 0: not begun\nsecond seed 1: not begun\n"
+    assert status.stdout == "first seed 0: not started\nsecond seed 1: not started\n"
     done = call(*options, "--data", small_drawn)
     assert done.returncode == 0, done.stderr
     lines = [line for line in done.stdout.splitlines() if "seed" in line and "epoch 2 of 2" in line]
@@ -59,6 +60,7 @@ def test_wrong_lines_are_explained(text, expected, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_a_failed_training_does_not_stop_the_next(tiny_experiment, small_drawn, tmp_path):
     queue, runs = tmp_path / "queue.txt", tmp_path / "runs"
     queue.write_text(

@@ -50,7 +50,7 @@ def blend(start, run, destination, share, settings=(), data=None):
     """Writes the blended run into `destination`; returns its metrics. Raises `UserError`."""
     path, directory = packaged.model_path(run)
     if directory is None:
-        raise UserError(f"{run}: expected a run directory. Received: a model file alone")
+        raise UserError(f"{run}: expected a run folder. Received: a model file alone")
     if destination.exists():
         raise UserError(f"{destination}: expected a new folder. Received: one that exists")
     start_path, _ = packaged.model_path(start)

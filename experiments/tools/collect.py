@@ -40,7 +40,7 @@ PATHS = ("data", "weights", "ferplus", "teacher", "start_from")
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("source", help="a run directory; with --restore, the results folder")
+    parser.add_argument("source", help="a run folder; with --restore, the results folder")
     parser.add_argument("destination", type=pathlib.Path)
     parser.add_argument("--model", action="store_true")
     group = parser.add_mutually_exclusive_group()
@@ -62,7 +62,7 @@ def collect(run, destination):
     """Evaluates the finished `run` where needed and writes its evidence into `destination`."""
     _, run = packaged.model_path(run)
     if run is None:
-        raise UserError("expected a run directory. Received: a model file alone")
+        raise UserError("expected a run folder. Received: a model file alone")
     experiment = runs.experiment_of(run)
     for name, (split, tta) in EVALUATIONS.items():
         if not (run / name / METRICS).exists() and (

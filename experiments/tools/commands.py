@@ -1,8 +1,8 @@
 """The commands that make each run of experiments/RESULTS.md, and what follows from them.
 
-`$FER2013` stands for `--data fer2013.csv`, `$FERPLUS` for `--data fer2013.csv --ferplus fer2013new.csv`.
-The last `insideout train` of a run is the training that its figures belong to; a `blend.py` after it
-changes the weights, and the fields that its own --set names.
+`$FER2013` is `--data fer2013.csv`, `$FERPLUS` is `--data fer2013.csv --ferplus fer2013new.csv`. The figures
+of a run belong to its last `insideout train`. A `blend.py` after it changes the weights, and the fields of
+its own --set.
 """
 
 import argparse
@@ -13,15 +13,19 @@ import shlex
 from insideout_tf import files, overrides
 from insideout_tf.serving import packaged
 
-GROWN = {"v2s_grown.weights.h5": "grown from ImageNet EfficientNetV2-B0"}
+GROWN = {
+    "v2s_grown.weights.h5": "grown from ImageNet EfficientNetV2-B0",
+    "efficientnetb2_grown_from_lite2.weights.h5": "grown from ImageNet EfficientNet-Lite2",
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """commands: in order. minutes: {seed: minutes} that the evidence does not hold.
+    """How a run was made, and what its evidence lacks.
 
-    paused: the evidence's training time includes a pause; `minutes` excludes it. recorded: figures
-    that the report of that time gave and the folder lacks, {file: (accuracy, macro-F1)} as printed.
+    commands: in order. minutes: {seed: minutes} that are not in the evidence. paused: whether the
+    evidence's training time includes a pause; `minutes` excludes it. recorded: figures of an earlier
+    report whose files are missing, {file: (accuracy, macro-F1)} as printed.
     """
 
     commands: tuple[str, ...]
@@ -63,6 +67,14 @@ RUNS = {
             "v2s_grown.weights.h5 $FER2013",
             "insideout train insideout_v2s_grown $FER2013 --set weights=v2s_grown.weights.h5",
         )
+    ),
+    "effnet_b2_grown": Run(
+        (
+            "python experiments/tools/grow_b2.py efficientnet-lite2.pth "
+            "efficientnetb2_grown_from_lite2.weights.h5 $FER2013",
+            "insideout train effnet_b2_grown $FER2013 "
+            "--set weights=efficientnetb2_grown_from_lite2.weights.h5",
+        ),
     ),
     "baseline_cnn": Run(
         ("insideout train baseline_cnn $FER2013",),
@@ -175,7 +187,7 @@ def describe_start(experiment):
 
 
 def describe_labels(experiment):
-    """Returns which labels beside FER2013's own are used and with which weight, as one cell."""
+    """Returns the labels besides FER2013's own, with their weights, as one cell."""
     parts = []
     if experiment.soft_label_weight:
         parts.append(f"FER+ {experiment.soft_label_weight:g}")
@@ -187,11 +199,12 @@ def describe_labels(experiment):
 
 
 def describe_model(name):
+    """Returns the name of a packaged model or the last part of a path, as one cell."""
     return f"packaged `{name}`" if name in packaged.names() else f"`{pathlib.PurePath(name).name}`"
 
 
 def used_replaced_file(config, environment):
-    """Says whether a run used a packaged model that another file has replaced since.
+    """Returns True if a run used a packaged model that another file has replaced since.
 
     config, environment: values of the JSON files, where `teacher` and `start_from` name the models
     and `teacher_sha256` and `start_sha256` are the digests of the files at that time. The oldest runs

@@ -31,10 +31,13 @@ def main(argv=None):
 
 
 def average_models(members):
-    """Returns a Keras model `[n, 48, 48, 1]` → `[n, 7]`: the mean of the members' probabilities."""
+    """Returns a Keras model whose output is the mean of the members' probabilities.
+
+    members: Keras models with the same input, `[n, side, side, channels]`, and the same classes.
+    """
     import keras
 
-    pixels = keras.Input((48, 48, 1), name="pixels", dtype="float32")
+    pixels = keras.Input(members[0].input_shape[1:], name="pixels", dtype="float32")
     probabilities = []
     for number, member in enumerate(members, start=1):
         member.name = f"member{number}"

@@ -220,7 +220,7 @@ def _evaluation(row):
 def paired_gain(base, path):
     """Returns the difference in accuracy from the base on the faces that both evaluated, in points.
 
-    With the 95 % normal interval of the mean paired difference. Returns "" for the base and where
+    With its 95 % interval, `metrics.paired_accuracy_interval`. Returns "" for the base, and if
     predictions are missing.
     """
     if base in (None, path) or not all(each.with_suffix(".npz").exists() for each in (base, path)):
@@ -229,10 +229,12 @@ def paired_gain(base, path):
     for each in (base, path):
         with np.load(each.with_suffix(".npz")) as saved:
             right[each] = dict(zip(saved["rows"].tolist(), saved["predicted"] == saved["labels"]))
-    both = right[base].keys() & right[path].keys()
-    difference = np.array([float(right[path][row]) - float(right[base][row]) for row in both])
-    gain, error = 100 * difference.mean(), 100 * difference.std() / len(difference) ** 0.5
-    return f"{gain:+.1f} [{gain - 1.96 * error:+.1f}, {gain + 1.96 * error:+.1f}]"
+    both = sorted(right[base].keys() & right[path].keys())
+    interval = metrics.paired_accuracy_interval(
+        *([right[each][row] for row in both] for each in (base, path))
+    )
+    gain, low, high = (100 * value for value in interval)
+    return f"{gain:+.1f} [{low:+.1f}, {high:+.1f}]"
 
 
 if __name__ == "__main__":

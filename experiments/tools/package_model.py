@@ -82,10 +82,10 @@ def package(run, name, data, quantize):
             "data_identified": faces.identified,
             "sha256": {s: files.sha256(p) for s, p in written.items()},
             "bytes": {s: p.stat().st_size for s, p in written.items()},
-            "judged": {
-                f"{each} {suffix}": figures(found, faces.labels[split[each]], temperature)
+            "evaluations": {
+                f"{each} {suffix}": figures(values, faces.labels[split[each]], temperature)
                 for suffix, by_split in probabilities.items()
-                for each, found in by_split.items()
+                for each, values in by_split.items()
             },
         }
         for suffix, path in written.items():
@@ -96,6 +96,7 @@ def package(run, name, data, quantize):
 
 
 def predict(model, engine, pixels):
+    """Returns probabilities float32 `[n, 7]` of faces uint8 `[n, 48, 48]`, without the temperature."""
     return predict_emotions(pixels, model, engine=engine, calibrated=False)
 
 
@@ -112,20 +113,24 @@ def figures(probabilities, labels, temperature):
     }
 
 
-def check_parity(what, found, expected, labels, parity):
-    """Raises `UserError` unless a converted file agrees with the run's model."""
-    furthest, lost = differences(found, expected, labels)
+def check_parity(what, probabilities, expected, labels, parity):
+    """Raises `UserError` unless a converted file agrees with the run's model.
+
+    what: the file, for the message. probabilities, expected: `[n, 7]` of the file and of the run. labels:
+    `[n]`. parity: the largest allowed difference of a probability.
+    """
+    furthest, lost = differences(probabilities, expected, labels)
     if furthest > parity or lost > ACCURACY:
         raise UserError(
             f"{what}: expected the run's probabilities to {parity:g} and its accuracy to {ACCURACY:g}. "
-            f"Received: {furthest:.2g} and {lost:.2g} away"
+            f"Package another run or --quantize float16. Received: {furthest:.2g} and {lost:.2g} away"
         )
 
 
-def differences(found, expected, labels):
+def differences(probabilities, expected, labels):
     """Returns the largest difference in probability on 512 faces, and in accuracy on all faces."""
-    furthest = float(np.abs(found - expected)[:PARITY_FACES].max())
-    right, right_before = ((each.argmax(1) == labels).mean() for each in (found, expected))
+    furthest = float(np.abs(probabilities - expected)[:PARITY_FACES].max())
+    right, right_before = ((each.argmax(1) == labels).mean() for each in (probabilities, expected))
     return furthest, abs(float(right - right_before))
 
 
@@ -133,14 +138,14 @@ def fit_temperature(probabilities, labels):
     """Returns the temperature of least negative log-likelihood (Guo et al. 2017, section 4.2)."""
     from scipy import optimize
 
-    found = optimize.minimize_scalar(
+    result = optimize.minimize_scalar(
         lambda t: metrics.negative_log_likelihood(
             recognize.apply_temperature(probabilities, t), labels
         ),
         bounds=(0.2, 5.0),
         method="bounded",
     )
-    return round(float(found.x), 4)
+    return round(float(result.x), 4)
 
 
 def save_rounded(model, path):
@@ -151,7 +156,7 @@ def save_rounded(model, path):
 
 
 def compress(path):
-    """Compresses the members of a ZIP; the zero half of each rounded weight then costs little."""
+    """Compresses the members of a ZIP. The zero half of each rounded weight then takes little space."""
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:

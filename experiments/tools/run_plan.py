@@ -24,7 +24,11 @@ CONTINUE = 3
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """name: of the folder. recipe: if not the name. needs: which ImageNet weights it begins from."""
+    """A training of the plan.
+
+    name: of the folder. recipe: if its name differs. needs: the ImageNet weights, "v2b0", "v2s" or
+    "imagenet" (Keras downloads them); "none" for random ones, "" for those of the recipe.
+    """
 
     name: str
     seed: int = 0
@@ -34,7 +38,7 @@ class Run:
 
 
 ON_V2B0 = ("backbone=EfficientNetV2B0", "image_size=128", "batch_size=128")
-# The setting that the paper reports to overfit after epoch 10, without remedies and long enough to show it.
+# The paper reports overfitting after epoch 10. These settings train longer than that, without a remedy.
 OVERFITS = (
     *ON_V2B0,
     "ema_decay=null",
@@ -46,6 +50,7 @@ OVERFITS = (
 
 
 def ablation(name, *settings, needs="v2b0"):
+    """Returns the `Run` of the ablation that changes `OVERFITS` by `settings`."""
     return Run(f"ablation_{name}", 0, "insideout_v2s", needs, (*OVERFITS, *settings))
 
 
@@ -97,7 +102,7 @@ def main(argv=None):
         parser.error(
             f"--only: expected names of {sorted(names)}. Received: {sorted(chosen - names)}"
         )
-    # All seeds share what XLA compiled for one of them.
+    # All seeds share what XLA has compiled for one of them.
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(arguments.runs / ".jax_cache"))
     for run in PLAN:
         if run.name not in chosen:
@@ -115,7 +120,7 @@ def main(argv=None):
 
 
 def run_one(run, weights, arguments):
-    """Trains, evaluates and collects one run; steps that are done already take a moment."""
+    """Trains, evaluates and collects one run. Finished steps are skipped."""
     directory = arguments.runs / run.name / f"seed{run.seed}"
     results = arguments.results / run.name / f"seed{run.seed}"
     settings = [f"name={run.name}", f"seed={run.seed}", *run.settings, *arguments.set]
@@ -136,7 +141,7 @@ def run_one(run, weights, arguments):
 
 
 def call(arguments, *words):
-    """Runs Python on `words`; exits with status 3 when time is up, or with their status if they fail."""
+    """Runs Python with `words`. Exits with 3 if the time is over, or with their status if they fail."""
     left = None
     if arguments.seconds is not None:
         left = max(1.0, arguments.seconds - (time.monotonic() - STARTED))

@@ -28,7 +28,6 @@ SPLITS = {  # file of an evidence folder: the split, as a cell of RESULTS.md
     "merged.json": "both tests",
 }
 OVERFITTING_EPOCH = 10  # of arXiv 2510.03066, counted over all stages
-BOOTSTRAP_SAMPLES = 1000
 RECORDED, REPLACED = " †", " ‡"  # marks that RESULTS.md explains
 
 
@@ -87,9 +86,9 @@ def result_rows(name, folders, is_best):
     minutes = minutes_cell(run, seeds, folders, bool(experiment.start_from))
     command = "<br>".join(f"`{each}`" for each in run.commands)
     for file, split in SPLITS.items():
-        found = [s for folder in folders if (s := evidence.read_summary(folder, file))]
-        if len(found) == len(folders):
-            cells = [figure_cell(found, key) for key in ("accuracy", "macro_f1")]
+        summaries = [s for folder in folders if (s := evidence.read_summary(folder, file))]
+        if len(summaries) == len(folders):
+            cells = [figure_cell(summaries, key) for key in ("accuracy", "macro_f1")]
         elif file in run.recorded:
             cells = [cell + RECORDED for cell in run.recorded[file]]
         else:
@@ -104,7 +103,7 @@ def result_rows(name, folders, is_best):
 
 
 def has_replaced_file(folder):
-    """Says whether the run of a folder used a packaged model that has been replaced since."""
+    """Returns True if the run of a folder used a packaged model that was replaced later."""
     config = evidence.read_summary(folder, "config.json")
     if config is None:
         return False
@@ -147,12 +146,13 @@ def recall_table(runs):
 
 
 def mean_and_deviation(values):
+    """Returns the mean with the standard deviation, or the one value, as text."""
     mean = f"{statistics.mean(values):.3f}"
     return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.3f}"
 
 
 def ablation_table(ablations):
-    """Yields what each change of the ablation does, with paired differences from the first."""
+    """Yields the table of the ablation, with paired differences from its first run."""
     yield (
         f"| ablation | epochs | best epoch | gap at epoch {OVERFITTING_EPOCH} | gap at the end | validation loss, "
         "least (epoch) | at the end | PrivateTest | less the first | macro-F1 | less the first |"
@@ -161,8 +161,9 @@ def ablation_table(ablations):
     first = None
     for name, folder in ablations.items():
         summary, rows = evidence.read_summary(folder), evidence.read_history(folder)
-        samples = resample_confusions(*evidence.read_predictions(folder))
-        first = samples if first is None else first
+        predictions = evidence.read_predictions(folder)
+        gains = format_gains(first, predictions)
+        first = predictions if first is None else first
         best = max(rows, key=lambda row: row["val_macro_f1"])
         least = min(rows, key=lambda row: row["val_loss"])
         tenth = rows[min(OVERFITTING_EPOCH, len(rows)) - 1]
@@ -170,8 +171,8 @@ def ablation_table(ablations):
             f"| {name} | {len(rows)} | {best['epoch']:.0f} | "
             f"{tenth['gap']:+.3f} | {rows[-1]['gap']:+.3f} | "
             f"{least['val_loss']:.3f} ({least['epoch']:.0f}) | {rows[-1]['val_loss']:.3f} | "
-            f"{summary['accuracy']:.2%} | {accuracy_gain(first, samples)} | "
-            f"{summary['macro_f1']:.3f} | {macro_f1_gain(first, samples)} |"
+            f"{summary['accuracy']:.2%} | {gains[0]} | "
+            f"{summary['macro_f1']:.3f} | {gains[1]} |"
         ).replace("%", " %")
     yield ""
 
@@ -188,8 +189,6 @@ def ensemble_table(members):
     ranked = sorted(alone, key=lambda name: alone[name]["accuracy"])
     mean = np.mean(list(probabilities.values()), axis=0)
     summary = metrics.summarize(mean, labels)
-    before = resample_confusions(probabilities[ranked[-1]], labels)
-    after = resample_confusions(mean, labels)
 
     def row(name, summary, accuracy="", macro_f1=""):
         return (
@@ -200,7 +199,7 @@ def ensemble_table(members):
     yield "| ensemble | PrivateTest | macro-F1 | log loss | more than the best alone | macro-F1 |"
     yield "|---|---|---|---|---|---|"
     yield from (row(name, alone[name]) for name in ranked)
-    yield row("together", summary, accuracy_gain(before, after), macro_f1_gain(before, after))
+    yield row("together", summary, *format_gains(predictions[ranked[-1]], (mean, labels)))
     yield ""
     recalls = ", ".join(f"{each} {summary['per_class'][each]['recall']:.3f}" for each in EMOTIONS)
     yield f"recall together: {recalls}"
@@ -208,44 +207,29 @@ def ensemble_table(members):
 
 def comparison_table(other, runs):
     """Yields the paired difference of each recipe's first seed from another's on PrivateTest."""
-    before = resample_confusions(*evidence.read_predictions(runs[other][0]))
+    before = evidence.read_predictions(runs[other][0])
     yield f"| more than `{other}` | PrivateTest, points | macro-F1 |"
     yield "|---|---|---|"
     for name, folders in runs.items():
         if name != other:
-            after = resample_confusions(*evidence.read_predictions(folders[0]))
-            yield f"| `{name}` | {accuracy_gain(before, after)} | {macro_f1_gain(before, after)} |"
+            accuracy, macro_f1 = format_gains(before, evidence.read_predictions(folders[0]))
+            yield f"| `{name}` | {accuracy} | {macro_f1} |"
 
 
-def resample_confusions(probabilities, labels):
-    """Returns int `[1 + samples, 7, 7]`: PrivateTest's confusion matrix, then those of bootstrap samples.
+def format_gains(before, after):
+    """Returns two texts: the gains in accuracy, in points, and in macro-F1, with paired intervals.
 
-    The samples draw the same faces for every run, so that differences are paired.
+    before, after: `(probabilities, labels)` of the same faces. Both texts are "" if `before` is None.
     """
-    predicted = probabilities.argmax(1)
-    random = np.random.default_rng(0)
-    faces = random.integers(0, len(labels), (BOOTSTRAP_SAMPLES, len(labels)))
-    return np.array(
-        [metrics.confusion_matrix(labels[rows], predicted[rows]) for rows in (slice(None), *faces)]
-    )
-
-
-def accuracy_gain(before, after):
-    """Returns the difference of two accuracies in points, with the 95 % paired interval, as text."""
-    return _gain(before, after, metrics.accuracy, 100, 1)
-
-
-def macro_f1_gain(before, after):
-    """Returns the difference of two macro-F1, with the 95 % paired interval, as text."""
-    return _gain(before, after, metrics.macro_f1, 1, 3)
-
-
-def _gain(before, after, figure, scale, digits):
-    if after is before:
-        return ""
-    gain = scale * (figure(after) - figure(before))
-    low, high = np.quantile(gain[1:], [0.025, 0.975])
-    return f"{gain[0]:+.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+    if before is None:
+        return "", ""
+    labels = before[1]
+    gains = metrics.paired_intervals(labels, before[0].argmax(1), after[0].argmax(1))
+    texts = []
+    for figure, scale, digits in (("accuracy", 100, 1), ("macro_f1", 1, 3)):
+        gain, low, high = (scale * value for value in gains[figure])
+        texts.append(f"{gain:+.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]")
+    return tuple(texts)
 
 
 if __name__ == "__main__":

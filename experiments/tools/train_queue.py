@@ -1,4 +1,4 @@
-"""Trains a list of recipes and seeds one after the other, at the lowest priority.
+"""Train a list of recipes and seeds one after the other, at the lowest priority.
 
     python experiments/tools/train_queue.py queue.txt --data fer2013.csv --runs runs
     python experiments/tools/train_queue.py queue.txt --runs runs --status
@@ -8,9 +8,9 @@ A line of queue.txt is one training: NAME RECIPE SEED [OPTION ...], such as
     effnet_b2_grown effnet_b2_grown 0 --set weights=b2.weights.h5
     v2b0_cpu v2b0_cpu 1 --ferplus fer2013new.csv
 
-It is trained in RUNS/NAME/seedSEED. The same command continues where it was stopped: a finished run is
-passed over, an interrupted one is resumed from its last epoch. A training that fails is reported and the next
-one begins. Lines that are empty or begin with # do not count. `kill -STOP` and `kill -CONT` of the
+Its run folder is RUNS/NAME/seedSEED. The same command continues an interrupted queue: it skips finished runs
+and resumes the unfinished one from its last epoch. After a training that fails, the next one begins; the end
+names those that failed. Empty lines and comments with # are ignored. `kill -STOP` and `kill -CONT` of the
 training's process pause and continue it, for a benchmark.
 """
 
@@ -33,7 +33,7 @@ LOWEST = 19  # niceness
 
 
 class Training(typing.NamedTuple):
-    """One line of the queue. options: what the train verb gets beside data, folder and seed."""
+    """One line of the queue. options: words for `insideout train` besides data, folder and seed."""
 
     name: str
     recipe: str
@@ -41,6 +41,7 @@ class Training(typing.NamedTuple):
     options: tuple[str, ...]
 
     def folder(self, runs):
+        """Returns the run folder below `runs`."""
         return runs / self.name / f"seed{self.seed}"
 
 
@@ -55,9 +56,11 @@ def main(argv=None):
         default=LOWEST,
         choices=range(LOWEST + 1),
         metavar="0..19",
-        help="how far other processes go first (default: 19, the furthest)",
+        help="niceness (default: 19, the lowest priority)",
     )
-    parser.add_argument("--status", action="store_true", help="print a line a training and stop")
+    parser.add_argument(
+        "--status", action="store_true", help="print one line for each training and stop"
+    )
     arguments = parser.parse_args(argv)
     with errors.reported("train_queue.py"):
         queue = read_queue(arguments.queue)
@@ -70,13 +73,13 @@ def main(argv=None):
         if failed:
             names = ", ".join(f"{each.name} seed {each.seed}" for each in failed)
             raise UserError(
-                f"{arguments.queue}: expected every training to finish. Mend the cause that its "
+                f"{arguments.queue}: expected every training to finish. Correct the cause that its "
                 f"output names, and run the same command. Received: {names} failed"
             )
 
 
 def read_queue(path):
-    """Returns the `Training`s of a queue file. Raises `UserError` with the line at fault."""
+    """Returns the `Training`s of a queue file. Raises `UserError` that names a wrong line."""
     if not path.is_file():
         raise UserError(f"{path}: expected a queue file. Check the path. Received: no file")
     queue: list[Training] = []
@@ -105,8 +108,8 @@ def read_queue(path):
 def run_behind_others(words, niceness):
     """Runs a command at a niceness of 0 to 19; returns its exit status.
 
-    The command gets a session of its own: Linux shares the processor between sessions first and looks at
-    niceness only inside one, so that niceness alone would not hold it back. An interruption is handed on.
+    The command gets a session of its own. Linux divides the processor between sessions first, so niceness
+    inside this session would have no effect on others. An interruption is passed on.
     """
     process = subprocess.Popen(words, start_new_session=True)
     with contextlib.suppress(OSError):
@@ -121,7 +124,7 @@ def run_behind_others(words, niceness):
 
 
 def train(training, arguments):
-    """Trains, or continues, one training; returns whether it finished."""
+    """Starts or continues one training; returns True if it has finished."""
     runs, folder = arguments.runs, training.folder(arguments.runs)
     if (folder / "metrics.json").exists():
         print(describe(training, runs), flush=True)
@@ -145,11 +148,11 @@ def train(training, arguments):
 
 
 def describe(training, runs):
-    """Returns one line: epochs done of how many, the best validation log loss, the time that is left."""
+    """Returns one line: epochs done and planned, the best validation log loss, the remaining time."""
     folder = training.folder(runs)
     start = f"{training.name} seed {training.seed}:"
     if not (folder / "config.json").exists():
-        return f"{start} not begun"
+        return f"{start} not started"
     config = json.loads((folder / "config.json").read_text("utf-8"))
     total = sum(stage["epochs"] for stage in config["stages"])
     rows = []

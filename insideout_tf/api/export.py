@@ -1,5 +1,7 @@
 """Export of a trained model into what serves it, each file checked."""
 
+import contextlib
+import errno
 import json
 import pathlib
 import subprocess
@@ -9,7 +11,7 @@ import tempfile
 import numpy as np
 
 import insideout_tf
-from insideout_tf import devices, files, progress, runs
+from insideout_tf import devices, errors, files, progress, runs
 from insideout_tf.data import images
 from insideout_tf.data.classes import EMOTIONS
 from insideout_tf.data.faces import PUBLIC_TEST
@@ -24,6 +26,22 @@ FORMATS = {
     "onnx": "model.onnx",
 }
 RECORD = "export.json"
+SAVED_MODEL_FILES = (
+    "saved_model.pb",
+    "fingerprint.pb",
+    "variables/variables.*",
+    "assets/classes.txt",
+    "assets/model.json",
+    saved_model.WARMUP,
+)
+KIND = files.FolderKind(
+    "export",
+    "an export",
+    (
+        *(RECORD, FORMATS["litert"], FORMATS["onnx"]),
+        *(f"{FORMATS['savedmodel']}/{name}" for name in SAVED_MODEL_FILES),
+    ),
+)
 FACES = 512  # that every exported file is compared on
 NEEDS = {"litert": ("ai_edge_litert", "ai-edge-litert"), "onnx": ("onnxruntime", "onnxruntime")}
 AGREE = 0.95  # share of faces whose likeliest class stays, whatever the weights are stored as
@@ -44,7 +62,7 @@ def export(run_or_model, out, formats=tuple(FORMATS), quantize="none", data=None
             (8 bits).
         data: what `read_faces` reads, for the faces that are compared; by default the data of the
             run if it is still there, else drawn faces.
-        overwrite: replace the folder.
+        overwrite: replace an earlier export in the folder. A folder that holds other files is refused.
 
     Raises:
         UserError: an argument, the model or a written file is not as expected.
@@ -52,21 +70,27 @@ def export(run_or_model, out, formats=tuple(FORMATS), quantize="none", data=None
     check_arguments(formats, quantize)
     path, run = packaged.model_path(run_or_model)
     out = pathlib.Path(out)
-    files.check_folder(out, overwrite)
-    with progress.Bar(f"exporting {path.stem}", 2 * len(formats) + 1, "steps") as bar:
+    files.check_folder(out, KIND, overwrite, is_moved=True)
+    with progress.Bar(
+        f"exporting {errors.printable(path.stem)}", 2 * len(formats) + 1, "steps"
+    ) as bar:
         bar.advance(0, "loading the model")
         faces, source = choose_faces(data, run)
         model = load(path)
         pixels = images.to_model_input(faces)
         facts = describe(path, run)
         record = {**facts, "compared_on": f"{len(faces)} {source}", "formats": {}}
-        with files.replacing_folder(out) as folder, tempfile.TemporaryDirectory() as scratch:
+        with (
+            files.replacing_folder(out, KIND, overwrite) as folder,
+            tempfile.TemporaryDirectory() as scratch,
+        ):
             write_faces(scratch, faces, pixels, model.predict(pixels, verbose=0))
             bar.advance()
             for name in formats:
                 stored = quantize if name == "litert" else "none"
                 bar.advance(0, f"writing {FORMATS[name]}")
-                entry = write_format(model, name, folder / FORMATS[name], stored, facts)
+                with report_full_disk(out / FORMATS[name]):
+                    entry = write_format(model, name, folder / FORMATS[name], stored, facts)
                 bar.advance(1, f"comparing {FORMATS[name]} with Keras")
                 found = verify(name, folder / FORMATS[name], scratch)
                 limit = saved_model.PARITY[stored]
@@ -75,6 +99,20 @@ def export(run_or_model, out, formats=tuple(FORMATS), quantize="none", data=None
                 record["formats"][name] = {**entry, "limit": limit, **found}
             files.write_json(folder / RECORD, record)
     return record
+
+
+@contextlib.contextmanager
+def report_full_disk(path):
+    """Turns what TensorFlow raises for a disk that is full or fails into an `OSError` of `path`."""
+    import tensorflow as tf
+
+    try:
+        yield
+    except tf.errors.OpError as error:
+        if isinstance(error, tf.errors.InvalidArgumentError):
+            raise
+        reason = (error.message or type(error).__name__).splitlines()[0]
+        raise OSError(errno.EIO, reason[:200], str(path)) from None
 
 
 def write_format(model, name, file, stored, facts):

@@ -54,7 +54,7 @@ class Run:
     @property
     def metrics(self) -> dict:
         """The content of metrics.json: the figures of the validation split."""
-        return files.read_json(self.path / runs.METRICS)
+        return files.read_object(self.path / runs.METRICS)
 
     @property
     def history(self):
@@ -66,9 +66,16 @@ class Run:
             raise UserError(
                 f"{path}: expected the history of the run. Train it again. Received: nothing there"
             )
-        return pd.read_csv(path)
+        try:
+            return pd.read_csv(path)
+        except ValueError as error:  # pandas' own kinds, and bytes that are no UTF-8
+            raise UserError(
+                f"{path}: expected a CSV file. Restore or remove it. Received: {error}"
+            ) from None
 
-    def evaluate(self, split="validation", data=None, tta="none", out=None) -> dict:
+    def evaluate(
+        self, split="validation", data=None, tta="none", out=None, overwrite=False
+    ) -> dict:
         """Evaluates the model on a split and returns its metrics, as `insideout evaluate` does.
 
         Args:
@@ -78,13 +85,14 @@ class Run:
             tta: "flip" averages each face with its mirror image.
             out: the folder for metrics.json, predictions.npz and plots; a folder in the run by
                 default.
+            overwrite: replace another evaluation in the folder, such as one of other data.
 
         Raises:
-            UserError: the data is missing, or has no such split.
+            UserError: the data is missing, has no such split, or the folder is not free.
         """
         from insideout_tf.api.evaluate import evaluate
 
-        return evaluate(self.path, data, split, tta, out)[0]
+        return evaluate(self.path, data, split, tta, out, overwrite=overwrite)[0]
 
     def predict(self, images, tta="none", batch_size=256):
         """Returns float32 `[n, 7]` probabilities of cropped faces; `images` as of `predict_emotions`."""

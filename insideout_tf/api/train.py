@@ -1,15 +1,16 @@
 """Training: a recipe and data in, a run folder out."""
 
+import contextlib
+import dataclasses
 import json
 import os
 import pathlib
 
-from insideout_tf import devices, files, overrides, runs
+from insideout_tf import devices, errors, files, locks, overrides, runs
 from insideout_tf.api.run import Run
 from insideout_tf.data import splits
 from insideout_tf.data.read import read_faces
 from insideout_tf.errors import UserError
-from insideout_tf.evaluation.report import METRICS
 from insideout_tf.network.weights import load_model, save_model
 from insideout_tf.serving import packaged
 from insideout_tf.training import checkpoint
@@ -75,21 +76,42 @@ def set_inputs(experiment, data=None, ferplus=None, teacher=None, start_from=Non
     """Returns the experiment with the paths of what it reads; None leaves a field as it is."""
     assignments = []
     if data is not None:
-        text = str(data)
-        is_name = text == "drawn" or text.startswith("kaggle:")
-        assignments.append(f"data={json.dumps(text if is_name else os.path.expanduser(text))}")
+        assignments.append(f"data={json.dumps(str(data))}")
     if ferplus is not None:
-        assignments.append(f"ferplus={json.dumps(os.path.expanduser(str(ferplus)))}")
+        assignments.append(f"ferplus={json.dumps(str(ferplus))}")
     if teacher is not None:
         teachers = [teacher] if isinstance(teacher, (str, os.PathLike)) else list(teacher)
         assignments.append(f"teacher={json.dumps([str(each) for each in teachers])}")
     if start_from is not None:
         assignments.append(f"start_from={json.dumps(str(start_from))}")
-    return overrides.override(experiment, assignments)
+    return make_paths_absolute(overrides.override(experiment, assignments))
+
+
+def make_paths_absolute(experiment):
+    """Returns the experiment with absolute paths of its inputs, so that any folder can be current.
+
+    Names of packaged models, "drawn" and `kaggle:` stay.
+    """
+
+    def settle(path):
+        if path is None or path == "drawn" or path.startswith("kaggle:"):
+            return path
+        return os.path.abspath(os.path.expanduser(path))
+
+    def settle_model(path):
+        return path if path is None or path in packaged.names() else settle(path)
+
+    return dataclasses.replace(
+        experiment,
+        data=settle(experiment.data),
+        ferplus=settle(experiment.ferplus),
+        teacher=tuple(map(settle_model, experiment.teacher)),
+        start_from=settle_model(experiment.start_from),
+    )
 
 
 def _say(text):
-    print(text, flush=True)
+    errors.show(text)
 
 
 def _keep_quiet(text):
@@ -129,30 +151,82 @@ def train(
         verbose = 1 if os.isatty(1) else 2
     directory = pathlib.Path(directory)
     require_data(experiment)
-    if not dry_run and runs.check(directory, experiment, resume, overwrite) == "finished":
-        runs.sweep(directory)
-        say(f"{directory} is finished; nothing to resume.")
-        return files.read_json(directory / METRICS)
+    experiment = make_paths_absolute(experiment)
+    if dry_run:
+        job, _ = prepare(experiment, directory, device, verbose, callbacks, say)
+        text, _, _ = plan_run(job, None, {})
+        say(text)
+        return None
+    runs.check(directory, experiment, resume, overwrite)
+    with locks.locked(directory):
+        runs.recover(directory)
+        # Again, since another process may have written the folder before this one held it.
+        state = runs.check(directory, experiment, resume, overwrite)
+        if state == "finished":
+            runs.sweep(directory)
+            say(f"{directory} is finished; nothing to resume.")
+            return runs.read_metrics(directory)
+        job, inputs = prepare(experiment, directory, device, verbose, callbacks, say)
+        return _train(job, inputs, resume, overwrite)
 
-    job, inputs = prepare(experiment, directory, device, verbose, callbacks, say)
+
+@contextlib.contextmanager
+def _old_run_restored(directory, overwrite):
+    """Puts back the run that `overwrite` replaces if the new one fails, or stops before an epoch."""
+    try:
+        yield
+    except UserError:
+        if overwrite:
+            runs.put_back(directory)
+        raise
+    except BaseException:
+        if overwrite and not (directory / runs.CHECKPOINT).exists():
+            runs.put_back(directory)
+        raise
+
+
+def _train(job, inputs, resume, overwrite):
+    """Trains a `stages.Job` and writes its run folder; returns the metrics, a dict."""
+    from insideout_tf.training import stages
+
+    directory, say = job.directory, job.say
+    progress, saved = checkpoint.load_checkpoint(directory) if resume else (None, {})
+    text, model, inputs_of_start = plan_run(job, progress, saved)
+    say(text)
+    with _old_run_restored(directory, overwrite):
+        record_start(job, {**inputs, **inputs_of_start}, resume, overwrite)
+        if (directory / runs.REPLACED).is_dir():
+            say(
+                f"{directory / runs.REPLACED} keeps the earlier run until this one is finished; if "
+                "this one fails, it is put back"
+            )
+        progress, model = stages.run_all(job, model, progress or stages.begin(), saved)
+        runs.check_whole(directory)
+        save_model(model, directory / packaged.MODEL)
+        metrics = write_validation_report(job, model, progress)
+        runs.sweep(directory)
+    return metrics
+
+
+def plan_run(job, progress, saved):
+    """Returns (the plan as text, the model of the next stage or None, SHA-256 of the start by name).
+
+    progress, saved: the checkpoint, which is checked; None and {} without one.
+    """
     from insideout_tf.training import plan, stages
 
-    progress, saved = checkpoint.load_checkpoint(directory) if resume else (None, {})
-    progress = progress or stages.begin()
-    left = experiment.stages[progress["stage"] :]
+    experiment, inputs = job.experiment, {}
+    left = experiment.stages
+    if progress is not None:
+        first = progress.get("stage") if isinstance(progress, dict) else None
+        left = experiment.stages[first:] if type(first) is int and first >= 0 else left
     model = stages.create_model(job, (left or experiment.stages)[0])
+    if progress is not None:
+        weights = model.get_weights()
+        checkpoint.check_checkpoint(job.directory, progress, saved, experiment.stages, weights)
     if experiment.start_from is not None and not saved:
         inputs["start_sha256"] = load_start(experiment, model)
-    say(plan.describe_plan(job, model))
-    if dry_run:
-        return None
-
-    record_start(job, inputs, resume, overwrite)
-    progress, model = stages.run_all(job, model if left else None, progress, saved)
-    save_model(model, directory / packaged.MODEL)
-    metrics = write_validation_report(job, model, progress)
-    runs.sweep(directory)
-    return metrics
+    return plan.describe_plan(job, model), model if left else None, inputs
 
 
 def require_data(experiment):

@@ -4,16 +4,12 @@ Image files are untrusted: size and format are checked before the decoder runs.
 """
 
 import contextlib
-import functools
 import io
-import logging
 import os
-import warnings
 
 import numpy as np
 
-from insideout_tf import devices
-from insideout_tf.data import inputs
+from insideout_tf.data import inputs, pillow
 from insideout_tf.errors import UserError
 
 FACE_SIDE = 48  # pixels; FER2013 (Goodfellow et al. 2013, section 4)
@@ -28,10 +24,6 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 # Of pictures elsewhere, which are recognised by their content; a damaged one is known by its name.
 PICTURE_SUFFIXES = (*SUFFIXES, ".jfif", ".jpe", ".tif", ".tiff", ".gif", ".avif", ".heic", ".heif")
 _STANDARD_MODES = ("1", "L", "P", "LA", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV")
-
-logging.getLogger("PIL").addHandler(logging.NullHandler())  # else its messages reach the terminal
-_silence_lock = devices.ForkSafeLock()
-_silence_count = 0
 
 
 def decode_face(data, where):
@@ -298,14 +290,14 @@ def _open_image(data, where):
     """Yields the PIL image in the bytes of a file. Every error of Pillow becomes a `UserError`."""
     from PIL import Image
 
-    has_heif = reads_heif()
+    has_heif = pillow.reads_heif()
     if not has_heif and inputs.find_picture_format(data[: inputs.HEAD_BYTES]) == "HEIF":
         raise UserError(
             f"{where}: expected the package pillow-heif, which reads HEIC. Install it with `pip "
             "install pillow-heif`, or save the picture as JPEG. Received: no such package"
         )
     try:
-        with _pillow_silenced():
+        with pillow.silenced():
             formats = (*FORMATS, "HEIF") if has_heif else FORMATS
             with Image.open(io.BytesIO(data), formats=formats) as image:
                 yield image
@@ -319,42 +311,6 @@ def _open_image(data, where):
             f"{where}: expected a readable PNG or JPEG image. Replace or remove it. "
             f"Received: {len(data)} bytes, {reason}"
         ) from None
-
-
-@functools.cache
-def reads_heif():
-    """Returns whether HEIC can be read: the package pillow-heif is installed, and lets Pillow do it."""
-    try:
-        import pillow_heif
-    except ImportError:
-        return False
-    pillow_heif.register_heif_opener()
-    return True
-
-
-@contextlib.contextmanager
-def _pillow_silenced():
-    """Keeps Pillow's warnings about a file from the terminal; threads may overlap.
-
-    The callers check what matters themselves. `warnings.catch_warnings` would not do: it restores what
-    another thread has changed meanwhile.
-    """
-    global _silence_count
-    with _silence_lock:
-        _silence_count += 1
-        if _silence_count == 1:
-            warnings.filterwarnings("ignore", module=r"PIL\.")
-            warnings.filterwarnings("ignore", module=r"pillow_heif")
-    try:
-        yield
-    finally:
-        with _silence_lock:
-            _silence_count -= 1
-            if _silence_count == 0:
-                for entry in list(warnings.filters):
-                    pattern = getattr(entry[3], "pattern", None)
-                    if entry[0] == "ignore" and pattern in (r"PIL\.", r"pillow_heif"):
-                        warnings.filters.remove(entry)  # type: ignore[attr-defined]
 
 
 def _has_16_bits(image):

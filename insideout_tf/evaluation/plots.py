@@ -5,11 +5,13 @@ names are in the order of `data.classes.EMOTIONS`.
 """
 
 import pathlib
+import warnings
 
 import numpy as np
 
-from insideout_tf import files
+from insideout_tf import files, targets
 from insideout_tf.data.classes import EMOTIONS
+from insideout_tf.errors import printable
 from insideout_tf.evaluation import metrics
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
@@ -249,12 +251,37 @@ def heat(pixels, shown, probabilities, title):
     return figure
 
 
-def save(figure, path):
-    """Writes one figure as PNG, whole or not at all."""
-    with files.replacing(path) as temporary:
+def save(figure, path, kind=None, overwrite=True):
+    """Writes one figure as PNG, whole or not at all.
+
+    Names of files and recipes are drawn as they are: "$" does not begin a formula, and control
+    characters are escaped.
+
+    Args:
+        figure: of Matplotlib.
+        path: the file.
+        kind: a word kept in the file, by which `targets.is_picture` recognises it.
+        overwrite: False raises `FileExistsError` if a file has appeared there.
+    """
+    _take_text_literally(figure)
+    with files.replacing(path, overwrite) as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure.savefig(
-            temporary, dpi=DOTS_PER_INCH, format="png", bbox_inches="tight", pad_inches=0.1
+            temporary,
+            dpi=DOTS_PER_INCH,
+            format="png",
+            bbox_inches="tight",
+            pad_inches=0.1,
+            metadata=None if kind is None else {targets.PICTURE_KEY: kind},
         )
+
+
+def _take_text_literally(figure):
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text) if hasattr(figure, "findobj") else ():
+        text.set_parse_math(False)
+        text.set_text(printable(text.get_text(), keep="\n"))
 
 
 def create_figure(width, height, rows=1, columns=1, ratios=None):

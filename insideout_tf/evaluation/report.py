@@ -11,6 +11,12 @@ from insideout_tf.data.classes import EMOTIONS
 from insideout_tf.evaluation import metrics, plots
 
 METRICS, PREDICTIONS, PLOTS = "metrics.json", "predictions.npz", "plots"
+PLOT_NAMES = ("confusion", "reliability", "mistakes", "learning_curves")
+KIND = files.FolderKind(
+    "evaluation",
+    "an evaluation",
+    (METRICS, PREDICTIONS, *(f"{PLOTS}/{name}.png" for name in PLOT_NAMES)),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +74,14 @@ def make_report(faces, rows, probabilities, facts):
     )
 
 
+def summarize(faces, rows, probabilities, facts):
+    """Returns the content of metrics.json, a dict; arguments as of `make_report`.
+
+    Every figure follows from the probabilities as float16.
+    """
+    return make_report(faces, rows, probabilities.astype(np.float16), facts).to_dict()
+
+
 def write_report(directory, faces, rows, probabilities, facts, history=None):
     """Writes plots/, predictions.npz and metrics.json into a folder, each file whole or not at all.
 
@@ -85,9 +99,11 @@ def write_report(directory, faces, rows, probabilities, facts, history=None):
     Raises:
         OSError: the folder cannot be written.
     """
+    summary = summarize(faces, rows, probabilities, facts)
     probabilities = probabilities.astype(np.float16)
     labels = faces.labels[rows]
-    summary = make_report(faces, rows, probabilities, facts).to_dict()
+    # First, so that an interruption leaves no figures beside the plots of another evaluation.
+    (directory / METRICS).unlink(missing_ok=True)
     plots.save_plots(directory / PLOTS, probabilities, labels, faces.pixels[rows], summary, history)
     save_predictions(directory / PREDICTIONS, probabilities, labels, rows)
     files.write_json(directory / METRICS, summary)

@@ -165,6 +165,10 @@ def _check_size(path):
         if size > MAX_CONFIG_BYTES:
             raise zipfile.BadZipFile(f"config.json of {size:,} bytes; at most {MAX_CONFIG_BYTES:,}")
         settings = json.loads(archive.read("config.json"))
+    if isinstance(settings, dict):
+        settings.pop(
+            "compile_config", None
+        )  # an optimizer creates variables, which have no values here
 
     def measure():
         with keras.StatelessScope(initialize_variables=False):

@@ -7,7 +7,7 @@ import typing
 
 import numpy as np
 
-from insideout_tf import devices
+from insideout_tf import processes
 from insideout_tf.data import images, inputs
 from insideout_tf.errors import UserError
 
@@ -19,8 +19,7 @@ WORKING_SIDE = 1280  # pixels; the longer side of the picture that the detector 
 MIN_FACE_SIDE = 32  # pixels of that picture
 YUNET_MIN_SCORE = 0.6
 
-
-_import_lock = devices.ForkSafeLock(delays_fork=True)
+_import_lock = processes.ForkSafeLock(delays_fork=True)
 
 
 class Face(typing.NamedTuple):
@@ -202,7 +201,7 @@ def create_detector(yunet=None):
         ) from None
     # OpenCV's detectors hold the picture that they work on.
     detect = _create_yunet(cv2, yunet) if yunet else _create_haar_cascade(cv2)
-    return devices.serialized(detect)
+    return processes.serialized(detect)
 
 
 _load_detector = functools.lru_cache(maxsize=2)(create_detector)
@@ -233,7 +232,7 @@ def _create_haar_cascade(cv2):
 def _create_yunet(cv2, path):
     inputs.check_regular_file(path, "a face_detection_yunet_*.onnx of OpenCV Zoo")
     try:
-        with devices.native_stderr_closed():
+        with processes.native_stderr_closed():
             detector = cv2.FaceDetectorYN.create(str(path), "", (320, 320), YUNET_MIN_SCORE)
     except (cv2.error, AttributeError) as error:
         raise UserError(

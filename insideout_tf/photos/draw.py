@@ -7,7 +7,7 @@ import typing
 
 import numpy as np
 
-from insideout_tf import files
+from insideout_tf import files, targets
 from insideout_tf.data.classes import EMOTIONS
 from insideout_tf.evaluation import plots
 from insideout_tf.photos import video
@@ -24,6 +24,10 @@ COLOURS = {  # Okabe & Ito's palette, safe for colour-blind readers
     "neutral": "#999999",
 }
 DARK_YELLOW = "#B8A800"  # for lines on white, where yellow is too pale
+KIND = "annotated copy"  # kept in the pictures
+SUFFIX, TIMELINE = "-annotated", "-timeline.png"
+# An empty box at the end of an MP4 file, which players skip (ISO/IEC 14496-12, section 8.1.2).
+VIDEO_MARK = b"\0\0\0\x23free" + b"insideout_tf annotated copy"
 BAR_WIDTH = 6  # times the height of the letters
 
 
@@ -119,7 +123,7 @@ def _overlap(one, other):
     return all(one[i] < other[i] + other[i + 2] and other[i] < one[i] + one[i + 2] for i in (0, 1))
 
 
-def write_timeline(path, seconds, probabilities, title):
+def write_timeline(path, seconds, probabilities, title, overwrite=True):
     """Writes a figure of the probabilities over time.
 
     Args:
@@ -127,6 +131,7 @@ def write_timeline(path, seconds, probabilities, title):
         seconds: n times, ascending; at least one.
         probabilities: float32 `[n, 7]`; a row of NaN is a frame without a face, and leaves a gap.
         title: of the figure.
+        overwrite: as of `plots.save`.
     """
     figure, axes = plots.create_figure(10, 4.2)
     for index, name in enumerate(EMOTIONS):
@@ -145,32 +150,49 @@ def write_timeline(path, seconds, probabilities, title):
     axes.set_title(title, fontsize=11)
     axes.grid(alpha=0.3)
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
-    plots.save(figure, path)
+    plots.save(figure, path, KIND, overwrite)
 
 
 class AnnotationFolder:
-    """Writes annotated copies: NAME.png of a picture, NAME.mp4 and NAME-timeline.png of a video."""
+    """Writes annotated copies under names of their own.
 
-    def __init__(self, folder):
-        self._folder = folder
-        self._names: set[str] = set()
-        self._counters: dict[str, typing.Iterator[int]] = {}
+    NAME-annotated.png of a picture; NAME-annotated.mp4 and NAME-annotated-timeline.png of a video.
+    The names are chosen before the work, so that what is in their way is refused then.
 
-    def _choose_name(self, source):
-        """Returns the stem of the source; with a number if another source has it, in any case."""
-        name = stem = pathlib.Path(source.replace(":", "-")).stem
-        counter = self._counters.setdefault(stem.casefold(), itertools.count(2))
-        while name.casefold() in self._names:
-            name = f"{stem}-{next(counter)}"
-        self._names.add(name.casefold())
-        return name
+    Args:
+        folder: where to.
+        sources: paths and names of cameras, in any order.
+        overwrite: replace earlier annotated copies.
+    """
+
+    def __init__(self, folder, sources, overwrite=False):
+        self._folder, self._overwrite = pathlib.Path(folder), overwrite
+        self._stems = {}
+        counters: dict[str, typing.Iterator[int]] = {}
+        for source in dict.fromkeys(map(str, sources)):
+            name = pathlib.Path(source.replace(":", "-")).stem
+            name = "".join(each if each.isprintable() else "_" for each in name)
+            number = next(counters.setdefault(name.casefold(), itertools.count(1)))
+            self._stems[source] = f"{name}{SUFFIX}" + (f"-{number}" if number > 1 else "")
+
+    def list_targets(self):
+        """Returns the `targets.Target` of every copy that may be written."""
+        names: list[str] = []
+        for source, stem in self._stems.items():
+            is_video = video.is_video(source)
+            names += [f"{stem}.mp4", f"{stem}{TIMELINE}"] if is_video else [f"{stem}.png"]
+        return [targets.Target("--annotate", self._folder / name, is_annotation) for name in names]
 
     def write_picture(self, result):
         """Writes the copy of a picture; result: a `pictures.FrameResult` with its image."""
+        from PIL import PngImagePlugin
+
         copy = draw_faces(result.image, [face.box for face in result.faces], result.probabilities)
-        name = self._choose_name(result.source)
-        with files.replacing(self._folder / f"{name}.png") as temporary:
-            copy.save(temporary)
+        mark = PngImagePlugin.PngInfo()
+        mark.add_text(targets.PICTURE_KEY, KIND)
+        path = self._folder / f"{self._stems[result.source]}.png"
+        with files.replacing(path, self._overwrite) as temporary:
+            copy.save(temporary, pnginfo=mark)
 
     @contextlib.contextmanager
     def open_video(self, source, clip):
@@ -185,13 +207,13 @@ class AnnotationFolder:
         Raises:
             what `video.create_writer` raises.
         """
-        name = self._choose_name(source)
+        stem = self._stems[str(source)]
         scale = choose_scale(clip.size)
         size = tuple(side * scale for side in clip.size)
         seconds, largest_face = [], []
         no_face = np.full(len(EMOTIONS), np.nan, np.float32)
 
-        with files.replacing(self._folder / f"{name}.mp4") as temporary:
+        with files.replacing(self._folder / f"{stem}.mp4", self._overwrite) as temporary:
             with video.create_writer(temporary, clip.fps, size) as append:
 
                 def append_result(result):
@@ -202,7 +224,20 @@ class AnnotationFolder:
                     largest_face.append(result.probabilities[0] if boxes else no_face)
 
                 yield append_result
+            with open(temporary, "ab") as file:
+                file.write(VIDEO_MARK)
         if seconds:
             title = f"{pathlib.Path(source).name}: the largest face"
-            path = self._folder / f"{name}-timeline.png"
-            write_timeline(path, seconds, np.stack(largest_face), title)
+            path = self._folder / f"{stem}{TIMELINE}"
+            write_timeline(path, seconds, np.stack(largest_face), title, self._overwrite)
+
+
+def is_annotation(path):
+    """Returns True if a file is an annotated copy or a timeline that this package wrote."""
+    path = pathlib.Path(path)
+    if path.suffix.lower() == ".png":
+        return targets.is_picture(path, KIND)
+    with open(path, "rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - len(VIDEO_MARK)))
+        return file.read() in (VIDEO_MARK, b"")

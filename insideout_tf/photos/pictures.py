@@ -9,7 +9,7 @@ import typing
 
 import numpy as np
 
-from insideout_tf.data import images, inputs
+from insideout_tf.data import images, inputs, pillow
 from insideout_tf.errors import UserError
 from insideout_tf.photos import tracks, video
 
@@ -63,8 +63,9 @@ def list_sources(folder):
     Files that are damaged so much that their first bytes say nothing are listed if their name is that
     of a picture or a video. Hidden files and folders are neither listed nor counted.
     """
-    paths, errors = [], []
+    paths: list = []
     unread: collections.Counter = collections.Counter()
+    errors: list = []
     for place, folders, names in os.walk(
         folder, onerror=lambda error: errors.append((error.filename, error))
     ):
@@ -98,7 +99,7 @@ def _find_unread_kind(path):
         return inputs.describe_kind(mode).split(" ", 1)[1]
     head = inputs.read_head(path)
     picture = inputs.find_picture_format(head)
-    if picture == "HEIF" and not images.reads_heif():
+    if picture == "HEIF" and not pillow.reads_heif():
         return f"{suffix or 'HEIC'} (needs the package pillow-heif)"
     is_known = suffix in (*images.PICTURE_SUFFIXES, *video.SUFFIXES)
     if picture or inputs.is_video_container(head) or is_known:

@@ -1,13 +1,20 @@
-"""Results as records: a dict a face, a line of text, JSON, JSON lines or CSV."""
+"""Results as records: a dict a face, a line of text, JSON, JSON lines or CSV.
+
+Records are on disk when their picture or frame is done: an interruption loses none of them.
+"""
 
 import contextlib
 import csv
+import io
 import json
+import os
+import pathlib
+import re
 import sys
-import typing
 
-from insideout_tf import files
+from insideout_tf import targets
 from insideout_tf.data.classes import EMOTIONS
+from insideout_tf.errors import printable
 
 BOX_FIELDS = ("left", "top", "width", "height")
 FIELDS = ("source", "faces", "frame", "seconds", "face", *BOX_FIELDS)
@@ -41,89 +48,181 @@ def to_records(result):
 
 def format_line(record):
     """Returns the record of a picture as text: the two likeliest emotions and the place of the face."""
+    source = printable(record["source"])
     if record["emotion"] is None:
-        return f"{record['source']}: no face found"
+        return f"{source}: no face found"
     ranking = sorted(record["probabilities"].items(), key=lambda item: -item[1])
     (first, probability), (second, second_probability) = ranking[:2]
     place = "the whole picture"
     if record["box"]:
         left, top, width, height = record["box"]
         place = f"face of {width}×{height} at {left},{top}"
-    return f"{record['source']}: {first} {probability:.1%} ({second} {second_probability:.1%}), {place}"
+    return f"{source}: {first} {probability:.1%} ({second} {second_probability:.1%}), {place}"
+
+
+def _to_json(record):
+    """Returns a record as JSON in UTF-8; bytes of a name that are no UTF-8 become escapes of JSON."""
+    return json.dumps(record, ensure_ascii=False).encode("utf-8", "backslashreplace")
 
 
 class JsonLines:
-    """Writes one JSON object a line."""
+    """One JSON object a line.
 
-    def __init__(self, file):
-        self._file = file
+    Every kind has the bytes before the `first` record, between two and after the last; the content of
+    an `empty` file; `encode`, which returns the bytes of a record; and `is_ours`, which recognises a
+    file of the kind by its beginning.
+    """
 
-    def write(self, record):
-        self._file.write(json.dumps(record, ensure_ascii=False) + "\n")
+    first, separator, end, empty = b"", b"", b"", b""
 
-    def close(self):
-        pass
+    @staticmethod
+    def encode(record):
+        return _to_json(record) + b"\n"
+
+    @staticmethod
+    def is_ours(path):
+        return targets.has_begin(path, b'{"source": ')
 
 
 class JsonList(JsonLines):
-    """Writes the same objects as one JSON list."""
+    """The same objects as one JSON list. The end is written after each record, and overwritten."""
 
-    def __init__(self, file):
-        super().__init__(file)
-        self._separator = "[\n  "
+    first, separator, end, empty = b"[\n  ", b",\n  ", b"\n]\n", b"[]\n"
 
-    def write(self, record):
-        self._file.write(self._separator + json.dumps(record, ensure_ascii=False))
-        self._separator = ",\n  "
+    @staticmethod
+    def encode(record):
+        return _to_json(record)
 
-    def close(self):
-        self._file.write("[]\n" if self._separator.startswith("[") else "\n]\n")
+    @staticmethod
+    def is_ours(path):
+        return targets.has_begin(path, b'[\n  {"source": ') or targets.has_begin(path, b"[]\n")
 
 
-class Csv:
-    """Writes one row a face; a field without a value is an empty cell."""
+class Csv(JsonLines):
+    """One row a face; a field without a value is an empty cell.
 
-    def __init__(self, file):
-        self._writer = csv.writer(file, lineterminator="\n")
-        self._writer.writerow([*FIELDS, "emotion", *EMOTIONS])
+    Control characters are escaped, so that a row is a line. A name that a spreadsheet would take for
+    a formula begins with "./", which is the same file.
+    """
 
-    def write(self, record):
+    @staticmethod
+    def encode(record):
         values = {**record, **dict(zip(BOX_FIELDS, record["box"] or ()))}
+        values["source"] = re.sub(r"^(?=[=+@-])", "./", printable(record["source"]))
         probabilities = record["probabilities"] or {}
-        self._writer.writerow(
+        return _to_row(
             [
                 *(values.get(name) for name in (*FIELDS, "emotion")),
                 *map(probabilities.get, EMOTIONS),
             ]
         )
 
+    @staticmethod
+    def is_ours(path):
+        return targets.has_begin(path, Csv.empty)
+
+
+def _to_row(cells):
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(cells)
+    return text.getvalue().encode("utf-8")
+
+
+Csv.first = Csv.empty = _to_row([*FIELDS, "emotion", *EMOTIONS])
+KINDS: dict[str, type[JsonLines]] = {"json": JsonList, "jsonl": JsonLines, "csv": Csv}
+
+
+class _File:
+    """A new file of records, whole after each of them."""
+
+    def __init__(self, path, kind):
+        self._kind, self._path = kind, str(path)
+        pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
+        self._file = open(path, "xb", buffering=0)
+        self._position = 0  # after the last record
+        self._put(kind.empty)
+
+    def write(self, record):
+        before = self._kind.separator if self._position else self._kind.first
+        text = before + self._kind.encode(record)
+        self._put(text + self._kind.end)
+        self._position += len(text)
+
+    def _put(self, data):
+        """Writes after the last record, all or nothing."""
+        try:
+            self._overwrite_end(data)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                self._overwrite_end(self._kind.end if self._position else self._kind.empty)
+            error.filename = self._path
+            raise
+
+    def _overwrite_end(self, data):
+        self._file.seek(self._position)
+        view = memoryview(data)
+        while view:
+            view = view[self._file.write(view) :]
+        self._file.truncate()
+
     def close(self):
-        pass
+        self._file.close()
 
 
-KINDS: dict[str, typing.Callable] = {"json": JsonList, "jsonl": JsonLines, "csv": Csv}
+class _Stream:
+    """Records on standard output, each flushed."""
+
+    def __init__(self, kind):
+        self._kind, self._is_empty = kind, True
+
+    def write(self, record):
+        before = self._kind.first if self._is_empty else self._kind.separator
+        self._is_empty = False
+        self._put(before + self._kind.encode(record))
+
+    def _put(self, data):
+        text = data.decode("utf-8")
+        if self._kind is not Csv and (sys.stdout.encoding or "").lower() not in ("utf-8", "utf8"):
+            text = re.sub("[^\0-\x7f]", lambda each: json.dumps(each[0])[1:-1], text)
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+    def close(self):
+        self._put(self._kind.empty if self._is_empty else self._kind.end)
+
+
+def list_targets(paths):
+    """Returns the `targets.Target` of each file in `paths`, as of `open_outputs`."""
+    return [
+        targets.Target(f"--{kind}", path, KINDS[kind].is_ours)
+        for kind, path in paths.items()
+        if path and path != "-"
+    ]
 
 
 @contextlib.contextmanager
-def open_outputs(paths):
-    """Yields a function that writes a record to every output; whole files appear at the end.
+def open_outputs(paths, overwrite=False):
+    """Yields a function that writes a record to every output, at once.
+
+    Whatever ends the block, the outputs hold all records until then: a file of JSON is a whole list
+    after every record.
 
     Args:
         paths: for each name in `KINDS` a path, "-" for standard output, or None.
+        overwrite: remove earlier outputs, which `targets.check_targets` has allowed.
 
     Raises:
-        OSError: a file cannot be written.
+        OSError: a file cannot be written, or one is there.
     """
     with contextlib.ExitStack() as stack:
         outputs: list = []
-        for kind, create in KINDS.items():
-            path = paths[kind]
-            if path == "-":
-                outputs.append(stack.enter_context(contextlib.closing(create(sys.stdout))))
-            elif path:
-                temporary = stack.enter_context(files.replacing(path))
-                file = stack.enter_context(open(temporary, "w", newline="", encoding="utf-8"))
-                outputs.append(stack.enter_context(contextlib.closing(create(file))))
+        for name, kind in KINDS.items():
+            path = paths[name]
+            if path and path != "-" and overwrite and os.path.lexists(path):
+                os.remove(path)
+            if path:
+                output = _Stream(kind) if path == "-" else _File(path, kind)
+                outputs.append(stack.enter_context(contextlib.closing(output)))
 
         def write(record):
             for output in outputs:

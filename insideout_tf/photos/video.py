@@ -11,7 +11,7 @@ import typing
 
 import numpy as np
 
-from insideout_tf import devices
+from insideout_tf import processes
 from insideout_tf.data import images, inputs
 from insideout_tf.errors import UserError
 
@@ -103,7 +103,7 @@ def _open_capture(source, reader=0):
 
     # FFmpeg's notes about damaged files; it reads the variable once, when OpenCV loads it.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    with devices.native_stderr_closed():
+    with processes.native_stderr_closed():
         return cv2.VideoCapture(source, reader)
 
 
@@ -292,7 +292,7 @@ def create_writer(path, fps, size):
 
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     fps = min(max(fps, WRITTEN_FPS[0]), WRITTEN_FPS[1])
-    with devices.native_stderr_closed():
+    with processes.native_stderr_closed():
         writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, size)
     if not writer.isOpened():
         raise UserError(
@@ -321,7 +321,7 @@ def create_writer(path, fps, size):
     try:
         yield append
     finally:
-        with devices.native_stderr_closed():
+        with processes.native_stderr_closed():
             writer.release()
     # OpenCV reports no error when the disk is full.
     capture = _open_capture(str(path))

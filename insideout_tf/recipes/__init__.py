@@ -6,10 +6,9 @@ paper, the command and what was measured. `insideout recipes` lists them.
 
 import argparse
 import ast
-import difflib
 import pathlib
 
-from insideout_tf import errors, files
+from insideout_tf import errors, fields, files
 from insideout_tf.errors import UserError
 
 FOLDER = pathlib.Path(__file__).resolve().parent
@@ -24,10 +23,9 @@ def path_of(name):
     """Returns the file of the recipe `name`. Raises `UserError` with the nearest name."""
     if name in names():
         return FOLDER / f"{name}.py"
-    close = difflib.get_close_matches(name, names(), n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
     raise UserError(
-        f"recipe: expected the name of a recipe or the path of a file with get_config().{hint} "
+        f"recipe: expected the name of a recipe or the path of a file with get_config()."
+        f"{fields.hint(name, names())} "
         f"`insideout recipes` lists the names. Received: {name!r}"
     )
 
@@ -39,6 +37,7 @@ def describe(name):
 
 
 def main(argv=None):
+    """Runs `insideout recipes`. argv: its words; None means those of the process."""
     parser = argparse.ArgumentParser(
         prog="insideout recipes",
         description="List the recipes that come with the package, or copy one to change it.",

@@ -15,8 +15,9 @@ for the same augmented face (Beyer et al. 2022, arXiv 2106.05237).
 
 Measured on PublicTest, which chose the epoch, seed 0: 66.26 % after the first command (`compact_nano`:
 66.84 %), 66.76 % after the second (`compact_nano_whole`: 67.34 %); 50 and 22 minutes on 2 CPU cores. These
-runs were not evaluated on PrivateTest. Weights between start and end were (experiments/tools/blend.py). Those
-of the second command are the packaged `nano`; the run has 68.07 % of PrivateTest and macro-F1 0.643.
+runs were not evaluated on PrivateTest. `experiments/tools/blend.py` then interpolated between the weights at
+the start and at the end of the second command. The result is the packaged `nano`, whose run has 68.07 % on
+PrivateTest and macro-F1 0.643.
 """
 
 import dataclasses

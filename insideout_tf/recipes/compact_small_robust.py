@@ -2,7 +2,7 @@
 
     insideout train compact_small_robust --data PATH/TO/fer2013.csv --ferplus PATH/TO/fer2013new.csv --start-from runs/compact_small_fine --teacher runs/compact_small_fine
 
-A face that a camera finds is seldom as sharp and as well lit as one of FER2013. So each face is brought to
+Faces from a camera are seldom as sharp and as well lit as those of FER2013. So each face is brought to
 one mean and standard deviation inside the model, and the augmentation adds blur to the noise of
 `compact_small_fine`. Four tenths of each label are the teacher's probabilities for the same augmented face.
 
@@ -12,8 +12,9 @@ The second command does the same for `compact_small_whole`, with two teachers:
 
 Measured on PublicTest, which chose the epoch, seed 0: 68.38 % after the first command (`compact_small_fine`:
 69.24 %), 68.71 % after the second (`compact_small_whole`: 68.93 %); 41 and 49 minutes on 2 CPU cores. These
-runs were not evaluated on PrivateTest. Weights between start and end were (experiments/tools/blend.py). Those
-of the second command are the packaged `small`; the run has 70.47 % of PrivateTest and macro-F1 0.683.
+runs were not evaluated on PrivateTest. `experiments/tools/blend.py` then interpolated between the weights at
+the start and at the end of the second command. The result is the packaged `small`, whose run has 70.47 % on
+PrivateTest and macro-F1 0.683.
 """
 
 import dataclasses

@@ -12,7 +12,7 @@ teacher's probabilities for the same augmented face.
 Measured, seed 0: PrivateTest 70.69 %, macro-F1 0.687; PublicTest 68.93 %; 278 minutes on 2 cores of an AMD
 EPYC with other work. See experiments/RESULTS.md. The teacher was `compact_small_blend`, the packaged `small`
 of that time. Today's `small` comes from this network, so `--teacher small` trains something else.
-With half of each label from today's `small`, seed 1 has 70.08 % of PrivateTest: no gain.
+With half of each label from today's `small`, seed 1 has 70.08 % on PrivateTest, which is no gain.
 """
 
 import dataclasses

@@ -11,7 +11,7 @@ augmentation; mixed precision; a stratified 87.5/12.5 division of Training with 
 
 The paper does not give these, so they are our choice: 224 px; the bounds 0.5 and 2 of the class weights;
 batches of 64; the strengths of the augmentation; the epoch with the best validation accuracy. Mixed
-precision is used where the device gains from it.
+precision is used if the device is faster with it.
 
 The published figure is the paper's. This recipe needs a GPU and is not measured here yet.
 """

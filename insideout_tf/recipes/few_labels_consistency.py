@@ -2,10 +2,10 @@
 
     insideout train few_labels_consistency --data PATH/TO/fer2013.csv --start-from runs/few_labels
 
-The recipe trains the run of `few_labels` further with all of Training's 28,709 faces in its batches. Where the
-network is sure of a lightly augmented face, that answer is the target for a strongly augmented view of it
+The recipe trains the run of `few_labels` further with all of Training's 28,709 faces in its batches. If the
+network is sure of a lightly augmented face, its prediction is the target for a strongly augmented view of it
 (Sohn et al. 2020, FixMatch, arXiv 2001.07685). FixMatch's threshold of 0.95 is for clean labels; on FER2013
-few answers reach it, so it is 0.8 here. `--set consistency_weight=1e-9` is the control: the same batches,
+few predictions reach it, so it is 0.8 here. `--set consistency_weight=1e-9` is the control: the same batches,
 trained by labels alone.
 
 Measured on PublicTest, which chose the epoch: 57.17 %, and 55.11 % by the control. The runs were not evaluated

@@ -3,11 +3,11 @@
     insideout train insideout_v2s_scratch --data PATH/TO/fer2013.csv
     insideout evaluate runs/insideout_v2s_scratch --split private
 
-arXiv 2510.03066 begins with ImageNet weights; this recipe is for those who do not have them. The backbone, the
-light head, the class-weighted loss, the stratified part of Training and the strong augmentation stay. Random
-weights need more of everything else: all layers from the first step, 120 epochs instead of about twenty, a
-smaller input, larger batches, mixup and cutmix, label smoothing, weights averaged over steps. Class weights
-are clipped: balanced ones would multiply the 436 faces of disgust by ten.
+arXiv 2510.03066 begins with ImageNet weights; this recipe is for those who do not have them. The backbone,
+the light head, the class-weighted loss, the stratified part of Training and the strong augmentation stay.
+Random weights need more: all layers from the first step, 120 epochs instead of about twenty, a smaller input,
+larger batches, mixup and cutmix, label smoothing, weights averaged over steps. Class weights are clipped:
+balanced ones would multiply the 436 faces of disgust by ten.
 
 The recipe needs a GPU and is not measured yet.
 """

@@ -3,13 +3,14 @@
     insideout train v2b0_cpu --data PATH/TO/fer2013.csv
     insideout evaluate runs/v2b0_cpu --split private
 
-The recipe follows no paper. FER2013 has 48×48 pixels, so a small network at a small size gets most of what
-there is. The head learns for one epoch, then all layers for twelve at 64 px and for five at 80 px. Training
-small and finishing large costs less than training large throughout (progressive learning, Tan & Le 2021,
-arXiv 2104.00298, section 4; FixRes, Touvron et al. 2019). Label smoothing, light augmentation with erasing,
-and weights averaged over steps are on; class weights are off. Accuracy on PublicTest chooses the epoch.
+The recipe follows no paper. FER2013 has 48×48 pixels, so a small network at a small size gets most of the
+information. The head learns for one epoch, then all layers for twelve at 64 px and for five at 80 px.
+Training small and finishing large costs less than training large throughout (progressive learning, Tan & Le
+2021, arXiv 2104.00298, section 4; FixRes, Touvron et al. 2019). Label smoothing, light augmentation with
+erasing, and weights averaged over steps are on; class weights are off. Accuracy on PublicTest chooses the
+epoch.
 
-`--set weights=PATH` reads the ImageNet weights from a file where Keras cannot download them.
+`--set weights=PATH` reads the ImageNet weights from a file if Keras cannot download them.
 
 Measured, mean and standard deviation of three seeds: PrivateTest 69.19 % ± 0.85 %, macro-F1 0.662 ± 0.011;
 with flips 69.97 %; 55 to 123 minutes each on 2 CPU cores. See experiments/RESULTS.md.

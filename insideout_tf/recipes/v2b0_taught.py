@@ -10,10 +10,10 @@ Half of each label is FER2013's own, half the FER+ label distribution (Barsoum e
 Then three tenths of it are the teacher's probabilities for the same augmented face (Hinton et al. 2015, arXiv
 1503.02531). Weights are averaged over steps. The log loss on PublicTest chooses the epoch.
 
-`--set weights=PATH` reads the ImageNet weights from a file where Keras cannot download them.
+`--set weights=PATH` reads the ImageNet weights from a file if Keras cannot download them.
 
-Measured, one seed: PrivateTest 69.96 %, macro-F1 0.674; with flips 70.10 %; 89 minutes on 2 CPU cores. It does
-not pass `small`, which began with random weights. See experiments/RESULTS.md.
+Measured, one seed: PrivateTest 69.96 %, macro-F1 0.674; with flips 70.10 %; 89 minutes on 2 CPU cores. It is
+below `small`, which began with random weights. See experiments/RESULTS.md.
 """
 
 from insideout_tf.config import Augmentation, Experiment, Stage

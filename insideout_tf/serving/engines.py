@@ -9,7 +9,7 @@ import tempfile
 
 import numpy as np
 
-from insideout_tf import devices
+from insideout_tf import devices, processes
 from insideout_tf.data import images, inputs
 from insideout_tf.errors import UserError
 from insideout_tf.network import weights
@@ -72,7 +72,7 @@ def _of_keras_model(call):
     """Returns a function of faces that calls a Keras model; a forked process gets a `UserError`."""
 
     def predict(faces):
-        devices.check_not_forked()
+        processes.check_not_forked()
         return np.asarray(call(faces), np.float32)
 
     return predict
@@ -109,7 +109,7 @@ def _load_litert(path):
         (outputs_of_model,) = interpreter.get_output_details()
         if len(faces) != batch_size:
             interpreter.resize_tensor_input(inputs_of_model["index"], faces.shape)
-            with devices.native_stderr_closed():
+            with processes.native_stderr_closed():
                 interpreter.allocate_tensors()
             batch_size = len(faces)
         interpreter.set_tensor(inputs_of_model["index"], faces)

@@ -5,7 +5,7 @@ import json
 import tempfile
 import zipfile
 
-from insideout_tf import devices
+from insideout_tf import processes
 from insideout_tf.data.classes import EMOTIONS
 from insideout_tf.serving import saved_model
 
@@ -30,7 +30,7 @@ def to_litert(model, quantize="none", facts=None):
     archive = keras.export.ExportArchive()
     archive.track(model)
     archive.add_endpoint("serve", infer, [tf.TensorSpec(saved_model.FACES, tf.float32, "pixels")])
-    with tempfile.TemporaryDirectory() as folder, devices.native_stderr_closed():
+    with tempfile.TemporaryDirectory() as folder, processes.native_stderr_closed():
         archive.write_out(folder, verbose=False)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         if quantize != "none":

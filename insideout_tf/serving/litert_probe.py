@@ -22,8 +22,8 @@ def load(content):
 
 def _silence():
     """Returns a context without native messages where this package is there, else one that does nothing."""
-    devices = sys.modules.get("insideout_tf.devices")
-    return devices.native_stderr_closed() if devices else contextlib.nullcontext()
+    module = sys.modules.get("insideout_tf.processes")
+    return module.native_stderr_closed() if module else contextlib.nullcontext()
 
 
 def main(model, faces):

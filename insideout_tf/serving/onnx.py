@@ -5,7 +5,7 @@ import logging
 
 import numpy as np
 
-from insideout_tf import devices
+from insideout_tf import processes
 from insideout_tf.data.classes import EMOTIONS
 from insideout_tf.errors import UserError
 from insideout_tf.serving import saved_model
@@ -38,7 +38,7 @@ def to_onnx(model, facts=None):
     infer = saved_model.create_inference_function(_replace_normalization(model))
     signature = [tf.TensorSpec(saved_model.FACES, tf.float32, "pixels")]
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
-    with devices.native_stderr_closed():
+    with processes.native_stderr_closed():
         proto, _ = tf2onnx.convert.from_function(
             tf.function(infer, input_signature=signature), signature, opset=OPSET
         )

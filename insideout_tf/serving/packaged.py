@@ -5,7 +5,7 @@ import json
 import os
 import pathlib
 
-from insideout_tf import config
+from insideout_tf import fields
 from insideout_tf.errors import UserError
 
 FOLDER = pathlib.Path(__file__).resolve().parent.parent / "models"
@@ -32,7 +32,7 @@ def path_of(name, suffix):
     if name not in names():
         raise UserError(
             f"model: expected one of {', '.join(names())}, or the path of a run, a .keras or a "
-            f".tflite file.{config.hint(name, names())} Received: {name!r}"
+            f".tflite file.{fields.hint(name, names())} Received: {name!r}"
         )
     return FOLDER / f"{name}{suffix}"
 
@@ -75,7 +75,7 @@ def model_path(run_or_model):
     if not os.path.exists(path):
         raise UserError(
             f"{path}: expected a run folder, a .keras file or a packaged model: "
-            f"{', '.join(names())}.{config.hint(str(run_or_model), names())} Check the path. "
+            f"{', '.join(names())}.{fields.hint(str(run_or_model), names())} Check the path. "
             "Received: nothing there"
         )
     parent = path.parent

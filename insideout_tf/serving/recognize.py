@@ -6,7 +6,7 @@ import pathlib
 
 import numpy as np
 
-from insideout_tf import devices
+from insideout_tf import processes
 from insideout_tf.data import images
 from insideout_tf.data.classes import EMOTIONS
 from insideout_tf.errors import UserError
@@ -104,7 +104,7 @@ def _check_tta(tta):
 def _load_cached(model, engine, identity):
     """Returns what `load_predictor` returns, loaded once for each file; one thread at a time runs it."""
     predict, temperature = engines.load_predictor(model, engine)
-    return devices.serialized(predict), temperature
+    return processes.serialized(predict), temperature
 
 
 def _identify_file(model):

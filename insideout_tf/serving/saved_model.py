@@ -10,7 +10,7 @@ import tempfile
 
 import numpy as np
 
-from insideout_tf import devices
+from insideout_tf import processes
 from insideout_tf.data import images
 from insideout_tf.data.classes import EMOTIONS
 
@@ -88,7 +88,7 @@ def write_saved_model(model, folder, facts):
             path = pathlib.Path(scratch, name)
             path.write_text(text, "utf-8")
             module.files.append(tf.saved_model.Asset(str(path)))
-        with devices.native_stderr_closed():
+        with processes.native_stderr_closed():
             tf.saved_model.save(
                 module,
                 str(folder),

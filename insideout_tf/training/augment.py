@@ -12,9 +12,7 @@ from keras import ops
 from insideout_tf.config import Augmentation
 from insideout_tf.data.images import FACE_SIDE
 
-_COLUMNS = (
-    18  # uniform numbers drawn for an image, one draw a batch (noise and blur take one more each)
-)
+_COLUMNS = 18  # uniform numbers for an image; noise and blur need one more each
 
 # The view that pseudo-labels come from (Sohn et al. 2020, arXiv 2001.07685, section 2.3).
 WEAK = Augmentation(flip=True, shift=0.125)
@@ -23,14 +21,20 @@ WEAK = Augmentation(flip=True, shift=0.125)
 def augment(pixels, labels, weights, settings, size, seed):
     """Augments one batch and resizes it, interpolating each pixel once.
 
-    pixels: `[b, 48, 48]`, 0..255, any number type. labels: float32 `[b, classes]`, each row
-    summing to 1. weights: float32 `[b]`. settings: a `config.Augmentation`. size: side in pixels of
-    the result. seed: a `keras.random.SeedGenerator` (part of the state a resume restores).
+    Two faces that are mixed with share r keep the exact loss of the pair, since cross-entropy is
+    linear in the label. The weight is r·w₁+(1-r)·w₂, and the label (r·w₁·y₁+(1-r)·w₂·y₂) divided by
+    it.
 
-    Returns images float32 `[b, size, size, 1]` in 0..255, labels and weights of the same shapes.
-    Where two faces are mixed with share r, the loss of the pair is kept exactly: weight
-    r·w₁+(1-r)·w₂ and label (r·w₁·y₁+(1-r)·w₂·y₂) over that weight, since cross-entropy is linear
-    in the label.
+    Args:
+        pixels: `[b, 48, 48]`, 0..255, of any number type.
+        labels: float32 `[b, classes]`; each row has the sum 1.
+        weights: float32 `[b]`.
+        settings: a `config.Augmentation`.
+        size: pixels a side of the result.
+        seed: a `keras.random.SeedGenerator`, part of the state that a resume restores.
+
+    Returns:
+        A tuple of images, float32 `[b, size, size, 1]` in 0..255, labels and weights.
     """
     count = pixels.shape[0]
     pixels = ops.cast(pixels, "float32")
@@ -57,10 +61,10 @@ def photometric(images, settings, brightness, contrast):
 
 
 def blur(images, settings, strength):
-    """Blurs `[b, h, w]`, as a lens out of focus or a face far away does; strength `[b]` in 0..1.
+    """Blurs `[b, h, w]`, as a lens out of focus or a distant face; strength `[b]` in 0..1.
 
-    By two products with a matrix of each image's own, whose rows are Gaussians that sum to 1 within the
-    image.
+    Each image is multiplied twice by a matrix of its own. The rows of the matrix are Gaussians with
+    the sum 1 inside the image.
     """
     if not settings.blur:
         return images
@@ -107,9 +111,9 @@ def affine_matrices(settings, draws):
 def warp(images, matrices, size):
     """Resamples float32 `[b, h, w]` through `[b, 2, 3]` maps to `[b, size, size]`, bilinearly.
 
-    Half-pixel centres, so the identity map equals `keras.layers.Resizing`; outside the source the
-    nearest edge pixel is used. One gather a result pixel: it fetches the four neighbours together,
-    which compiles under XLA on every device.
+    Pixel centres are at half pixels, so the identity map equals `keras.layers.Resizing`. Outside the
+    source the nearest edge pixel counts. One gather for each result pixel fetches its four neighbours
+    together, which XLA compiles on every device.
     """
     count, height, width = images.shape
     axis = (np.arange(size, dtype="float32") + 0.5) / size - 0.5
@@ -149,7 +153,7 @@ def erase(images, settings, draws):
 def mix(images, labels, weights, settings, draws):
     """Mixes each image with its neighbour in the batch by mixup or cutmix; draws `[4, b]` in 0..1.
 
-    With both turned on, each is chosen for half of the mixed images.
+    If both are on, each applies to half of the mixed images.
     """
     mixup, cutmix = settings.mixup_alpha > 0, settings.cutmix_alpha > 0
     if not (mixup or cutmix):
@@ -165,11 +169,11 @@ def mix(images, labels, weights, settings, draws):
         box = _boxes(size, draws[2], draws[3], side, side)
     else:
         box = ops.zeros_like(images)
-    kept = ops.where(cut[:, None, None], 1.0 - box, keep_mixup[:, None, None])
-    kept = ops.where(chosen[:, None, None], kept, 1.0)
+    own_share = ops.where(cut[:, None, None], 1.0 - box, keep_mixup[:, None, None])
+    own_share = ops.where(chosen[:, None, None], own_share, 1.0)
     partner = ops.roll(images, 1, axis=0)
-    images = images * kept + partner * (1.0 - kept)
-    share = ops.mean(kept, axis=(1, 2)) if cutmix else ops.where(chosen, keep_mixup, 1.0)
+    images = images * own_share + partner * (1.0 - own_share)
+    share = ops.mean(own_share, axis=(1, 2)) if cutmix else ops.where(chosen, keep_mixup, 1.0)
     own, other = share * weights, (1.0 - share) * ops.roll(weights, 1, axis=0)
     total = own + other
     blended = own[:, None] * labels + other[:, None] * ops.roll(labels, 1, axis=0)
@@ -177,7 +181,7 @@ def mix(images, labels, weights, settings, draws):
 
 
 def _boxes(size, centre_x, centre_y, width, height):
-    """Returns float32 `[b, size, size]`, 1 inside a box given in fractions of the side, `[b]` each."""
+    """Returns float32 `[b, size, size]`, 1 inside a box in fractions of the side, `[b]` each."""
     axis = ops.convert_to_tensor((np.arange(size, dtype="float32") + 0.5) / size)
     inside_x = ops.abs(axis[None, :] - centre_x[:, None]) < width[:, None] / 2
     inside_y = ops.abs(axis[None, :] - centre_y[:, None]) < height[:, None] / 2

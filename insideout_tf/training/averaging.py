@@ -1,4 +1,4 @@
-"""The weights a stage delivers: averaged over steps, BatchNorm statistics re-estimated for them."""
+"""The weights for inference: averaged over steps, with BatchNorm statistics estimated for them."""
 
 import keras
 import numpy as np
@@ -9,12 +9,19 @@ REESTIMATION_BATCHES = 20
 
 
 def inference_weights(training_model, model, batches):
-    """Returns the arrays (in the order of `model.weights`) that are judged, saved and served.
+    """Returns the weights that are evaluated, saved and served.
 
-    Without averaging these are the weights themselves. With it, the averages, and for each
-    BatchNorm layer in training mode the statistics of `batches` (an iterable of training batches)
-    under those averages, as Izmailov et al. 2018 (section 3.2) do: the statistics gathered under
-    the raw weights do not belong to the averaged ones. The model itself is left as it was.
+    Without averaging these are the weights themselves. With it they are the averages. Each BatchNorm
+    layer in training mode then gets the statistics of `batches` under those averages, as in Izmailov
+    et al. 2018 (section 3.2), since the statistics of the raw weights do not fit them.
+
+    Args:
+        training_model: a compiled `TrainingModel`.
+        model: its network. It is changed back before this function returns.
+        batches: an iterable of training batches.
+
+    Returns:
+        A list of arrays in the order of `model.weights`.
     """
     before = model.get_weights()
     averages = optimizers.averages(training_model.optimizer)

@@ -297,6 +297,13 @@ class Checkpoint(keras.callbacks.Callback):
         )
 
 
+class ProgressBar(keras.callbacks.ProgbarLogger):
+    """Keras' progress bar. It runs after `Checkpoint`: an epoch with a whole bar is on disk."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        super().on_epoch_end(epoch, {name: logs[name] for name in ("loss", "accuracy")})
+
+
 class EpochLine(keras.callbacks.Callback):
     """Prints one line at the end of each epoch."""
 
@@ -342,7 +349,7 @@ def create_callbacks(job, index, validation, counter, progress, state, together)
     is_slow_to_wait = devices.accelerator() != "cpu" and together == 1
     every = NAN_CHECK_STEPS if is_slow_to_wait else 1
     rows = progress["history"][len(progress["history"]) - progress["epoch"] :]
-    progress_bar = [keras.callbacks.ProgbarLogger()] if job.verbose else []
+    progress_bar = [ProgressBar()] if job.verbose else []
     estimate = TimeEstimate(
         stage,
         together * experiment.batch_size,
@@ -358,13 +365,13 @@ def create_callbacks(job, index, validation, counter, progress, state, together)
         keras_own.append(ReduceLROnPlateau(stage, experiment.monitor, rows))
     return [
         counter,
-        *progress_bar,
         TerminateOnNaN(stage, counter, steps, together, every),
         estimate,
         validation,
         *keras_own,
         *job.callbacks,
         Checkpoint(job.directory, stage, counter, progress, state, validation),
+        *progress_bar,
         *create_tensorboard(job.directory),
         *([EpochLine(stage, counter, validation, job.say)] if job.verbose else []),
     ]

@@ -6,29 +6,37 @@ from keras import ops
 from insideout_tf.data import images
 
 
-def teacher_blend(teachers, share):
-    """Returns a function (augmented faces, labels) → labels, `share` of them what teachers say.
+def create_label_blend(teachers, weight):
+    """Returns a function that blends teacher probabilities into the labels of a batch.
 
     Teacher and student see the same view, mixed faces included (Beyer et al. 2022, Knowledge
-    distillation: A good teacher is patient and consistent, arXiv 2106.05237, section 3). A function,
-    so that Keras does not count the teachers among the variables of the training model.
+    distillation: A good teacher is patient and consistent, arXiv 2106.05237, section 3). It is a
+    function so that Keras does not count the teachers among the variables of the training model.
+
+    Args:
+        teachers: inference models; several are averaged. Without any, labels stay as they are.
+        weight: the share of the teachers in the label, 0..1.
+
+    Returns:
+        A function of augmented faces, float32 `[b, size, size, 1]`, and labels, float32 `[b, 7]`, to
+        labels of the same shape.
     """
     heads = []
     for model in teachers:
         if any(layer.name == "resize" for layer in model.layers):
             resize = model.get_layer("resize")
             heads.append((resize.height, keras.Model(resize.output, model.output)))
-        else:  # an ensemble, or a model from elsewhere: the view goes through its own input
+        else:  # an ensemble or another Keras model: the view goes through its own input
             heads.append((images.FACE_SIDE, model))
 
-    def teach(pixels, labels):
+    def blend_labels(pixels, labels):
         if not heads:
             return labels
-        said = 0.0
+        total = 0.0
         for size, head in heads:
             view = pixels if size == pixels.shape[1] else ops.image.resize(pixels, (size, size))
-            said = said + head(view, training=False)
-        said = ops.stop_gradient(ops.cast(said, "float32")) / len(heads)
-        return labels + share * (said - labels)
+            total = total + head(view, training=False)
+        probabilities = ops.stop_gradient(ops.cast(total, "float32")) / len(heads)
+        return labels + weight * (probabilities - labels)
 
-    return teach
+    return blend_labels

@@ -1,4 +1,4 @@
-"""The layers of a training model: the same computation as the inference model's, faster."""
+"""The layers of a training model: the same computation as in the inference model, faster."""
 
 import keras
 from keras import layers, ops
@@ -11,9 +11,9 @@ _ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
 class FusedBatchNormalization(layers.BatchNormalization):
     """Keras' BatchNorm by TensorFlow's one operation instead of Keras' dozen.
 
-    With EfficientNetV2-S that halves the graph of a training step, and with it the time to the
-    first one; in inference TensorFlow joins it to the convolution before it. Training models and
-    teachers only: delivered models keep Keras' own layer, whose weights are the same.
+    With EfficientNetV2-S that halves the graph of a training step, and so the time to the first step.
+    In inference TensorFlow joins it to the convolution before it. Only training models and teachers
+    use it. Inference models keep Keras' own layer, which has the same weights.
     """
 
     def call(self, inputs, training=None, mask=None):
@@ -34,14 +34,14 @@ class FusedBatchNormalization(layers.BatchNormalization):
         if learning:
             batch, height, width, _ = inputs.shape
             count = batch * height * width
-            variance *= (count - 1) / count  # it comes unbiased, and Keras keeps the biased one
+            variance *= (count - 1) / count  # unbiased here, biased in Keras
             for statistic, seen in zip(statistics, (mean, variance)):
                 now = tf.convert_to_tensor(statistic)
                 statistic.assign(now + (seen - now) * (1.0 - self.momentum))
         return ops.cast(outputs, self.compute_dtype)
 
 
-def clone_for_training(delivered, precision):
+def clone_for_training(model, precision):
     """Clones the same graph and weights under a training precision ("mixed_bfloat16", ...).
 
     Preprocessing, logits and softmax stay float32. `weights` of both models align by position.
@@ -54,15 +54,20 @@ def clone_for_training(delivered, precision):
             settings["dtype"] = precision
         return _training_class(layer).from_config(settings)
 
-    twin = keras.models.clone_model(delivered, clone_function=clone)
-    twin.set_weights(delivered.get_weights())
+    twin = keras.models.clone_model(model, clone_function=clone)
+    twin.set_weights(model.get_weights())
     return twin
 
 
 def build_training_network(experiment, size, precision):
-    """Builds the model of a stage for training; its `weights` align with the delivered one's.
+    """Builds the network of a stage for training.
 
-    In float32 it is built once, without a detour over a delivered model.
+    Its `weights` have the same order as those of the inference model.
+
+    Args:
+        experiment: the recipe.
+        size: pixels a side that the network sees.
+        precision: a Keras policy.
     """
     model = build.build_network(experiment, size)
     if precision != "float32":
@@ -71,13 +76,13 @@ def build_training_network(experiment, size, precision):
 
 
 def use_fused_batch_norm(model):
-    """Gives the layers of a float32 model the classes that compute the same sooner; returns it."""
+    """Gives the layers of a float32 model the faster classes of this module; returns the model."""
     for layer in model.layers:
         layer.__class__ = _training_class(layer)
     return model
 
 
 def _training_class(layer):
-    """Returns the class that computes the same as `layer` in training, sooner where there is one."""
+    """Returns the class that computes the same as `layer` in training, a faster one if there is one."""
     fusible = type(layer) is layers.BatchNormalization and layer.center and layer.scale
     return FusedBatchNormalization if fusible and _ON_TENSORFLOW else type(layer)

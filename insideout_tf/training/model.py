@@ -7,10 +7,17 @@ from insideout_tf.training import augment, distillation
 
 
 class TrainingModel(keras.Model):
-    """The step of one stage: a batch of faces → augmentation → core → weighted loss, all jitted.
+    """The step of one stage: a batch of faces → augmentation → core → weighted loss, all compiled.
 
     A batch is a dict of `image` uint8 `[b, 48, 48]`, `label` float32 `[b, 7]` (smoothed, soft) and
-    `weight` float32 `[b]`; or, where the data set lives in device memory, of `index` int32 `[b]`.
+    `weight` float32 `[b]`. If the data set is in device memory, it is a dict of `index` int32 `[b]`.
+
+    Args:
+        model: the network of the stage; its core is what follows the resize, up to the logits.
+        experiment, stage: the recipe and its stage.
+        seed: of the augmentation.
+        resident: the training arrays to keep in device memory, or None.
+        teachers: inference models, for distillation.
     """
 
     def __init__(self, model, experiment, stage, seed, resident=None, teachers=()):
@@ -20,7 +27,9 @@ class TrainingModel(keras.Model):
         self.image_size = model.get_layer("resize").height
         self.seed_generator = keras.random.SeedGenerator(seed)
         self.accuracy = keras.metrics.Mean(name="accuracy")
-        self.teach = distillation.teacher_blend(teachers, experiment.distillation_weight)
+        self.blend_labels = distillation.create_label_blend(
+            teachers, experiment.distillation_weight
+        )
         self.consistency = (experiment.consistency_weight, experiment.consistency_threshold)
         self.resident = None
         if resident is not None:
@@ -41,17 +50,17 @@ class TrainingModel(keras.Model):
     def call(self, inputs, training=False, pseudo_labels=True):
         """Returns `logits`, `label` and `weight` of one view of each face.
 
-        pseudo_labels: with consistency, those of a second view too, whose pass moves the averages of
-        BatchNorm once more.
+        pseudo_labels: whether consistency adds the pseudo-labels of a second view. Its pass updates
+            the moving averages of BatchNorm once more.
         """
         if self.resident is not None:
             inputs = {
                 name: ops.take(variable.value, inputs["index"], axis=0)
                 for name, variable in self.resident.items()
             }
-        guessed = {}
+        extra = {}
         if training and pseudo_labels and self.consistency[0]:
-            guessed["pseudo_label"] = self._pseudo_labels(inputs)
+            extra["pseudo_label"] = self._pseudo_labels(inputs)
         pixels, labels, weights = augment.augment(
             inputs["image"],
             inputs["label"],
@@ -61,13 +70,13 @@ class TrainingModel(keras.Model):
             self.seed_generator,
         )
         if training:
-            labels = self.teach(pixels, labels)
+            labels = self.blend_labels(pixels, labels)
         logits = self.core(pixels, training=training)
         logits = ops.cast(logits, "float32")
-        return {"logits": logits, "label": labels, "weight": weights, **guessed}
+        return {"logits": logits, "label": labels, "weight": weights, **extra}
 
     def _pseudo_labels(self, inputs):
-        """Returns `[b, 7]`: one-hot where the model is sure of a hardly changed view, elsewhere 0."""
+        """Returns pseudo-labels `[b, 7]`: one-hot if the model is sure of a weak view, else 0."""
         pixels, _, _ = augment.augment(
             inputs["image"],
             inputs["label"],
@@ -76,23 +85,23 @@ class TrainingModel(keras.Model):
             self.image_size,
             self.seed_generator,
         )
-        # By the batch's own statistics: early on, the moving ones make it sure of nonsense.
+        # With the batch's own statistics: early on, the moving ones give confident nonsense.
         logits = self.core(pixels, training=True)
         sure = ops.softmax(ops.stop_gradient(ops.cast(logits, "float32")))
         top = ops.max(sure, axis=-1, keepdims=True)
-        kept = ops.logical_and(sure >= top, top >= self.consistency[1])
-        return ops.cast(kept, "float32")
+        is_label = ops.logical_and(sure >= top, top >= self.consistency[1])
+        return ops.cast(is_label, "float32")
 
-    def train_step(self, *given):
-        """One step, as Keras does it; or, of a batch with a `count` (JAX), so many in one call.
+    def train_step(self, *arguments):
+        """Does one step as Keras does; on JAX, a batch with a `count` is that many steps in one call.
 
-        A call then costs the host the same for many steps as for one.
+        The host then spends the same time on many steps as on one.
         """
-        if len(given) == 1 or "count" not in given[1]:
-            return super().train_step(*given)
+        if len(arguments) == 1 or "count" not in arguments[1]:
+            return super().train_step(*arguments)
         import jax
 
-        state, rows = given
+        state, rows = arguments
         step = super().train_step
         structure = jax.tree.structure(state)
 
@@ -109,8 +118,8 @@ class TrainingModel(keras.Model):
         loss = ops.mean(each * y_pred["weight"])
         if "pseudo_label" in y_pred:
             # Sohn et al. 2020, FixMatch (arXiv 2001.07685), equation 4.
-            # Not by categorical_crossentropy: TensorFlow's gradient of it takes every row of labels
-            # to sum to 1, and would push down what the faces without a pseudo-label are taken for.
+            # Not by categorical_crossentropy: TensorFlow's gradient assumes that each row of labels
+            # has the sum 1, and would lower the top class of faces without a pseudo-label.
             agreed = y_pred["pseudo_label"] * ops.log_softmax(y_pred["logits"])
             loss -= self.consistency[0] * ops.mean(ops.sum(agreed, axis=-1))
         if keras.backend.backend() == "tensorflow":
@@ -127,4 +136,4 @@ class TrainingModel(keras.Model):
         return self.get_metrics_result()
 
     def get_config(self):
-        raise NotImplementedError("save the delivered model instead")
+        raise NotImplementedError("save the inference model instead")

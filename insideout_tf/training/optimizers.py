@@ -1,4 +1,4 @@
-"""A stage's optimizer and learning-rate schedule, from Keras' own, and the average of its weights."""
+"""The optimizer and learning-rate schedule of a stage, from Keras', and the average of its weights."""
 
 import math
 
@@ -12,14 +12,13 @@ JOINED_NUMBERS = 1 << 20  # so that the temporaries of an update stay in a proce
 class FlatOptimizer(keras.optimizers.Optimizer):
     """Runs a Keras optimizer on all variables joined into two vectors, and averages those.
 
-    A graph then holds two updates instead of one for each of EfficientNetV2-S's 452 variables,
-    which is what tracing and optimizing a training step otherwise spends much of its time on. One
-    vector holds what has two or more axes, which weight decay concerns; the other one the biases
-    and the scales of normalisation, which it does not. The variables follow the vectors; between
-    steps nothing else may change them for good.
+    A graph then holds two updates instead of one for each of the 452 variables of EfficientNetV2-S,
+    which otherwise take much of the time of tracing. One vector holds the variables with two or more
+    axes, which decay. The other holds biases and scales of normalisation, which do not. Each step
+    copies the vectors to the variables, so nothing else may change the variables between steps.
 
     ema_decay: after step t an average (Polyak & Juditsky 1992) follows the weights with decay
-    min(ema_decay, t/(9+t)); None keeps none.
+        min(ema_decay, t/(9+t)); None: no average.
     """
 
     def __init__(self, inner_optimizer, ema_decay=None):
@@ -110,14 +109,18 @@ class FlatOptimizer(keras.optimizers.Optimizer):
         return self.inner_optimizer.iterations
 
     def get_config(self):
-        raise NotImplementedError("save the delivered model instead")
+        raise NotImplementedError("save the inference model instead")
 
 
 def create(stage, steps, variables, scale_loss, ema_decay=None):
-    """Builds the optimizer of a stage on its variables; decay skips biases and normalisation.
+    """Builds the optimizer of a stage; weight decay skips biases and normalisation.
 
-    steps: steps an epoch, in which schedules count. scale_loss: scale the loss dynamically, as
-    float16 gradients need. ema_decay: of the average of the weights that `averages` returns.
+    Args:
+        stage: a `config.Stage`.
+        steps: steps in an epoch.
+        variables: the trainable variables.
+        scale_loss: whether to scale the loss dynamically, as float16 gradients need.
+        ema_decay: decay of the average that `averages` returns, or None.
     """
     rate = stage.learning_rate
     warmup = round(stage.warmup_epochs * steps)

@@ -13,7 +13,7 @@ from insideout_tf.data import batches
 from insideout_tf.data.faces import Faces
 from insideout_tf.data.splits import Split
 from insideout_tf.network.build import build_network, freeze_layers
-from insideout_tf.training import callbacks, fused, optimizers
+from insideout_tf.training import callbacks, checkpoint, fused, optimizers
 from insideout_tf.training.model import TrainingModel
 
 STEPS_TOGETHER = 25  # in one call to the device, where the data set lives there (JAX)
@@ -129,6 +129,8 @@ def run_stage(job, index, model, progress, saved, best_weights):
         return best_weights
     step_model = compile_step(job, index, model)
     state = list_state(step_model, model)
+    if saved:
+        checkpoint.check_shapes(job.directory, "state", state, saved)
     for variable, array in zip(
         state, [saved[f"state_{i}"] for i in range(len(state))] if saved else []
     ):

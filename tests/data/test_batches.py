@@ -137,6 +137,7 @@ def test_batch_larger_than_the_data():
         batches.epoch_batches(arrays(5), EXPERIMENT, 0, 0)
 
 
+@pytest.mark.slow
 def test_keras_cv_layers_by_name():
     pytest.importorskip("keras_cv")
     import tensorflow as tf
@@ -156,6 +157,7 @@ def test_keras_cv_layers_by_name():
         batches.epoch_batches(data, wrong, 0, 0)
 
 
+@pytest.mark.slow
 def test_every_keras_cv_layer_changes_the_faces():
     pytest.importorskip("keras_cv")
     import tensorflow as tf

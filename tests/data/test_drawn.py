@@ -3,6 +3,7 @@
 import itertools
 
 import numpy as np
+import pytest
 
 from insideout_tf.data import drawn, sketch
 from insideout_tf.data.classes import EMOTIONS
@@ -34,6 +35,7 @@ def test_identities_and_styles_of_the_parts_are_disjoint(monkeypatch):
         assert len(set().union(*sets)) == count  # nothing is unused
 
 
+@pytest.mark.slow
 def test_a_linear_model_learns_them_only_in_part():
     """Above the largest class (20 %), so that there is a signal; far below a network (90 %)."""
     from sklearn.linear_model import RidgeClassifier

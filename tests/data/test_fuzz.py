@@ -103,6 +103,7 @@ def mutate(data, edits):
     return data
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 @settings(
     max_examples=2000,

@@ -11,6 +11,7 @@ from insideout_tf.data.read import read_faces
 from insideout_tf.errors import UserError
 
 
+@pytest.mark.slow
 @pytest.mark.fer2013
 @pytest.mark.parametrize("form", ["csv", "icml"])
 def test_published_csv_equals_the_arrays(unpacked, real, form):
@@ -22,6 +23,7 @@ def test_published_csv_equals_the_arrays(unpacked, real, form):
     assert faces.pixels.dtype == faces.labels.dtype == faces.usage.dtype == np.uint8
 
 
+@pytest.mark.slow
 @pytest.mark.fer2013
 def test_files_of_the_competition(unpacked, real, tmp_path):
     train = read_faces(unpacked("train"))
@@ -37,6 +39,7 @@ def test_files_of_the_competition(unpacked, real, tmp_path):
     assert np.array_equal(test.pixels, real.pixels[~is_training])
 
 
+@pytest.mark.slow
 @pytest.mark.fer2013
 def test_arrays_and_tree_are_identified_by_content(unpacked, real):
     assert "35,887" in real.identified
@@ -46,6 +49,7 @@ def test_arrays_and_tree_are_identified_by_content(unpacked, real):
     assert all(name.startswith("test/angry/") for name in tree.names[:5])
 
 
+@pytest.mark.slow
 @pytest.mark.fer2013
 def test_archive_of_the_csv(unpacked, real, tmp_path):
     path = tmp_path / "fer2013.zip"

@@ -22,6 +22,7 @@ def run(tiny_run, tmp_path_factory):
 call = functools.partial(run_verb, evaluate.main)
 
 
+@pytest.mark.slow
 def test_splits_are_never_mixed_up(run, capsys, small_drawn):
     before = (run / "metrics.json").read_bytes()
     faces = read_faces(small_drawn)
@@ -49,6 +50,7 @@ def test_splits_are_never_mixed_up(run, capsys, small_drawn):
     assert not (run / "rest").exists()
 
 
+@pytest.mark.slow
 def test_report_warns_of_selection(run, capsys):
     _, out, _ = call(capsys, run, "--split", "public")
     assert "chose its epoch on PublicTest" in out and "precision" in out
@@ -68,23 +70,27 @@ def test_flip_is_the_mean_over_two_views(run, capsys, small_drawn):
     assert np.allclose(api_evaluate.predict_views(model, pixels, "flip"), flipped, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_model_file_alone(run, capsys, small_drawn, tmp_path):
     path = tmp_path / "mine.keras"
     shutil.copy(run / "model.keras", path)
     status, _, error = call(capsys, path)
     assert status == 2 and "--data: expected the path of FER2013" in error
-    status, out, _ = call(capsys, path, "--data", small_drawn, "--json")
+    words = (path, "--data", small_drawn, "--json", "--out", tmp_path / "public")
+    status, out, _ = call(capsys, *words)
     summary = json.loads(out)
     assert status == 0 and summary["selected_on"] is None and summary["n"] == 70
     assert (tmp_path / "public" / "metrics.json").exists()  # never the test split unasked
 
 
+@pytest.mark.slow
 def test_other_data_is_noted(run, capsys, tmp_path):
     status, out, _ = call(capsys, run, "--data", "drawn", "--out", tmp_path / "out")
     assert status == 0 and "Drawn faces, not FER2013" in out
     assert "not the data set the run was trained with" in out
 
 
+@pytest.mark.slow
 def test_refusals(run, capsys, tmp_path):
     damaged = tmp_path / "damaged.keras"
     whole = bytearray((run / "model.keras").read_bytes())
@@ -93,7 +99,7 @@ def test_refusals(run, capsys, tmp_path):
     (tmp_path / "text.keras").write_text("no")
     (tmp_path / "empty").mkdir()
     for arguments, expected in (
-        ((tmp_path / "none",), "expected a run folder or a .keras file"),
+        ((tmp_path / "none",), "expected a run folder, a .keras file"),
         ((tmp_path / "empty",), "expected a finished run with model.keras"),
         ((damaged, "--data", "drawn"), "expected a whole Keras model"),
         ((tmp_path / "text.keras", "--data", "drawn"), "expected a whole Keras model"),
@@ -104,6 +110,7 @@ def test_refusals(run, capsys, tmp_path):
         assert status == 2 and expected in error and error.count("\n") == 1, error
 
 
+@pytest.mark.slow
 def test_model_of_another_shape_is_refused(capsys, tmp_path):
     import keras
 
@@ -115,6 +122,7 @@ def test_model_of_another_shape_is_refused(capsys, tmp_path):
     assert status == 2 and "from [n, 48, 48, 1] grey levels to [n, 7]" in error
 
 
+@pytest.mark.slow
 def test_lambda_layers_are_refused(capsys, tmp_path):
     import keras
 

@@ -80,6 +80,50 @@ def test_bootstrap_equals_resampling_faces():
     assert np.allclose(mine, np.percentile(scores, (2.5, 97.5)), atol=0.012)
 
 
+def test_paired_intervals_equal_resampling_the_same_faces():
+    first, labels = sample(400)
+    second = first.astype(np.float64) + 0.3 * np.eye(7)[labels]
+    before, after = first.argmax(1), second.argmax(1)
+    mine = metrics.paired_intervals(labels, before, after)
+    random, gains = np.random.default_rng(5), {"accuracy": [], "macro_f1": []}
+    for _ in range(1500):
+        rows = random.integers(0, 400, 400)
+        truth, old, new = labels[rows], before[rows], after[rows]
+        gains["accuracy"].append((new == truth).mean() - (old == truth).mean())
+        scores = (sk.f1_score(truth, each, average="macro") for each in (new, old))
+        gains["macro_f1"].append(next(scores) - next(scores))
+    for name, values in gains.items():
+        assert np.allclose(mine[name][1:], np.percentile(values, (2.5, 97.5)), atol=0.012), name
+    assert mine["accuracy"][0] == pytest.approx(
+        (after == labels).mean() - (before == labels).mean()
+    )
+    expected = [sk.f1_score(labels, each, average="macro") for each in (after, before)]
+    assert mine["macro_f1"][0] == pytest.approx(expected[0] - expected[1])
+    back = metrics.paired_intervals(labels, after, before)
+    for name, (gain, low, high) in mine.items():
+        assert low < gain < high and back[name] == pytest.approx([-gain, -high, -low])
+    assert metrics.paired_intervals(labels, after, after)["macro_f1"] == [0, 0, 0]
+
+
+def test_paired_intervals_are_narrower_than_those_of_each_classifier():
+    first, labels = sample(2000)
+    before = first.argmax(1)
+    after = np.where(np.arange(2000) % 20, before, labels)  # differs on a few faces
+    _, low, high = metrics.paired_intervals(labels, before, after)["accuracy"]
+    alone = metrics.bootstrap_intervals(metrics.confusion_matrix(labels, before))["accuracy"]
+    assert low > 0 and high - low < 0.5 * (alone[1] - alone[0])
+
+
+def test_the_normal_interval_is_that_of_the_bootstrap():
+    first, labels = sample(5000)
+    before = first.argmax(1)
+    after = np.where(np.arange(5000) % 10, before, labels)
+    drawn = metrics.paired_intervals(labels, before, after)["accuracy"]
+    mine = metrics.paired_accuracy_interval(before == labels, after == labels)
+    assert mine[0] == pytest.approx(drawn[0]) and np.allclose(mine, drawn, atol=1e-3)
+    assert metrics.paired_accuracy_interval([True, False], [True, False]) == [0, 0, 0]
+
+
 def test_certain_and_wrong_is_finite():
     probabilities = np.eye(7, dtype=np.float16)[[0, 0]]
     nll = metrics.summarize(probabilities, np.array([0, 1]))["nll"]

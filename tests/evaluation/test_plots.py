@@ -92,6 +92,7 @@ def test_learning_curves_show_the_history():
     assert plots.learning_curves(history).get_suptitle() == "Learning curves"
 
 
+@pytest.mark.slow
 def test_mistakes_begin_with_the_most_confident():
     predicted, confidence = PROBABILITIES.argmax(1), PROBABILITIES.max(1)
     wrong = sorted(np.flatnonzero(predicted != LABELS), key=lambda i: -confidence[i])

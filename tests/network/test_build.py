@@ -61,6 +61,7 @@ def test_a_plain_call_is_inference(model):
     assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights()))
 
 
+@pytest.mark.slow
 def test_a_saved_model_loads_without_this_package(model, tmp_path):
     path = tmp_path / "model.keras"
     model.save(path)

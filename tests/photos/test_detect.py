@@ -63,6 +63,7 @@ def test_a_scene_of_16_bit_grey_levels_shows_the_same_face(detector, tmp_path):
     assert deep == plain
 
 
+@pytest.mark.slow
 @pytest.mark.fer2013
 def test_real_faces_keep_their_emotion(detector, real):
     """A face cropped from a scene keeps its emotion; with a wide margin fewer do."""
@@ -107,6 +108,7 @@ def test_pictures_without_a_face(detector):
         assert detect.detect_faces(picture, detector, mode="detect") == []
 
 
+@pytest.mark.slow
 def test_photos_in_every_form(detector, tmp_path):
     """A path, a PIL image, an array in colour or grey: the same faces; a crop has no box."""
     chosen = choose_detectable(detector, drawn.draw_all(28, 7, 7)[0], 1)

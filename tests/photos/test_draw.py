@@ -51,11 +51,17 @@ def test_a_picture_of_one_face_is_widened_by_its_panel():
 
 
 def test_sources_with_one_name_get_numbers(tmp_path):
-    folder = draw.AnnotationFolder(tmp_path)
-    names = [
-        folder._choose_name(source) for source in ("a/One.png", "b/one.jpg", "webcam:0", "one")
+    sources = ("a/One.png", "b/one.jpg", "webcam:0", "one", "odd\n.png")
+    folder = draw.AnnotationFolder(tmp_path, sources)
+    names = [output.path.name for output in folder.list_targets()]
+    assert names == [
+        "One-annotated.png",
+        "one-annotated-2.png",
+        "webcam-0-annotated.mp4",
+        "webcam-0-annotated-timeline.png",
+        "one-annotated-3.png",
+        "odd_-annotated.png",
     ]
-    assert names == ["One", "one-2", "webcam-0", "one-3"]
 
 
 def test_timeline_with_a_gap(tmp_path):

@@ -107,13 +107,15 @@ def test_a_folder_of_photos_and_annotated_copies(tmp_path, capsys):
     assert nothing["faces"] == "detected" and nothing["emotion"] is nothing["box"] is None
     assert crop["faces"] == "crop" and crop["emotion"] in EMOTIONS
     names = {
-        "one.png",
-        "one-2.png",
-        "ONE-3.png",
-        "one-2-2.png",
+        "one-annotated.png",
+        "one-annotated-2.png",
+        "ONE-annotated-3.png",
+        "one-2-annotated.png",
     }  # unique on a disk that ignores case
     assert {path.name for path in folder.iterdir()} == names
-    panel = np.asarray(Image.open(folder / "one-2.png"))[:, 384:]  # 48 pixels enlarged 8 times
+    panel = np.asarray(Image.open(folder / "one-annotated-2.png"))[
+        :, 384:
+    ]  # 48 pixels enlarged 8 times
     assert panel.shape[1] > 100 and (panel > 200).any()  # letters and bars beside the face
 
 
@@ -124,7 +126,7 @@ def test_no_source_and_wrong_values(tmp_path, capsys):
         (("x.png", "--smooth", "nan"), "--smooth: expected seconds"),
         (("x.png", "--seconds", "0"), "--seconds: expected more than 0"),
         (("x.png", "--json", "-", "--jsonl", "-"), "expected one of them on standard output"),
-        (("x.png", "--json", tmp_path), "Is a directory"),
+        (("x.png", "--json", tmp_path), "a folder"),
     ):
         status, text, err = run_verb(predict.main, capsys, *words)
         assert status == 2 and message in err and err.splitlines()[-1].startswith("insideout ")

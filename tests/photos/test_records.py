@@ -40,24 +40,32 @@ def test_lines(frame):
     assert records.format_line(record) == "b.png: no face found"
 
 
-def test_files_appear_whole_or_not_at_all(frame, tmp_path):
+def test_files_are_whole_after_every_record(frame, tmp_path):
     paths = {kind: tmp_path / f"out.{kind}" for kind in records.KINDS}
     expected = records.to_records(frame)
-    with records.open_outputs(paths) as write:
-        for record in expected:
-            write(record)
-        assert not any(path.exists() for path in paths.values())
-    assert json.loads(paths["json"].read_text("utf-8")) == expected
-    lines = paths["jsonl"].read_text("utf-8").splitlines()
-    assert [json.loads(line) for line in lines] == expected
-    with paths["csv"].open(encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    assert [row["left"] for row in rows] == ["1", "90"] and rows[0]["happy"] == "0.7"
-    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def read():
+        lines = paths["jsonl"].read_text("utf-8").splitlines()
+        rows = list(csv.DictReader(paths["csv"].read_text("utf-8").splitlines()))
+        return json.loads(paths["json"].read_text("utf-8")), list(map(json.loads, lines)), rows
+
     with pytest.raises(RuntimeError), records.open_outputs(paths) as write:
-        write(expected[0])
+        assert read() == ([], [], [])
+        for count, record in enumerate(expected, 1):
+            write(record)
+            listed, lines, rows = read()
+            assert listed == lines == expected[:count] and len(rows) == count
         raise RuntimeError("interrupted")
+    listed, lines, rows = read()
+    assert listed == lines == expected
+    assert [row["left"] for row in rows] == ["1", "90"] and rows[0]["happy"] == "0.7"
+    assert all(records.KINDS[kind].is_ours(path) for kind, path in paths.items())
+    assert not records.JsonList.is_ours(paths["csv"]) and not records.Csv.is_ours(paths["json"])
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(FileExistsError), records.open_outputs(paths):
+        pass
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
-    with records.open_outputs({**paths, "csv": None, "jsonl": None}):
+    only_json = {**paths, "csv": None, "jsonl": None}
+    with records.open_outputs(only_json, overwrite=True):
         pass
     assert json.loads(paths["json"].read_text()) == []

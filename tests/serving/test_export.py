@@ -18,7 +18,8 @@ import pytest
 from conftest import ROOT, WEIGHTS, run_python, run_verb
 from PIL import Image
 
-from insideout_tf import devices, export
+from insideout_tf import devices, export, files
+from insideout_tf.api import export as api_export
 from insideout_tf.config import Experiment, Stage
 from insideout_tf.data import images
 from insideout_tf.data.classes import EMOTIONS
@@ -55,10 +56,13 @@ def expected(tiny_run, faces):
     return load_model(tiny_run / "model.keras").predict(faces[..., None] * 1.0, verbose=0)
 
 
+@pytest.mark.slow
 def test_folder_and_record(exported, tiny_run):
     record = json.loads((exported / "export.json").read_text())
     assert {path.name for path in exported.parent.iterdir()} == {exported.name}  # nothing beside
+    assert files.list_files(exported, api_export.KIND, foreign=True) == []
     assert {path.name for path in exported.iterdir()} == {
+        files.MARKER,
         "export.json",
         "saved_model",
         "model.tflite",
@@ -262,6 +266,7 @@ def test_client_over_rest(exported, saved, faces, expected, tmp_path):
     assert done.returncode == 1 and "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_saved_model_cli_runs_it(exported, faces, expected, tmp_path):
     """TensorFlow's own command runs a signature."""
     np.save(tmp_path / "pixels.npy", faces[:3, ..., None].astype(np.float32))
@@ -308,6 +313,7 @@ def test_metadata(exported):
     assert described["classes"] == list(EMOTIONS) and described["facts"]["name"] == "tiny"
 
 
+@pytest.mark.slow
 def test_packaged_model_quantized(tmp_path, capsys):
     """Half and a quarter of the bytes, each with its own limit; a second run replaces the first.
 
@@ -338,6 +344,7 @@ def test_packaged_model_quantized(tmp_path, capsys):
     assert sorted(tmp_path.iterdir()) == sorted((working, other, tmp_path / "out"))
 
 
+@pytest.mark.slow
 @pytest.mark.fer2013
 def test_imagenet_network_with_normalization(real, unpacked, tmp_path):
     """EfficientNetV2-B0: tf2onnx alone turns its Normalization layer into inputs without values."""
@@ -359,6 +366,7 @@ def test_imagenet_network_with_normalization(real, unpacked, tmp_path):
     assert record["formats"]["onnx"]["furthest"] < 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "spoil", "message"),
     [
@@ -382,13 +390,15 @@ def test_a_file_that_differs_is_refused_and_nothing_stays(
         return honest(another, *rest)
 
     monkeypatch.setattr(module, f"to_{name}", other)
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out/kept.txt").write_text("before")
+    files.mark(tmp_path / "out", api_export.KIND)
+    (tmp_path / "out/model.onnx").write_text("before")
     status, _, error = call(
         capsys, tiny_run, "--format", name, "--out", tmp_path / "out", "--overwrite"
     )
     assert status == 2 and message in error and error.count("\n") == 1
-    assert [path.name for path in tmp_path.rglob("*")] == ["out", "kept.txt"]
+    names = {path.name for path in tmp_path.rglob("*")}
+    assert names == {"out", files.MARKER, "model.onnx"}
+    assert (tmp_path / "out/model.onnx").read_text() == "before"
 
 
 def test_refusals(tiny_run, tmp_path, capsys, monkeypatch):
@@ -412,6 +422,7 @@ def test_refusals(tiny_run, tmp_path, capsys, monkeypatch):
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.slow
 def test_needs_tensorflow(tiny_run, tmp_path):
     code = "import sys; from insideout_tf import export; export.main(sys.argv[1:])"
     done = run_python(

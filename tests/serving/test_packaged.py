@@ -1,7 +1,6 @@
 """The packaged models: complete, as good as their facts say, and usable without this package."""
 
 import hashlib
-import pathlib
 import shutil
 import subprocess
 import sys
@@ -40,6 +39,7 @@ def test_facts_describe_the_files():
     assert total < 6_000_000
 
 
+@pytest.mark.slow
 @pytest.mark.fer2013
 @pytest.mark.parametrize("name", NAMES)
 def test_both_engines_have_the_accuracy_in_the_facts(name, public):
@@ -48,7 +48,7 @@ def test_both_engines_have_the_accuracy_in_the_facts(name, public):
     facts, by_engine = packaged.facts(name), {}
     for engine, suffix in (("keras", ".keras"), ("litert", ".tflite")):
         raw = insideout_tf.predict_emotions(pixels, name, engine=engine, calibrated=False)
-        figures = facts["judged"][f"PublicTest {suffix}"]
+        figures = facts["evaluations"][f"PublicTest {suffix}"]
         assert raw.dtype == np.float32 and raw.shape == (3589, 7)
         assert (raw.argmax(1) == labels).mean() == pytest.approx(figures["accuracy"], abs=1e-3)
         by_engine[engine] = raw
@@ -69,6 +69,7 @@ def test_both_engines_have_the_accuracy_in_the_facts(name, public):
     assert metrics.expected_calibration_error(averaged, labels) < 0.03
 
 
+@pytest.mark.slow
 @pytest.mark.fer2013
 @pytest.mark.parametrize("name", NAMES)
 def test_dark_and_pale_faces_keep_their_emotions(name, public):
@@ -86,6 +87,7 @@ def test_dark_and_pale_faces_keep_their_emotions(name, public):
         assert accuracy(worse) > original - 0.03
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_plain_keras_loads_it_without_this_package(name, small_drawn, tmp_path):
     code = """
@@ -109,6 +111,7 @@ np.save(sys.argv[3], model.predict(faces, verbose=0))
     assert insideout_tf.load(name).count_params() == packaged.facts(name)["parameters"]
 
 
+@pytest.mark.slow
 def test_a_wheel_contains_the_models(tmp_path):
     """A wheel is built, and used from another folder, as after `pip install`."""
     source = tmp_path / "source"  # a copy, since setuptools leaves its build in the tree
@@ -134,14 +137,17 @@ assert insideout_tf.predict_emotions(np.zeros((1, 48, 48), np.uint8), "small").s
     run_python(code, tmp_path / "site", cwd=tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.fer2013
 def test_evaluate_takes_a_packaged_model(small_real, tmp_path, monkeypatch):
     from insideout_tf import evaluate
 
     monkeypatch.chdir(tmp_path)
     summary, out = evaluate.evaluate("small", small_real, split="public")
-    assert out == pathlib.Path("small/public") and (tmp_path / out / "metrics.json").exists()
     assert summary["n"] == 140 and summary["accuracy"] > 0.4
+    assert out is None and not list(tmp_path.iterdir())  # nothing is written where nobody asked
+    _, out = evaluate.evaluate("small", small_real, split="public", out=tmp_path / "out")
+    assert out == tmp_path / "out" and (out / "metrics.json").exists()
 
 
 def test_the_model_card_quotes_the_facts():

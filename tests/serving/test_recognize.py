@@ -40,6 +40,7 @@ def test_damaged_or_foreign_litert_files(tmp_path):
         insideout_tf.predict_emotions(face, path, engine="keras")
 
 
+@pytest.mark.slow
 def test_a_name_a_file_and_a_model_in_memory():
     model = insideout_tf.load("small")
     face = np.full((2, 48, 48), 100, np.uint8)
@@ -48,6 +49,7 @@ def test_a_name_a_file_and_a_model_in_memory():
         assert np.abs(insideout_tf.predict_emotions(face, source) - by_name).max() < 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".tflite", ".keras"])
 def test_threads_share_a_model_loaded_once(suffix, small_drawn, tmp_path, monkeypatch):
     """Threads with other batch sizes get the results of one thread; a file that changes is loaded again."""

@@ -267,7 +267,7 @@ def test_whole_augmentation_with_its_random_numbers_compiles_under_xla():
 
 @pytest.mark.fer2013
 def test_renders_a_sheet_of_augmented_faces(real, tmp_path):
-    """Writes the sheet a person looks at; here only that it is there and not blank."""
+    """Writes the sheet a person looks at: every kind changes each face and leaves a picture of it."""
     import keras
     from PIL import Image
 
@@ -275,8 +275,15 @@ def test_renders_a_sheet_of_augmented_faces(real, tmp_path):
     from insideout_tf.training import augment
 
     rows = np.flatnonzero(real.usage == 0)[:6]
-    shown, captions = list(real.pixels[rows]), ["original"] * 6
     labels, weights = np.eye(7, dtype=np.float32)[real.labels[rows]], np.ones(6, np.float32)
+
+    def render(settings):
+        generator = keras.random.SeedGenerator(0)
+        images, _, _ = augment.augment(real.pixels[rows], labels, weights, settings, 96, generator)
+        return np.asarray(images)[..., 0]
+
+    original = render(Augmentation())
+    augmented, captions = [], []
     for name, settings in (
         ("geometry", Augmentation(flip=True, rotation_degrees=20.0, zoom=(0.8, 1.2), shift=0.1)),
         ("light", Augmentation(brightness=0.2, contrast=0.5)),
@@ -287,11 +294,14 @@ def test_renders_a_sheet_of_augmented_faces(real, tmp_path):
         ("cutmix", Augmentation(cutmix_alpha=1.0)),
         ("all", FULL),
     ):
-        images, _, _ = augment.augment(
-            real.pixels[rows], labels, weights, settings, 96, keras.random.SeedGenerator(0)
-        )
-        shown += list(np.asarray(images)[..., 0])
+        images = render(settings)
+        changes = np.abs(images - original).mean((1, 2))
+        assert (changes > 0.5).sum() >= 4 and changes.mean() > 2, (name, changes)
+        contrast = images.std((1, 2)) / original.std((1, 2))
+        assert contrast.min() > 0.3, (name, contrast)  # no blank picture
+        augmented += list(images)
         captions += [name] * 6
     path = tmp_path / "augmented.png"
-    plots.save(plots.sheet(shown, captions, "augmented faces"), path)
-    assert np.asarray(Image.open(path).convert("L")).std() > 20
+    plots.save(plots.sheet(augmented, captions, "augmented faces"), path)
+    with Image.open(path) as picture:  # without an original beside them
+        assert np.asarray(picture.convert("L")).std() > 20

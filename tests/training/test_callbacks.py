@@ -91,6 +91,7 @@ class Recorder(keras.callbacks.Callback):
         return sum(event != "begin" for event in self.events)
 
 
+@pytest.mark.slow
 def test_a_users_callback_sees_one_fit_a_stage_and_ordinary_logs(experiment, tmp_path):
     recorder = Recorder()
     train.train(experiment, tmp_path / "run", verbose=0, callbacks=[recorder])
@@ -105,6 +106,7 @@ def test_a_users_callback_sees_one_fit_a_stage_and_ordinary_logs(experiment, tmp
     assert logs["gap"] == pytest.approx(logs["clean_accuracy"] - logs["val_accuracy"])
 
 
+@pytest.mark.slow
 def test_a_users_callback_may_stop_a_stage(experiment, tmp_path):
     experiment = overrides.override(experiment, ["stages.finetune.epochs=5"])
     train.train(experiment, tmp_path / "run", verbose=0, callbacks=[Recorder(stop_after=3)])
@@ -128,6 +130,7 @@ PATIENT = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("done", [4, 6])
 def test_early_stopping_and_plateau_count_on_after_a_resume(experiment, tmp_path, done):
     """Stopped after some epochs without a better value, a run goes on as the unbroken one."""
@@ -148,6 +151,7 @@ def test_early_stopping_and_plateau_count_on_after_a_resume(experiment, tmp_path
     assert all(np.array_equal(a, b) for a, b in zip(one.get_weights(), two.get_weights()))
 
 
+@pytest.mark.slow
 def test_a_stage_that_has_stopped_stays_so_after_a_kill(experiment, tmp_path, monkeypatch):
     """Killed between the checkpoint of the last epoch and the next stage."""
     from insideout_tf.training import stages
@@ -170,6 +174,7 @@ def test_a_stage_that_has_stopped_stays_so_after_a_kill(experiment, tmp_path, mo
     assert all(np.array_equal(a, b) for a, b in zip(one.get_weights(), two.get_weights()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lines", [1, 3])
 def test_an_epoch_that_is_printed_is_in_the_checkpoint(
     tiny_experiment, small_drawn, tmp_path, lines
@@ -207,6 +212,7 @@ def run_train(tmp_path, *arguments):
     )
 
 
+@pytest.mark.slow
 def test_callback_option_adds_a_tracker(tiny_experiment, small_drawn, tmp_path):
     import json
 
@@ -244,6 +250,7 @@ def test_callbacks_that_are_none_are_one_line(tmp_path, monkeypatch, capsys, nam
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_tensorboard_has_the_curves_of_all_stages(experiment, tmp_path):
     tensorflow = pytest.importorskip("tensorflow")
     train.train(experiment, tmp_path / "run", verbose=0)

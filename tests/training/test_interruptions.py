@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from conftest import ROOT, run_python
 
-from insideout_tf import runs
 from insideout_tf.network.weights import load_model
 from insideout_tf.training import checkpoint
 
@@ -118,6 +117,7 @@ def assert_same_run(one, two):
     assert {path.name for path in one.iterdir()} == {path.name for path in two.iterdir()}
 
 
+@pytest.mark.slow
 def test_twenty_kills_at_random_moments(whole, tmp_path):
     """Bit-equal to the uninterrupted run, on CPU, and nothing half-written is left."""
     directory, base, lines, saves = whole
@@ -132,6 +132,7 @@ def test_twenty_kills_at_random_moments(whole, tmp_path):
     assert json.loads((killed / "environment.json").read_text())["resumed"]
 
 
+@pytest.mark.slow
 def test_killed_after_the_last_file_is_finished_and_swept(whole, tmp_path):
     import shutil
 
@@ -169,6 +170,7 @@ def assert_one_line(done, *expected):
         assert text in line, line
 
 
+@pytest.mark.slow
 def test_disk_that_fills_up_keeps_the_last_checkpoint(whole, tmp_path):
     directory, base, _, _ = whole
     run = tmp_path / "run"
@@ -181,6 +183,7 @@ def test_disk_that_fills_up_keeps_the_last_checkpoint(whole, tmp_path):
     assert_same_run(directory, run)
 
 
+@pytest.mark.slow
 def test_full_disk(whole, tmp_path):
     """A file system of one megabyte, where mounting one is allowed."""
     disk = tmp_path / "disk"
@@ -197,26 +200,9 @@ def test_full_disk(whole, tmp_path):
         subprocess.run(["umount", disk], check=True)
 
 
+@pytest.mark.slow
 def test_unwritable_run_directory(whole):
     """/proc refuses new files to everyone, root too."""
     verb = "from insideout_tf import train; import sys; train.main(sys.argv[1:])"
     done = run_python(verb, *whole[1], "--run-dir", "/proc/run", check=False)
     assert_one_line(done, "insideout train: /proc/run: ", "Check the path, the permissions")
-
-
-def test_overwriting_never_leaves_a_part_of_a_run(tmp_path, monkeypatch):
-    import shutil
-
-    from insideout_tf.recipes import quickstart
-
-    run = tmp_path / "run"
-    runs.create(run, quickstart.get_config(), False, {})
-    (run / "plots").mkdir()
-
-    def killed(path):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(shutil, "rmtree", killed)
-    with pytest.raises(KeyboardInterrupt):
-        runs.create(run, quickstart.get_config(), True, {})
-    assert not run.exists()

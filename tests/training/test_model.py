@@ -31,6 +31,7 @@ def test_frozen_batch_norm_keeps_its_statistics():
         assert np.array_equal(before, np.asarray(norm.moving_mean)) == (mode == "frozen")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 def test_training_precision_leaves_ends_in_float32_and_weights_aligned(precision):
     delivered = build_network(
@@ -74,6 +75,7 @@ def arrays():
     }
 
 
+@pytest.mark.slow
 def test_resident_data_trains_to_the_same_weights():
     experiment = dataclasses.replace(TINY, augmentation=Augmentation(flip=True, shift=0.1))
     results = []
@@ -89,6 +91,7 @@ def test_resident_data_trains_to_the_same_weights():
         assert np.allclose(a, b, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("resident", [False, True])
 def test_whole_step_compiles_under_xla(resident):
     """Augmentation, dropout, averages, decay and clipping in one step with jit_compile=True."""
@@ -158,6 +161,7 @@ def test_moving_average_follows_its_definition():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("consistency_weight", [0.0, 1.0])
 def test_delivered_statistics_are_those_of_the_averaged_weights(consistency_weight):
     """A BatchNorm's re-estimated mean equals the mean its inputs have under the averages.
@@ -258,6 +262,7 @@ def test_a_stage_without_augmentation_sees_the_faces_as_they_are():
         assert np.allclose(found, expected, atol=1e-4) == same
 
 
+@pytest.mark.slow
 def test_pseudo_labels_where_the_model_is_sure():
     """Faces of weight 0 teach by consistency alone: the loss is that of FixMatch's equation 4."""
     batch = {name: array[:16] for name, array in arrays().items()}

@@ -42,6 +42,7 @@ def rates(**changes):
     return np.array(found)
 
 
+@pytest.mark.slow
 def test_cosine_with_warmup():
     found = rates(schedule="cosine", warmup_epochs=2.0, final_fraction=0.1)
     assert found[0] == 0 and found.argmax() == 40 and found.max() == pytest.approx(0.1)
@@ -51,6 +52,7 @@ def test_cosine_with_warmup():
     assert found[120] == pytest.approx(middle, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_constant_with_and_without_warmup():
     assert np.allclose(rates(), 0.1)
     found = rates(warmup_epochs=1.0)

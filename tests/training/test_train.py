@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, kill_after, run_python, run_verb
 
-from insideout_tf import config, evaluate, overrides, train
+from insideout_tf import config, evaluate, files, overrides, train
 from insideout_tf.api import train as api_train
 from insideout_tf.evaluation import metrics, plots
 from insideout_tf.network.weights import load_model, save_model
@@ -38,8 +38,10 @@ def finished(tiny_experiment, small_drawn, tmp_path_factory):
     return directory
 
 
+@pytest.mark.slow
 def test_run_directory_holds_the_promised_files(finished):
     expected = {
+        files.MARKER,
         "config.json",
         "environment.json",
         "history.csv",
@@ -112,6 +114,7 @@ def test_learning_curves_of_few_and_of_many_epochs_fill_the_picture(finished, tm
     assert 2.2 < width / height < 2.8
 
 
+@pytest.mark.slow
 def test_best_epoch_is_the_one_delivered(tiny_experiment, small_drawn, tmp_path, monkeypatch):
     """The saved weights are those that scored best, not those of the last epoch."""
     import pandas as pd
@@ -162,6 +165,7 @@ def test_finished_run_is_kept(capsys, finished, tiny_experiment, small_drawn):
     assert (finished / "model.keras").stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 def test_same_seed_same_weights(finished, tiny_experiment, small_drawn, tmp_path):
     train.main(
         [
@@ -180,6 +184,7 @@ def test_same_seed_same_weights(finished, tiny_experiment, small_drawn, tmp_path
     assert all(np.array_equal(a, b) for a, b in zip(one, two))
 
 
+@pytest.mark.slow
 def test_killed_run_resumes_to_the_same_weights(tiny_experiment, small_drawn, tmp_path):
     """kill -9 in the second stage, then --resume: bit-equal to the uninterrupted run on CPU."""
     command = [
@@ -254,6 +259,7 @@ def test_dry_run_prints_the_plan_and_writes_nothing(capsys, tiny_experiment, sma
     assert "selection 70 faces (PublicTest)" in out and "memory" in out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments,expected",
     [
@@ -284,7 +290,7 @@ def test_experiment_file_errors_name_the_line(capsys, tmp_path):
         ("x = 1\nraise RuntimeError('no')\n", "line 2: expected a file that runs"),
         ("def get_config(:\n", "line 1: expected a file that runs"),
         ("x = 1\n", "a function get_config()"),
-        ("def get_config():\n    return 3\n", "to return an Experiment. Received: int"),
+        ("def get_config():\n    return 3\n", "to return an Experiment. Correct it. Received: int"),
         (
             "from insideout_tf.config import Experiment\ndef get_config():\n"
             "    return Experiment(name='x', stages=(), bach_size=3)\n",
@@ -301,6 +307,7 @@ def test_experiment_file_errors_name_the_line(capsys, tmp_path):
         assert status == 2 and expected in error and str(path) in error, error
 
 
+@pytest.mark.slow
 def test_quickstart_passes_90_percent_and_says_what_it_is(tmp_path):
     """README's first command, to the end, in a fresh process."""
     done = subprocess.run(
@@ -336,6 +343,7 @@ def test_nan_stops_the_run_naming_the_step(capsys, tiny_experiment, small_drawn,
     assert not (tmp_path / "run" / "model.keras").exists()
 
 
+@pytest.mark.slow
 def test_early_stop_keeps_the_best_and_plateau_lowers_the_rate(
     capsys, tiny_experiment, small_drawn, tmp_path
 ):
@@ -375,6 +383,7 @@ def test_early_stop_keeps_the_best_and_plateau_lowers_the_rate(
     assert len(rates) < 9 and rates[-1] < rates[0]
 
 
+@pytest.mark.slow
 @pytest.mark.fer2013
 def test_real_faces_from_every_precision_and_optimizer(
     small_real, tiny_experiment, tmp_path, capsys
@@ -411,6 +420,7 @@ def test_real_faces_from_every_precision_and_optimizer(
         assert out == directory / "private"
 
 
+@pytest.mark.slow
 def test_trains_without_tensorflow_on_jax_and_tensorflow_agrees(
     tiny_experiment, small_drawn, tmp_path
 ):
@@ -447,6 +457,7 @@ assert "tensorflow" not in sys.modules
     assert np.abs(by_jax - by_tensorflow).max() < 1e-3  # one step of float16 below 1
 
 
+@pytest.mark.slow
 def test_stages_of_different_sizes_and_a_kill_between_them(
     tiny_experiment, small_drawn, tmp_path, monkeypatch
 ):
@@ -483,6 +494,7 @@ def test_stages_of_different_sizes_and_a_kill_between_them(
     assert summary["image_size"] == (40 if summary["best_epoch"] == 1 else 48)
 
 
+@pytest.mark.slow
 def test_bad_rows_and_leaks_are_left_out_and_reported(
     capsys, tiny_experiment, small_drawn, tmp_path
 ):
@@ -526,6 +538,7 @@ def test_bad_rows_and_leaks_are_left_out_and_reported(
     assert f"without them accuracy {right[5:].mean():.4f}" in out
 
 
+@pytest.mark.slow
 def test_training_goes_on_from_a_trained_model(tiny_experiment, small_drawn, tmp_path, capsys):
     first, second = tmp_path / "first", tmp_path / "second"
     base = (tiny_experiment, "--data", small_drawn, "--verbose", "0")
@@ -594,6 +607,7 @@ def started(name, **fields):
     return start, model
 
 
+@pytest.mark.slow
 def test_faces_without_labels_train_by_consistency(tiny_experiment, small_drawn, tmp_path, capsys):
     run = (tiny_experiment, "--data", small_drawn, "--run-dir", tmp_path, "--overwrite")
     fields = ("training_fraction=0.5", "consistency_weight=1", "consistency_threshold=0.3")
@@ -606,6 +620,7 @@ def test_faces_without_labels_train_by_consistency(tiny_experiment, small_drawn,
     assert np.isfinite(history["loss"]).all()
 
 
+@pytest.mark.slow
 def test_a_student_of_a_trained_run(tiny_experiment, small_drawn, tmp_path, capsys):
     teacher, student = tmp_path / "teacher", tmp_path / "student"
     base = (tiny_experiment, "--data", small_drawn, "--verbose", "0")
@@ -614,7 +629,7 @@ def test_a_student_of_a_trained_run(tiny_experiment, small_drawn, tmp_path, caps
     status, _, err = run_verb(train.main, capsys, *taught)
     assert status == 2 and "--teacher: expected a trained run" in err and not student.exists()
     status, _, err = run_verb(train.main, capsys, *taught, "--teacher", tmp_path / "none")
-    assert status == 2 and "expected a run folder or a .keras file" in err
+    assert status == 2 and "expected a run folder, a .keras file" in err
     assert not student.exists()
     assert run_verb(train.main, capsys, *taught, "--teacher", teacher)[0] == 0
     environment = json.loads((student / "environment.json").read_text())

@@ -38,6 +38,7 @@ assert set(insideout_tf.__all__) <= set(dir(insideout_tf))
         _ = insideout_tf.predict_emotion
 
 
+@pytest.mark.slow
 def test_train_model_returns_a_run(tiny_experiment, small_drawn, tmp_path, capsys):
     epochs = []
     import keras
@@ -68,6 +69,7 @@ def test_run_offers_model_history_metrics_and_classes(run):
     assert run.model.input_shape == (None, 48, 48, 1)
 
 
+@pytest.mark.slow
 def test_run_predicts_evaluates_explains_and_exports(run, small_drawn, tmp_path):
     faces = insideout_tf.read_faces(small_drawn)
     pixels = faces.pixels[faces.usage == 2]
@@ -85,6 +87,7 @@ def test_run_predicts_evaluates_explains_and_exports(run, small_drawn, tmp_path)
     assert (tmp_path / "exported/model.onnx").exists() and list(record["formats"]) == ["onnx"]
 
 
+@pytest.mark.slow
 @pytest.mark.fer2013
 def test_explain_and_predict_print_the_same_probability(real, tmp_path):
     from PIL import Image
@@ -116,12 +119,12 @@ def test_explain_and_predict_print_the_same_probability(real, tmp_path):
 @pytest.mark.parametrize(
     "call,expected",
     [
-        (lambda: insideout_tf.open_run("nothing/here"), "expected a run folder or a .keras file"),
+        (lambda: insideout_tf.open_run("nothing/here"), "expected a run folder, a .keras file"),
         (lambda: insideout_tf.open_run("small"), "expected a run folder with config.json"),
         (lambda: insideout_tf.train_model("effnet_b3"), "Did you mean 'effnet_b2'?"),
         (lambda: insideout_tf.train_model("quickstart", epoch=3), "Did you mean 'epochs'?"),
         (lambda: insideout_tf.train_model("v2b0_cpu"), "--data: expected the path of FER2013"),
-        (lambda: insideout_tf.load("smal"), "expected a run folder or a .keras file"),
+        (lambda: insideout_tf.load("smal"), "expected a run folder, a .keras file"),
     ],
 )
 def test_refusals(call, expected, tmp_path, monkeypatch):
@@ -142,6 +145,7 @@ def test_unfinished_runs_and_missing_histories_are_named(run, tmp_path):
         insideout_tf.open_run(copy)
 
 
+@pytest.mark.slow
 def test_resume_of_a_folder_alone_needs_no_other_option(
     tiny_experiment, small_drawn, tmp_path, capsys
 ):

@@ -1,0 +1,172 @@
+"""Threads and forked processes: locks, the stderr of native libraries, and what a fork breaks."""
+
+import contextlib
+import os
+import sys
+import threading
+import time
+import weakref
+
+from insideout_tf.errors import UserError
+
+FORK_SECONDS = 10.0  # that a fork waits for threads in native libraries
+
+
+class ForkSafeLock:
+    """A lock for `with` that is free in a forked child, whichever thread held it at the fork.
+
+    Args:
+        delays_fork: True lets a fork wait until no thread holds the lock, for `FORK_SECONDS` at most.
+            Native libraries have locks of their own, which a child would find held for ever. A holder
+            must not wait for another lock of this kind.
+    """
+
+    def __init__(self, delays_fork=False):
+        self._lock = threading.Lock()
+        self._owner: int | None = None
+        self._delays_fork = delays_fork
+        _locks.add(self)
+
+    def __enter__(self):
+        while self._delays_fork and _is_fork_pending:  # else the fork might never get the lock
+            time.sleep(0.001)
+        self._lock.acquire()
+        self._owner = threading.get_ident()
+
+    def __exit__(self, *_):
+        self._owner = None
+        if self._lock.locked():  # it is not if this very thread has forked meanwhile
+            self._lock.release()
+
+    def hold_for_fork(self, deadline):
+        """Waits until no thread holds the lock; returns whether it is now held for the fork."""
+        if not self._delays_fork or self._owner == threading.get_ident():
+            return False
+        return self._lock.acquire(timeout=max(0.0, deadline - time.monotonic()))
+
+    def release_after_fork(self):
+        """Lets threads of the parent hold the lock again."""
+        self._lock.release()
+
+    def renew(self):
+        """Makes the lock free."""
+        self._lock, self._owner = threading.Lock(), None
+
+
+_locks: weakref.WeakSet[ForkSafeLock] = weakref.WeakSet()
+_held_for_fork: list[ForkSafeLock] = []
+_is_fork_pending = False
+_stderr_lock = ForkSafeLock()
+_stderr_depth = 0
+_stderr_copy: int | None = None
+_forked_after_start = False
+
+
+@contextlib.contextmanager
+def native_stderr_closed():
+    """Silences the C++ notes of libraries, which no Python setting reaches. Threads may overlap.
+
+    The stream of the process is replaced by the first thread that enters, and restored by the last
+    one that leaves.
+    """
+    global _stderr_depth, _stderr_copy
+    with _stderr_lock:
+        _stderr_depth += 1
+        if _stderr_depth == 1:
+            _stderr_copy = _close_stderr()
+    try:
+        yield
+    finally:
+        with _stderr_lock:
+            _stderr_depth = max(0, _stderr_depth - 1)
+            if _stderr_depth == 0:
+                _restore_stderr()
+
+
+def _close_stderr():
+    """Sends file descriptor 2 to nowhere; returns a copy of it, or None if there is none."""
+    try:
+        copy = os.dup(2)
+    except OSError:
+        return None
+    with contextlib.suppress(AttributeError, OSError, ValueError):  # no sys.stderr, or a closed one
+        sys.stderr.flush()
+    with open(os.devnull, "wb") as null:
+        os.dup2(null.fileno(), 2)
+    return copy
+
+
+def _restore_stderr():
+    global _stderr_copy
+    if _stderr_copy is not None:
+        os.dup2(_stderr_copy, 2)
+        os.close(_stderr_copy)
+        _stderr_copy = None
+
+
+def serialized(function):
+    """Returns `function`, of one argument, answering one thread at a time; also in forked children."""
+    lock = ForkSafeLock(delays_fork=True)
+
+    def call(value):
+        with lock:
+            return function(value)
+
+    return call
+
+
+def check_not_forked():
+    """Raises `UserError` in a process that was forked after TensorFlow or JAX had started.
+
+    Their threads do not exist in the child, so the child would wait for them for ever.
+    """
+    if _forked_after_start:
+        raise UserError(
+            "keras: expected a process that was not forked after TensorFlow or JAX had started. Load "
+            "and call the model in the workers alone (gunicorn without --preload, multiprocessing "
+            "with 'spawn'), or use engine 'litert'. Received: a forked process"
+        )
+
+
+def _has_backend_started():
+    """Returns whether TensorFlow or JAX has computed anything in this process."""
+    context = getattr(sys.modules.get("tensorflow.python.eager.context"), "_context", None)
+    clients = getattr(sys.modules.get("jax._src.xla_bridge"), "_backends", None)
+    return getattr(context, "_context_handle", None) is not None or bool(clients)
+
+
+def _wait_before_fork():
+    """Waits until no thread is in a native library, as far as this package called it."""
+    global _is_fork_pending
+    _is_fork_pending = True
+    deadline = time.monotonic() + FORK_SECONDS
+    _held_for_fork.extend(lock for lock in list(_locks) if lock.hold_for_fork(deadline))
+
+
+def _continue_after_fork():
+    global _is_fork_pending
+    _is_fork_pending = False
+    while _held_for_fork:
+        _held_for_fork.pop().release_after_fork()
+
+
+def _renew_after_fork():
+    """Makes a forked child independent of the threads of its parent, which it does not have."""
+    global _forked_after_start, _stderr_depth, _is_fork_pending
+    _forked_after_start = _forked_after_start or _has_backend_started()
+    _held_for_fork.clear()
+    _is_fork_pending = False
+    for lock in list(_locks):
+        lock.renew()
+    _stderr_depth = 0
+    _restore_stderr()
+    if "cv2" in sys.modules:  # its pool of threads would be waited for
+        sys.modules["cv2"].setNumThreads(0)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_wait_before_fork,
+        after_in_parent=_continue_after_fork,
+        after_in_child=_renew_after_fork,
+    )
