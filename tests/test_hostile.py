@@ -385,11 +385,14 @@ def test_models_that_return_no_probabilities(tmp_path):
             members = {name: source.read(name) for name in source.namelist()}
         config = members["config.json"].decode()
         assert change[0] in config
-        members["config.json"] = config.replace(*change).encode()
+        settings = json.loads(config.replace(*change))
+        for layer in settings["config"]["layers"]:
+            layer.pop("build_config", None)  # it tells the old shapes
+        members["config.json"] = json.dumps(settings).encode()
         with zipfile.ZipFile(tmp_path / "large.keras", "w") as target:
             for name, content in members.items():
                 target.writestr(name, content)
-        with pytest.raises(UserError, match="Do not trust this file|expected a whole Keras model"):
+        with pytest.raises(UserError, match="Do not trust this file"):
             insideout_tf.load(tmp_path / "large.keras")
 
 

@@ -141,6 +141,62 @@ def test_the_graph_refuses_files_that_are_not_images(saved):
             saved.signatures["image_bytes"](image_bytes=tf.constant([content]))
 
 
+def test_a_bad_file_is_marked_and_the_others_have_results(saved, faces, expected):
+    """Headers bound what is decoded; one bad file does not fail its batch."""
+    import tensorflow as tf
+
+    good = saved_model._png(faces[0])
+    large = saved_model._png(np.zeros((1, 1), np.uint8)).replace(
+        b"IHDR\0\0\0\x01\0\0\0\x01", b"IHDR\0\0\x2e\xe0\0\0\x2e\xe0"
+    )
+    buffer = io.BytesIO()
+    Image.new("L", (4100, 4100)).save(buffer, "JPEG")
+    bad = [large, buffer.getvalue(), b"", b"no image", good[:60], b"GIF89a" + b"\xff" * 30]
+    result = saved.signatures["image_bytes_checked"](image_bytes=tf.constant([*bad, good]))
+    assert result["is_valid"].numpy().tolist() == [False] * len(bad) + [True]
+    assert not result["probabilities"].numpy()[:-1].any()
+    assert np.abs(result["probabilities"][-1] - expected[0]).max() < 1e-5
+    for content in bad[:2]:
+        with pytest.raises(tf.errors.InvalidArgumentError, match="at most 16,777,216 pixels"):
+            saved.signatures["image_bytes"](image_bytes=tf.constant([content]))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"no JSON",
+        b"[]",
+        b"null",
+        b"[" * 100_000,
+        b'{"predictions": [[2.0, 0, 0, 0, 0, 0, -1.0]]}',
+        b'{"predictions": [["happy"]]}',
+        b'{"predictions": []}',
+        b'{"predictions": [[NaN, 0, 0, 0, 0, 0, 1]]}',
+    ],
+)
+def test_the_client_believes_no_other_answer(answer, tmp_path):
+    class Liar(http.server.BaseHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(answer)
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Liar)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    (tmp_path / "a.png").write_bytes(b"x")
+    url = f"http://127.0.0.1:{server.server_port}/v1/models/fer"
+    command = [sys.executable, "-I", ROOT / "examples/serving_client.py", url, tmp_path / "a.png"]
+    environment = {**os.environ, "no_proxy": "127.0.0.1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    server.shutdown()
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert "expected an answer of TF Serving" in done.stderr
+
+
 class Server(http.server.BaseHTTPRequestHandler):
     """The predict method of TF Serving's REST API, in front of the real SavedModel.
 
