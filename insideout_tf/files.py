@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import errno
 import glob
 import hashlib
 import json
@@ -77,10 +78,12 @@ def _move_to_new(temporary, path):
         os.link(temporary, path)  # atomic: it never replaces
         return
     except FileExistsError:
-        raise FileExistsError(17, "Another file has appeared there", str(path)) from None
+        raise FileExistsError(errno.EEXIST, "Another file has appeared there", str(path)) from None
     except OSError:  # a file system without hard links
         if os.path.lexists(path):
-            raise FileExistsError(17, "Another file has appeared there", str(path)) from None
+            raise FileExistsError(
+                errno.EEXIST, "Another file has appeared there", str(path)
+            ) from None
     os.replace(temporary, path)
 
 

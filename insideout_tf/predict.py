@@ -12,7 +12,7 @@ from insideout_tf import errors, progress, targets
 from insideout_tf.data import images
 from insideout_tf.data.classes import EMOTIONS
 from insideout_tf.errors import UserError
-from insideout_tf.photos import detect, draw, folders, pictures, records, video
+from insideout_tf.photos import detect, draw, pictures, records, video
 from insideout_tf.serving import engines, packaged, recognize
 
 
@@ -118,10 +118,9 @@ def main(argv=None):
     with errors.reported("insideout predict"):
         arguments = parse(argv)
         progress.announce("loading the model ...")
-        unreadable: list = []
-        sources = list(folders.expand_folders(arguments.sources, unreadable.append))
-        for error in unreadable:
-            errors.show(format_error(error.filename, error), sys.stderr)
+        sources, unread, unreadable = pictures.expand_folders(arguments.sources)
+        for path, error in unreadable:
+            errors.show(format_error(path, error), sys.stderr)
         check_arguments(arguments, sources)
         annotations = None
         if arguments.annotate:
@@ -134,6 +133,8 @@ def main(argv=None):
             tta=arguments.tta,
         )
         error_count = predict(sources, recognize_faces, arguments, annotations) + len(unreadable)
+        if unread:
+            errors.show(f"insideout predict: {pictures.describe_unread(unread)}", sys.stderr)
         if error_count:
             raise UserError(
                 f"expected {len(sources)} readable pictures or videos. Those named above have no "
@@ -276,8 +277,8 @@ def predict_video(source, detect_faces, recognize_faces, outputs, arguments):
         results = pictures.recognize_video(
             source, clip, detect_faces, recognize_faces, arguments.smooth, arguments.seconds
         )
-        counts: collections.Counter = collections.Counter()
-        frame_count, seconds, emotion = 0, 0.0, ""
+        durations: collections.Counter = collections.Counter()
+        frame_count, face_count, seconds, emotion = 0, 0, 0.0, ""
         try:
             for result in results:
                 for record in records.to_records(result):
@@ -286,7 +287,8 @@ def predict_video(source, detect_faces, recognize_faces, outputs, arguments):
                 frame_count, seconds = frame_count + 1, result.seconds
                 if result.faces:
                     emotion = EMOTIONS[result.probabilities[0].argmax()]
-                    counts[emotion] += 1
+                    face_count += 1
+                    durations[emotion] += result.duration
                 bar.advance(note=f"{seconds:.1f} s {emotion}")
         except UserError as error:  # a file that was cut off has results up to there
             outputs.report_error(source, error, bar)
@@ -294,7 +296,7 @@ def predict_video(source, detect_faces, recognize_faces, outputs, arguments):
             if not source.startswith(video.WEBCAM) or isinstance(error, errors.Terminated):
                 interruption = error
         annotation.complete()
-        summary = summarize(frame_count, seconds, counts)
+        summary = summarize(frame_count, face_count, seconds, durations)
         outputs.print_line(f"{errors.printable(source)}: {summary}", bar)
     if interruption is not None:
         raise interruption
@@ -357,15 +359,16 @@ def count_frames(clip, max_seconds):
     return min(clip.frame_count, round(max_seconds * clip.fps) + 1)
 
 
-def summarize(frame_count, seconds, counts):
-    """Returns a video as text; counts: {emotion of the largest face: number of frames}."""
-    fractions = ", ".join(
-        f"{name} {count / counts.total():.0%}" for name, count in counts.most_common()
-    )
-    emotions = f"of the time {fractions}" if counts else "no face found"
-    return (
-        f"{frame_count:,} frames, {seconds:.1f} s, a face in {counts.total():,} of them; {emotions}"
-    )
+def summarize(frame_count, face_count, seconds, durations):
+    """Returns a video as text.
+
+    frame_count, face_count: frames, and those with a face. durations: a Counter of the seconds for
+    which the largest face had each emotion.
+    """
+    total = durations.total() or 1.0  # a single frame may have no duration
+    fractions = ", ".join(f"{name} {each / total:.0%}" for name, each in durations.most_common())
+    emotions = f"of the time {fractions}" if durations else "no face found"
+    return f"{frame_count:,} frames, {seconds:.1f} s, a face in {face_count:,} of them; {emotions}"
 
 
 if __name__ == "__main__":

@@ -147,6 +147,20 @@ def kill_after(process, history, seconds=200):
     process.wait()
 
 
+def interrupt_second_stage(patch):
+    """Lets a training stop as by Ctrl-C before its second stage. patch: a `pytest.MonkeyPatch`."""
+    from insideout_tf.training import stages
+
+    run_stage = stages.run_stage
+
+    def run_first_stage(job, index, *rest):
+        if index == 1:
+            raise KeyboardInterrupt
+        return run_stage(job, index, *rest)
+
+    patch.setattr(stages, "run_stage", run_first_stage)
+
+
 def run_verb(main, capsys, *arguments):
     """Runs a verb's `main` in this process; returns (exit status, stdout, stderr)."""
     capsys.readouterr()

@@ -204,7 +204,8 @@ def test_annotated_copies_have_names_of_their_own(place, capsys):
     for more in ((), ("--overwrite",)):
         (place / "out/.hidden.png").parent.mkdir(exist_ok=True)
         status, out, error = run_verb(predict.main, capsys, *words, *more)
-        assert status == 0 and error == ""
+        assert status == 0 and error.startswith("insideout predict: not read: 1 .keras, since")
+        assert error.count("\n") == 1
         assert [each["source"] for each in json.loads(out)] == [str(place / "face.png")]
     status, out, error = run_verb(predict.main, capsys, *words)
     assert status == 2 and out == "" and "--annotate: expected a new file" in error

@@ -211,15 +211,22 @@ class AnnotationFolder:
         scale = choose_scale(clip.size)
         size = tuple(side * scale for side in clip.size)
         seconds, largest_face = [], []
+        last_number: int | None = None  # of the largest face, in the last frame that had one
         no_face = np.full(len(EMOTIONS), np.nan, np.float32)
 
         with files.replacing(self._folder / f"{stem}.mp4", self._overwrite) as temporary:
             with video.create_writer(temporary, clip.fps, size) as append:
 
                 def append_result(result):
+                    nonlocal last_number
                     boxes = [face.box for face in result.faces]
                     copy = draw_faces(result.image, boxes, result.probabilities, scale)
-                    append(np.asarray(copy))
+                    append(np.asarray(copy), result.seconds)
+                    if boxes:
+                        if last_number not in (None, result.numbers[0]):  # the line ends
+                            seconds.append(result.seconds)
+                            largest_face.append(no_face)
+                        last_number = result.numbers[0]
                     seconds.append(result.seconds)
                     largest_face.append(result.probabilities[0] if boxes else no_face)
 
@@ -230,6 +237,15 @@ class AnnotationFolder:
             title = f"{pathlib.Path(source).name}: the largest face"
             path = self._folder / f"{stem}{TIMELINE}"
             write_timeline(path, seconds, np.stack(largest_face), title, self._overwrite)
+
+
+def is_annotated(path):
+    """Returns True if a file is the annotated copy of an earlier call; only likely names are opened."""
+    path = pathlib.Path(path)
+    try:
+        return SUFFIX in path.stem and is_annotation(path)
+    except OSError:  # whoever reads the picture reports why
+        return False
 
 
 def is_annotation(path):

@@ -11,7 +11,7 @@ import numpy as np
 
 from insideout_tf.data import images, inputs, pillow
 from insideout_tf.errors import UserError
-from insideout_tf.photos import tracks, video
+from insideout_tf.photos import draw, tracks, video
 
 FRAMES_PER_CALL = 16  # pictures or frames whose faces the model receives in one call
 
@@ -86,6 +86,36 @@ def list_sources(folder):
             else:
                 unread[kind] += 1
     return Listing(sorted(paths, key=pathlib.PurePath), +unread, errors)
+
+
+def expand_folders(sources):
+    """Returns the sources with folders replaced by the pictures and videos in them.
+
+    Annotated copies of earlier calls are excluded, unless they are named. A file that is named and lies
+    in a folder too is listed once.
+
+    Args:
+        sources: paths and names of cameras.
+
+    Returns:
+        A tuple of the list of paths and cameras; a Counter of the other files in the folders by kind;
+        and a list of (path, OSError) of what may not be read. See `list_sources`.
+    """
+    expanded: list = []
+    unread: collections.Counter = collections.Counter()
+    unreadable: list = []
+    named = set(sources)
+    for source in sources:
+        if source.startswith(video.WEBCAM) or not os.path.isdir(source):
+            expanded.append(source)
+            continue
+        listing = list_sources(source)
+        expanded += [
+            path for path in listing.paths if path not in named and not draw.is_annotated(path)
+        ]
+        unread += listing.unread
+        unreadable += listing.errors
+    return expanded, unread, unreadable
 
 
 def _find_unread_kind(path):

@@ -76,30 +76,31 @@ def write_saved_model(model, folder, facts):
         scores, order = tf.math.top_k(infer(pixels), k=len(EMOTIONS))
         return {"labels": tf.gather(names, order), "scores": scores}
 
+    functions = (serving_default, uint8, image_bytes, image_bytes_checked, classify)
     with tempfile.TemporaryDirectory() as scratch:
         module = tf.Module()
         # The loader of TF Serving restores only TensorFlow variables, not Keras' around them.
         module.weights = [variable.value for variable in model.variables]
-        module.files = []
-        for name, text in (
-            ("classes.txt", "".join(f"{name}\n" for name in EMOTIONS)),
-            ("model.json", json.dumps(facts, indent=2, ensure_ascii=False) + "\n"),
-        ):
-            path = pathlib.Path(scratch, name)
-            path.write_text(text, "utf-8")
-            module.files.append(tf.saved_model.Asset(str(path)))
+        module.files = [tf.saved_model.Asset(str(path)) for path in write_assets(scratch, facts)]
         with processes.native_stderr_closed():
             tf.saved_model.save(
                 module,
                 str(folder),
-                signatures=dict(
-                    zip(
-                        SIGNATURES,
-                        (serving_default, uint8, image_bytes, image_bytes_checked, classify),
-                        strict=True,
-                    )
-                ),
+                signatures=dict(zip(SIGNATURES, functions, strict=True)),
             )
+
+
+def write_assets(folder, facts):
+    """Writes classes.txt and model.json into a folder; returns their paths. facts: of the model."""
+    texts = {
+        "classes.txt": "".join(f"{name}\n" for name in EMOTIONS),
+        "model.json": json.dumps(facts, indent=2, ensure_ascii=False) + "\n",
+    }
+    paths = []
+    for name, text in texts.items():
+        paths.append(pathlib.Path(folder, name))
+        paths[-1].write_text(text, "utf-8")
+    return paths
 
 
 def decode_in_graph(content):

@@ -131,10 +131,8 @@ def run_stage(job, index, model, progress, saved, best_weights):
     state = list_state(step_model, model)
     if saved:
         checkpoint.check_shapes(job.directory, "state", state, saved)
-    for variable, array in zip(
-        state, [saved[f"state_{i}"] for i in range(len(state))] if saved else []
-    ):
-        variable.assign(array)
+        for position, variable in enumerate(state):
+            variable.assign(saved[f"state_{position}"])
     together = 1
     if job.is_resident and step_model.jit_compile and keras.backend.backend() == "jax":
         together = STEPS_TOGETHER

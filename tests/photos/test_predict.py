@@ -1,5 +1,6 @@
 """`insideout predict`: lines, records, annotated copies and errors of pictures and folders."""
 
+import collections
 import csv
 import json
 import sys
@@ -79,12 +80,30 @@ def test_errors_name_unreadable_files_and_the_others_have_results(small_drawn, t
     status, text, err = run_verb(predict.main, capsys, *sources, "--csv", out)
     assert status == 2 and text.startswith(str(tmp_path / "face.png")) and text.count("\n") == 1
     assert (
-        len(err.splitlines()) == 4
+        len(err.splitlines()) == 5
         and "none.png: expected an image file. Check the path. Received: No such file" in err
     )
     assert "depth.tiff: expected grey levels from 0 to 255" in err
+    assert "insideout predict: not read: 1 .txt, since" in err
     assert "broken.png: expected a readable" in err and "Received: 3 that are not readable" in err
     assert [row["source"] for row in csv.DictReader(out.open())] == [str(tmp_path / "face.png")]
+
+
+def test_a_folder_is_read_by_content_and_a_named_file_once(small_drawn, tmp_path, capsys):
+    with np.load(small_drawn) as data:
+        Image.fromarray(data["pixels"][0]).save(tmp_path / "face.png")
+    (tmp_path / "face.png").rename(tmp_path / "face.jfif")  # a PNG, whatever its name says
+    (tmp_path / "._face.jfif").write_bytes(b"AppleDouble")
+    status, text, err = run_verb(predict.main, capsys, tmp_path / "face.jfif", tmp_path)
+    assert status == 0 and err == ""
+    assert text.startswith(str(tmp_path / "face.jfif")) and text.count("\n") == 1
+
+
+def test_shares_of_a_summary_are_of_time():
+    durations = collections.Counter(happy=2.0, sad=6.0)
+    text = predict.summarize(500, 410, 12.5, durations)
+    assert text == "500 frames, 12.5 s, a face in 410 of them; of the time sad 75%, happy 25%"
+    assert predict.summarize(3, 0, 0.1, collections.Counter()).endswith("; no face found")
 
 
 def test_a_folder_of_photos_and_annotated_copies(tmp_path, capsys):

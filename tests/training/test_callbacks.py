@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT
+from conftest import ROOT, interrupt_second_stage
 
 from insideout_tf import overrides, train
 from insideout_tf.network.weights import load_model
@@ -152,19 +152,10 @@ def test_early_stopping_and_plateau_count_on_after_a_resume(experiment, tmp_path
 
 def test_a_stage_that_has_stopped_stays_so_after_a_kill(experiment, tmp_path, monkeypatch):
     """Killed between the checkpoint of the last epoch and the next stage."""
-    from insideout_tf.training import stages
-
     experiment = overrides.override(experiment, ["stages.head.epochs=4"])
     train.train(experiment, tmp_path / "whole", verbose=0, callbacks=[Recorder(stop_after=2)])
-    run_stage = stages.run_stage
-
-    def only_the_first(job, index, *rest):
-        if index == 1:
-            raise KeyboardInterrupt
-        return run_stage(job, index, *rest)
-
     with monkeypatch.context() as patch:
-        patch.setattr(stages, "run_stage", only_the_first)
+        interrupt_second_stage(patch)
         with pytest.raises(KeyboardInterrupt):
             train.train(experiment, tmp_path / "cut", verbose=0, callbacks=[Recorder(stop_after=2)])
     train.train(experiment, tmp_path / "cut", resume=True, verbose=0)

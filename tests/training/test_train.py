@@ -9,7 +9,7 @@ import warnings
 
 import numpy as np
 import pytest
-from conftest import ROOT, kill_after, run_python, run_verb
+from conftest import ROOT, interrupt_second_stage, kill_after, run_python, run_verb
 
 from insideout_tf import config, evaluate, files, overrides, train
 from insideout_tf.api import train as api_train
@@ -462,8 +462,6 @@ def test_stages_of_different_sizes_and_a_kill_between_them(
     tiny_experiment, small_drawn, tmp_path, monkeypatch
 ):
     """A stage may see larger images; a run stopped between stages goes on to the same weights."""
-    from insideout_tf.training import stages
-
     experiment = overrides.override(
         overrides.load(tiny_experiment),
         [
@@ -475,15 +473,8 @@ def test_stages_of_different_sizes_and_a_kill_between_them(
         ],
     )
     train.train(experiment, tmp_path / "whole", verbose=0)
-    run_stage = stages.run_stage
-
-    def only_the_first(job, index, *rest):
-        if index == 1:
-            raise KeyboardInterrupt
-        return run_stage(job, index, *rest)
-
     with monkeypatch.context() as patch:
-        patch.setattr(stages, "run_stage", only_the_first)
+        interrupt_second_stage(patch)
         with pytest.raises(KeyboardInterrupt):
             train.train(experiment, tmp_path / "cut", verbose=0)
     train.train(experiment, tmp_path / "cut", resume=True, verbose=0)
