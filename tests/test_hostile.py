@@ -387,7 +387,7 @@ def test_models_that_return_no_probabilities(tmp_path):
         assert change[0] in config
         settings = json.loads(config.replace(*change))
         for layer in settings["config"]["layers"]:
-            layer.pop("build_config", None)  # it tells the old shapes
+            layer.pop("build_config", None)  # it has the old shapes
         members["config.json"] = json.dumps(settings).encode()
         with zipfile.ZipFile(tmp_path / "large.keras", "w") as target:
             for name, content in members.items():

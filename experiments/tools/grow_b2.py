@@ -78,7 +78,7 @@ def grow(arrays, faces, order, arguments):
     rows = order[: arguments.faces]
     images = resize(faces.pixels[rows], arguments.size)
     start(large, arrays)
-    fit(lite, large, arrays, images)
+    fit(lite, large, images)
     if arguments.distil_epochs:
         distil(lite, large, images, arguments.distil_epochs)
     with files.replacing(arguments.destination) as temporary:
@@ -88,9 +88,6 @@ def grow(arrays, faces, order, arguments):
         random = backbones.build("EfficientNetB2", "none", keras.Input((None, None, 3)))
         networks = {"Lite2": lite, "B2, grown": large, "B2, random weights": random}
         probe(networks, faces, order[arguments.faces :], arguments.size)
-
-
-# -- Lite2 ---------------------------------------------------------------------------------------
 
 
 def read_lite2(path):
@@ -206,9 +203,6 @@ def build_lite2(arrays):
     return model
 
 
-# -- growth --------------------------------------------------------------------------------------
-
-
 def resize(pixels, size):
     """Returns faces uint8 `[n, 48, 48]` as float32 `[n, size, size, 3]`, 0..255."""
     import keras
@@ -235,7 +229,7 @@ def start(large, arrays):
             variable.assign(np.zeros(variable.shape))
 
 
-def fit(lite, large, arrays, images):
+def fit(lite, large, images):
     """Fits the projection of each block of `large` to that of `lite`, from the input on."""
     small_x, x = images, images
     small_from, from_ = lite.input, large.input
@@ -365,9 +359,6 @@ def distil(lite, large, images, epochs):
     schedule = keras.optimizers.schedules.CosineDecay(DISTIL_RATE, steps)
     model.compile(keras.optimizers.Adam(schedule), "mean_squared_error")
     model.fit(images, features / deviation, BATCH, epochs, verbose=2)
-
-
-# -- linear probe --------------------------------------------------------------------------------
 
 
 def probe(networks, faces, order, size):

@@ -101,7 +101,7 @@ class JsonList(JsonLines):
 class Csv(JsonLines):
     """One row a face; a field without a value is an empty cell.
 
-    Control characters are escaped, so that a row is a line. A name that a spreadsheet would take for
+    Control characters are escaped, so that a row is a line. A name that a spreadsheet would read as
     a formula begins with "./", which is the same file.
     """
 

@@ -123,7 +123,7 @@ def _check_container(path):
 
 @contextlib.contextmanager
 def _plain_name(path):
-    """Yields a path of the same file that OpenCV takes for nothing else.
+    """Yields a path of the same file that OpenCV reads as a file and as nothing else.
 
     OpenCV crashes on names that are not UTF-8, and reads `img%03d.mp4` as a series of pictures and
     `clip:1.mp4` as a protocol. A file of such a name is opened through a link in a new folder.
@@ -276,7 +276,7 @@ def create_writer(path, fps, size):
 
     The file has a constant frame rate. A frame with its time in seconds takes the place of that time:
     the frame before it is repeated up to there (for `MAX_GAP_SECONDS` at most), and a frame whose place
-    is taken already is left out. So a copy lasts as long as its original. Frames without a time follow
+    is taken already is skipped. So a copy lasts as long as its original. Frames without a time follow
     one another.
 
     Args:

@@ -139,7 +139,7 @@ def evaluate_epoch(job, model):
 
 
 class EarlyStopping(keras.callbacks.EarlyStopping):
-    """Keras' EarlyStopping; it replays the stage's earlier epochs after a resume, and says why it stops.
+    """Keras' EarlyStopping; it replays the stage's earlier epochs after a resume, and prints its reason.
 
     It restores nothing: the stage ends with the best inference weights, which `Validation` holds.
     """

@@ -29,7 +29,7 @@ LOGS = {
     "images_per_second",
     "seconds",
 }
-# As the callbacks of experiment trackers (Weights & Biases, MLflow) are: they note what Keras tells.
+# As the callbacks of experiment trackers (Weights & Biases, MLflow) are: they record what Keras reports.
 TRACKER = """
 import json, pathlib
 import keras
