@@ -448,11 +448,12 @@ def test_the_settings_file_of_keras(settings, tmp_path):
     code = """
 import numpy as np, insideout_tf
 face = np.arange(2304, dtype=np.uint8).reshape(48, 48)
-one = insideout_tf.predict_emotions(face, "nano", engine="keras")
-other = insideout_tf.predict_emotions(face, "nano", engine="litert")
-assert np.abs(one - other).max() < 0.02  # 8-bit weights in the .tflite
+found = insideout_tf.predict_emotions(face, "nano", engine="keras")
+assert np.abs(found - np.array(EXPECTED)).max() < 1e-5
 """
-    run_python(code, env={"KERAS_HOME": str(tmp_path)})
+    face = np.arange(2304, dtype=np.uint8).reshape(48, 48)
+    expected = insideout_tf.predict_emotions(face, "nano", engine="keras").tolist()
+    run_python(code.replace("EXPECTED", repr(expected)), env={"KERAS_HOME": str(tmp_path)})
 
 
 def test_a_keras_that_was_set_up_before_us():
