@@ -109,8 +109,7 @@ def list_notes(metrics):
 
     notes = []
     if leaks := describe_leaks(metrics["leaks"]):
-        dropped = {True: "dropped from training", False: "trained on", None: "perhaps trained on"}
-        notes.append(f"Leaks ({dropped[metrics['leaks_dropped']]}): {leaks}.")
+        notes.append(f"Leaks: {leaks}.")
     if metrics["bad_rows_skipped"]:
         notes.append(f"{metrics['bad_rows_skipped']:,} bad rows of the data were skipped.")
     if metrics["selection_overlap"]:

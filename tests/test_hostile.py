@@ -4,11 +4,12 @@ import gzip
 import io
 import json
 import os
+import pathlib
 import zipfile
 
 import numpy as np
 import pytest
-from conftest import run_python
+from conftest import ROOT, run_python
 from data_helpers import GOOD, HEAD, ROW, error_of, write_lines
 from PIL import Image
 
@@ -189,7 +190,13 @@ def test_names_that_opencv_misreads(tmp_path, monkeypatch):
             file.write(content)
         with video.open_video(os.fsdecode(name)) as clip:
             assert len(list(clip.frames)) == 12 and not clip.is_cut_off()
-    assert not list(tmp_path.glob("video"))
+    for folder in (b"\xff", b"50%02d"):
+        os.mkdir(folder)
+        copy = pathlib.Path(os.fsdecode(folder), "copy.mp4")
+        write_clip(copy)
+        assert os.listdir(folder) == [b"copy.mp4"]
+        with video.open_video(copy) as clip:
+            assert len(list(clip.frames)) == 12
 
 
 @pytest.mark.parametrize(
@@ -545,3 +552,26 @@ os.write(2, b"still open")
     closed = "import os; os.close(2)\nfrom insideout_tf import processes\n"
     code = f"{closed}with processes.native_stderr_closed(): print('fine')"
     assert run_python(code).stdout == "fine\n"
+
+
+def test_the_bounds_that_the_security_notes_state():
+    from insideout_tf.data import archives, arrays, fer2013, read
+    from insideout_tf.network import weights
+    from insideout_tf.serving import engines, litert_probe, saved_model
+
+    text = (ROOT / "SECURITY.md").read_text("utf-8")
+    gib = 1 << 30
+    for line in (
+        f"a picture | {images.MAX_PIXELS:,} pixels, {images.MAX_FILE_BYTES:,} bytes |",
+        f"a served model | {saved_model.MAX_SERVED_PIXELS:,} pixels, {images.MAX_FILE_BYTES:,} bytes |",
+        f"expanded | {archives.MAX_ARCHIVE_BYTES // gib} GiB, {archives.MAX_ARCHIVE_RATIO} times its own "
+        f"size, {archives.MAX_ARCHIVE_MEMBERS:,} members, {read.MAX_ARCHIVE_DEPTH} archives inside",
+        f"CSV file | {fer2013.MAX_CSV_BYTES // gib} GiB, {fer2013.MAX_LINE_BYTES >> 20} MiB a line |",
+        f"array file | {arrays.MAX_ARRAY_BYTES // gib} GiB |",
+        f"{weights.MAX_MODEL_BYTES // gib} GiB, {weights.MAX_WEIGHTS:,} weights, "
+        f"{weights.MAX_VALUES:,} values",
+        f"{engines.CHILD_SECONDS} seconds, {litert_probe.MAX_BYTES // gib} GiB of addresses",
+        f"folders around the data | {read.MAX_FOLDER_DEPTH} |",
+        f"in a row | {video.MAX_DAMAGED_PACKETS} |",
+    ):
+        assert line in text, line

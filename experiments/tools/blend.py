@@ -88,7 +88,8 @@ def blend(start, run, destination, share, settings=(), data=None):
         **{name: before[name] for name in COPIED_FACTS},
     }
     probabilities = predict_probabilities(model, faces.pixels[rows])
-    return write_report(destination, faces, rows, probabilities, facts)
+    training = splits.training_rows(faces, experiment)
+    return write_report(destination, faces, rows, probabilities, facts, training=training)
 
 
 def blend_weights(model, start, trained, share):

@@ -68,10 +68,11 @@ def evaluate(
         "data_is_that_of_training": is_training_data(run, faces),
     }
     probabilities = predict_views(model, faces.pixels[rows], tta)
+    training = splits.training_rows(faces, experiment)
     if out is None:
-        return report.summarize(faces, rows, probabilities, facts), None
+        return report.summarize(faces, rows, probabilities, facts, training), None
     files.mark(out, report.KIND)
-    return report.write_report(out, faces, rows, probabilities, facts), out
+    return report.write_report(out, faces, rows, probabilities, facts, training=training), out
 
 
 def choose_folder(run, split, tta, out):

@@ -344,4 +344,12 @@ def write_validation_report(job, model, progress):
         "leaks_dropped": job.experiment.drop_leaks,
     }
     probabilities = predict_probabilities(model, job.faces.pixels[rows])
-    return write_report(job.directory, job.faces, rows, probabilities, facts, progress["history"])
+    return write_report(
+        job.directory,
+        job.faces,
+        rows,
+        probabilities,
+        facts,
+        progress["history"],
+        splits.training_rows(job.faces, job.experiment),
+    )

@@ -163,9 +163,9 @@ def training_rows(faces, experiment):
         split = of_experiment(faces, experiment)
     except UserError:  # data that the run was not trained on
         return None
-    return np.union1d(
-        split.training, split.unlabelled[: None if experiment.consistency_weight else 0]
-    )
+    if experiment.consistency_weight:
+        return np.union1d(split.training, split.unlabelled)
+    return split.training
 
 
 def list_leaks(faces, leaks):

@@ -34,7 +34,7 @@ class Report:
     figures: dict[str, float]
     intervals: dict[str, list[float]]
     classes: dict[str, typing.Any]
-    leaks: dict[str, float | None]
+    leaks: dict[str, int | float | str | None]
     facts: dict[str, typing.Any]
 
     def to_dict(self):
@@ -49,7 +49,7 @@ class Report:
         }
 
 
-def make_report(faces, rows, probabilities, facts):
+def make_report(faces, rows, probabilities, facts, training=None):
     """Returns the `Report` of an evaluation.
 
     Args:
@@ -57,6 +57,8 @@ def make_report(faces, rows, probabilities, facts):
         rows: integers `[n]`, the faces that were evaluated.
         probabilities: float `[n, 7]`.
         facts: a dict of what `Report.facts` holds about the split and the model.
+        training: integers, the rows that trained the model (see `splits.training_rows`). None:
+            unknown, so leaks are counted against every face with usage Training.
     """
     labels = faces.labels[rows]
     confusion = metrics.confusion_matrix(labels, probabilities.argmax(1))
@@ -64,7 +66,7 @@ def make_report(faces, rows, probabilities, facts):
         figures=metrics.measure(probabilities, labels),
         intervals=metrics.bootstrap_intervals(confusion),
         classes=metrics.tabulate_classes(confusion),
-        leaks=measure_leaks(faces, rows, probabilities),
+        leaks=measure_leaks(faces, rows, probabilities, training),
         facts={
             **facts,
             "data_identified": faces.identified,
@@ -74,15 +76,15 @@ def make_report(faces, rows, probabilities, facts):
     )
 
 
-def summarize(faces, rows, probabilities, facts):
+def summarize(faces, rows, probabilities, facts, training=None):
     """Returns the content of metrics.json, a dict; arguments as of `make_report`.
 
     Every figure follows from the probabilities as float16.
     """
-    return make_report(faces, rows, probabilities.astype(np.float16), facts).to_dict()
+    return make_report(faces, rows, probabilities.astype(np.float16), facts, training).to_dict()
 
 
-def write_report(directory, faces, rows, probabilities, facts, history=None):
+def write_report(directory, faces, rows, probabilities, facts, history=None, training=None):
     """Writes plots/, predictions.npz and metrics.json into a folder, each file whole or not at all.
 
     Every figure follows from the float16 probabilities in predictions.npz, so that anyone can
@@ -90,7 +92,7 @@ def write_report(directory, faces, rows, probabilities, facts, history=None):
 
     Args:
         directory: a `pathlib.Path`; created if missing.
-        faces, rows, probabilities, facts: as of `make_report`.
+        faces, rows, probabilities, facts, training: as of `make_report`.
         history: list of a dict per epoch, for the learning curves; None: no learning curves.
 
     Returns:
@@ -99,7 +101,7 @@ def write_report(directory, faces, rows, probabilities, facts, history=None):
     Raises:
         OSError: the folder cannot be written.
     """
-    summary = summarize(faces, rows, probabilities, facts)
+    summary = summarize(faces, rows, probabilities, facts, training)
     probabilities = probabilities.astype(np.float16)
     labels = faces.labels[rows]
     # First, so that an interruption leaves no figures beside the plots of another evaluation.
@@ -110,17 +112,18 @@ def write_report(directory, faces, rows, probabilities, facts, history=None):
     return summary
 
 
-def measure_leaks(faces, rows, probabilities):
-    """Returns how far faces that Training holds as well, pixel for pixel, change the figures.
+def measure_leaks(faces, rows, probabilities, training=None):
+    """Returns how far faces that trained as well, pixel for pixel, change the figures.
 
     Args:
-        faces, rows, probabilities: as of `make_report`.
+        faces, rows, probabilities, training: as of `make_report`.
 
     Returns:
-        A dict of `n`, the number of such faces; `accuracy_on` them, None without any; and
+        A dict of `n`, the number of such faces; `identical_to`, "a training face" if the rows that
+        trained are known, else "a face of Training"; `accuracy_on` them, None without any; and
         `accuracy_without` and `macro_f1_without` them, None if no other face is left.
     """
-    is_leak = splits.also_in_training(faces, rows)
+    is_leak = splits.also_in_training(faces, rows, training)
     labels, predicted = faces.labels[rows], np.asarray(probabilities).argmax(1)
     on, without = (
         metrics.confusion_matrix(labels[chosen], predicted[chosen])
@@ -128,6 +131,7 @@ def measure_leaks(faces, rows, probabilities):
     )
     return {
         "n": int(is_leak.sum()),
+        "identical_to": "a face of Training" if training is None else "a training face",
         "accuracy_on": float(metrics.accuracy(on)) if on.any() else None,
         "accuracy_without": float(metrics.accuracy(without)) if without.any() else None,
         "macro_f1_without": float(metrics.macro_f1(without)) if without.any() else None,
@@ -139,7 +143,7 @@ def describe_leaks(leaks):
     if not leaks["n"]:
         return ""
     line = (
-        f"{leaks['n']:,} faces are identical to a Training face (accuracy on them "
+        f"{leaks['n']:,} faces are identical to {leaks['identical_to']} (accuracy on them "
         f"{leaks['accuracy_on']:.4f})"
     )
     if leaks["accuracy_without"] is None:

@@ -122,11 +122,11 @@ def _check_container(path):
 
 
 @contextlib.contextmanager
-def _plain_name(path):
-    """Yields a path of the same file that OpenCV reads as a file and as nothing else.
+def _plain_name(path, suffix=""):
+    """Yields a path of the same file that OpenCV takes as a file and as nothing else.
 
-    OpenCV crashes on names that are not UTF-8, and reads `img%03d.mp4` as a series of pictures and
-    `clip:1.mp4` as a protocol. A file of such a name is opened through a link in a new folder.
+    OpenCV crashes on names that are not UTF-8, and takes `img%03d.mp4` as a series of pictures and
+    `clip:1.mp4` as a protocol. A file of such a name is opened or created through a link in a new folder.
     """
     path = os.path.abspath(path)
     try:
@@ -138,7 +138,7 @@ def _plain_name(path):
         yield path
         return
     with tempfile.TemporaryDirectory(prefix="insideout_tf_") as folder:
-        link = os.path.join(folder, "video")
+        link = os.path.join(folder, f"video{suffix}")
         os.symlink(path, link)
         yield link
 
@@ -292,8 +292,8 @@ def create_writer(path, fps, size):
 
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     fps = min(max(fps, WRITTEN_FPS[0]), WRITTEN_FPS[1])
-    with processes.native_stderr_closed():
-        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, size)
+    with _plain_name(path, ".mp4") as name, processes.native_stderr_closed():
+        writer = cv2.VideoWriter(name, cv2.VideoWriter.fourcc(*"mp4v"), fps, size)
     if not writer.isOpened():
         raise UserError(
             f"{path}: expected a place to write a video of {size[0]}×{size[1]} to. Check the folder, "
@@ -324,8 +324,9 @@ def create_writer(path, fps, size):
         with processes.native_stderr_closed():
             writer.release()
     # OpenCV reports no error when the disk is full.
-    capture = _open_capture(str(path))
-    count_on_disk = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if capture.isOpened() else 0
-    capture.release()
+    with _plain_name(path) as name:
+        capture = _open_capture(name)
+        count_on_disk = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if capture.isOpened() else 0
+        capture.release()
     if count_on_disk != count:
         raise OSError(errno.ENOSPC, f"{count_on_disk} of {count} frames were written", str(path))

@@ -100,14 +100,22 @@ def test_leaks_by_hand(faces, probabilities):
     confusion = metrics.confusion_matrix(labels[LEAKED:], predicted[LEAKED:])
     assert leaks == {
         "n": LEAKED,
+        "identical_to": "a face of Training",
         "accuracy_on": 1.0,
         "accuracy_without": pytest.approx(right[LEAKED:].mean()),
         "macro_f1_without": pytest.approx(float(metrics.macro_f1(confusion))),
     }
     assert report.describe_leaks(leaks) == (
-        "10 faces are identical to a Training face (accuracy on them 1.0000); without them accuracy "
+        "10 faces are identical to a face of Training (accuracy on them 1.0000); without them accuracy "
         f"{leaks['accuracy_without']:.4f}, macro-F1 {leaks['macro_f1_without']:.4f}"
     )
+
+
+def test_leaks_of_a_run_count_the_faces_that_trained(faces, probabilities):
+    trained = TRAINING[LEAKED - 3 :]
+    leaks = report.make_report(faces, ROWS, probabilities, FACTS, trained).leaks
+    assert leaks["n"] == 3
+    assert report.describe_leaks(leaks).startswith("3 faces are identical to a training face (")
 
 
 def test_without_leaks_and_with_nothing_else(faces, probabilities):
@@ -117,5 +125,5 @@ def test_without_leaks_and_with_nothing_else(faces, probabilities):
     every = report.measure_leaks(faces, ROWS[:LEAKED], probabilities[:LEAKED])
     assert every["accuracy_without"] is None and every["macro_f1_without"] is None
     assert report.describe_leaks(every) == (
-        "10 faces are identical to a Training face (accuracy on them 1.0000)"
+        "10 faces are identical to a face of Training (accuracy on them 1.0000)"
     )

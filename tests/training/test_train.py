@@ -520,12 +520,19 @@ def test_bad_rows_and_leaks_are_left_out_and_reported(
     status, out, error = run_verb(evaluate.main, capsys, directory, "--split", "private")
     assert status == 0, error
     summary = json.loads((directory / "private/metrics.json").read_text())
-    with np.load(directory / "private/predictions.npz") as saved:
+    assert summary["leaks"]["n"] == 0 and summary["bad_rows_skipped"] == 2
+    assert "Leaks" not in out
+    kept = (*base[:3], "--run-dir", tmp_path / "kept", "--verbose", "0", *short[:2])
+    assert call(capsys, *kept, "--bad-rows", "skip")[0] == 0
+    status, out, error = run_verb(evaluate.main, capsys, tmp_path / "kept", "--split", "private")
+    assert status == 0, error
+    summary = json.loads((tmp_path / "kept/private/metrics.json").read_text())
+    with np.load(tmp_path / "kept/private/predictions.npz") as saved:
         right = saved["probabilities"].argmax(1) == saved["labels"]
-    assert summary["leaks"]["n"] == 5 and summary["bad_rows_skipped"] == 2
+    assert summary["leaks"]["n"] == 5
     assert summary["leaks"]["accuracy_on"] == pytest.approx(right[:5].mean())
     assert summary["leaks"]["accuracy_without"] == pytest.approx(right[5:].mean())
-    assert "Leaks (dropped from training): 5 faces are identical to a Training face" in out
+    assert "Leaks: 5 faces are identical to a training face" in out
     assert f"without them accuracy {right[5:].mean():.4f}" in out
 
 
