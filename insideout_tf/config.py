@@ -165,7 +165,14 @@ class Experiment:
     hidden_units: int = 0  # of a hidden layer in the head; 0: none
     data: str | None = None  # a path, "drawn" or "kaggle:OWNER/DATASET"; or --data
     bad_rows: str = "stop"  # at a bad row or image, or "skip" them and list them
-    split: str = "official"  # "official" or "stratified"
+    input_size: int | None = None  # pixels a side of the model's faces; None: those of the data
+    channels: int | None = None  # 1 grey, 3 colour; None: those of the data
+    classes: tuple[str, ...] = ()  # names of classes that the data number; or --classes
+    skip_classes: tuple[str, ...] = ()  # left out of the data; or --skip-classes
+    map_classes: tuple[str, ...] = ()  # such as "anger=angry"; or --map
+    # "official" (the data's own parts), "stratified" (a part of Training), or "auto": official if the
+    # data have a part for validation.
+    split: str = "official"
     validation_fraction: float = 0.125  # of Training, with "stratified"
     training_fraction: float = 1.0  # of the training rows, each class in proportion
     drop_leaks: bool = False  # drop training faces that are pixel-identical to a test face
@@ -194,7 +201,8 @@ class Experiment:
         names = [stage.name for stage in self.stages]
         require(len(set(names)) == len(names), "stages", "different names", names)
         require_one_of("bad_rows", self.bad_rows, ("stop", "skip"))
-        require_one_of("split", self.split, ("official", "stratified"))
+        require_one_of("split", self.split, ("official", "stratified", "auto"))
+        require(self.channels in (None, 1, 3), "channels", "1, 3 or None", self.channels)
         require_one_of("standardize", self.standardize, ("none", "all", "outliers"))
         require_one_of(
             "precision", self.precision, ("auto", "float32", "mixed_float16", "mixed_bfloat16")
@@ -205,6 +213,7 @@ class Experiment:
         require_one_of("jit_compile", self.jit_compile, ("auto", "on", "off"))
         for name, low, high in (
             ("image_size", 32, 1024),
+            ("input_size", 16, 1024),
             ("dropout", 0, 0.99),
             ("stochastic_depth", 0, 0.99),
             ("hidden_units", 0, 65536),

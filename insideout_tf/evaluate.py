@@ -6,7 +6,7 @@ import os
 import pathlib
 import sys
 
-from insideout_tf import errors, progress
+from insideout_tf import errors, options, progress
 from insideout_tf.api.evaluate import evaluate
 from insideout_tf.data import splits
 from insideout_tf.evaluation.report import METRICS, PLOTS, PREDICTIONS
@@ -47,6 +47,15 @@ def parse(argv):
         choices=("stop", "skip"),
         help="stop at the first bad row or image of the data, or skip them (default: as the run)",
     )
+    parser.add_argument(
+        "--map",
+        dest="map_classes",
+        type=options.split_list,
+        default=(),
+        metavar="A=B,...",
+        help="which classes of --data are which of the model, such as joy=happy (words that mean the "
+        "same emotion match without it)",
+    )
     parser.add_argument("--json", action="store_true", help="print metrics.json instead of a table")
     return parser.parse_args(argv)
 
@@ -63,6 +72,7 @@ def main(argv=None):
             arguments.out,
             arguments.bad_rows,
             arguments.overwrite,
+            arguments.map_classes,
         )
         errors.show(json.dumps(metrics, indent=2) if arguments.json else report(metrics, out))
 
@@ -110,6 +120,16 @@ def list_notes(metrics):
     notes = []
     if leaks := describe_leaks(metrics["leaks"]):
         notes.append(f"Leaks: {leaks}.")
+    if left_out := metrics.get("classes_left_out"):
+        shown = ", ".join(f"{name} ({count:,} faces)" for name, count in left_out.items())
+        notes.append(
+            f"Left out, since the model has no such class: {shown}. --map OLD=NEW names one."
+        )
+    if missing := metrics.get("classes_without_faces"):
+        notes.append(
+            f"Left out, since the data have no such class: {', '.join(missing)}. The probabilities of "
+            "the others are scaled to the sum 1."
+        )
     if metrics["bad_rows_skipped"]:
         notes.append(f"{metrics['bad_rows_skipped']:,} bad rows of the data were skipped.")
     if metrics["selection_overlap"]:

@@ -6,7 +6,6 @@ import pathlib
 
 from insideout_tf import errors, progress, targets
 from insideout_tf.api.explain import draw_explanations, explain_images
-from insideout_tf.data.classes import EMOTIONS
 from insideout_tf.photos import detect
 from insideout_tf.serving import packaged
 
@@ -68,7 +67,9 @@ def explain(model, image, out, emotion=None, smooth=0, layer=None, faces="auto",
         source = errors.printable(each.source)
         number = 1 + sum(line.startswith(f"{source}: face ") for line in lines)
         label = each.labels[0]
-        lines.append(f"{source}: face {number}: {EMOTIONS[label]} {each.probabilities[label]:.1%}")
+        lines.append(
+            f"{source}: face {number}: {each.classes[label]} {each.probabilities[label]:.1%}"
+        )
     return "\n".join([*lines, f"written to {errors.printable(out)}"])
 
 

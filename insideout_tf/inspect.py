@@ -1,4 +1,4 @@
-"""Says what is in a FER2013 file or folder: `insideout inspect PATH [--json]`."""
+"""Says what is in a data set: `insideout inspect PATH [--json]`."""
 
 import argparse
 import functools
@@ -8,25 +8,26 @@ import sys
 
 import numpy as np
 
-from insideout_tf import errors, targets
-from insideout_tf.data.classes import EMOTIONS
+from insideout_tf import errors, options, targets
+from insideout_tf.data.contract import Contract
 from insideout_tf.data.faces import USAGES, content_keys
 from insideout_tf.data.read import read_faces
 from insideout_tf.errors import UserError
 
 SHOWN_BAD_ROWS = 10
+MAX_COLUMNS = 8  # classes that are columns of the table
 KIND = "samples"  # kept in the figure
 
 
 def parse(argv):
     parser = argparse.ArgumentParser(
         prog="insideout inspect",
-        description="Counts, duplicates and blank images of a FER2013 file or folder.",
+        description="Classes, counts, sizes, duplicates and blank images of a data set.",
     )
     parser.add_argument(
         "path",
-        help="fer2013.csv, icml_face_data.csv, train.csv, test.csv, a "
-        "folder, .npz, .zip, .tar.gz, kaggle:OWNER/DATASET or 'drawn'",
+        help="fer2013.csv, icml_face_data.csv, train.csv, test.csv, a folder of class folders, a "
+        "table of paths and labels, .npz, .zip, .tar.gz, kaggle:OWNER/DATASET or 'drawn'",
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument(
@@ -41,6 +42,7 @@ def parse(argv):
         default="stop",
         help="stop at the first bad row or image (default), or skip and list them",
     )
+    options.add_reading(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier figure")
     return parser.parse_args(argv)
 
@@ -56,7 +58,7 @@ def main(argv=None):
             is_ours = functools.partial(targets.is_picture, kind=KIND)
             output = targets.Target("--figure", arguments.figure, is_ours)
             targets.check_targets([output], [arguments.path], arguments.overwrite)
-        faces = read_faces(arguments.path, arguments.bad_rows)
+        faces = read_faces(arguments.path, arguments.bad_rows, **options.to_keywords(arguments))
         if arguments.figure:
             if faces.labels is None:
                 raise UserError(
@@ -87,13 +89,16 @@ def examine(faces):
         if chosen.any():
             per_class = None
             if faces.labels is not None:
-                counts = np.bincount(faces.labels[chosen], minlength=len(EMOTIONS))
-                per_class = {emotion: int(n) for emotion, n in zip(EMOTIONS, counts)}
+                counts = np.bincount(faces.labels[chosen], minlength=len(faces.classes))
+                per_class = {name: int(n) for name, n in zip(faces.classes, counts)}
             usages[name] = {"n": int(chosen.sum()), "per_class": per_class}
     flat = faces.pixels.reshape(len(faces), -1)
     return {
         "source": faces.source,
         "identified": faces.identified,
+        "classes": list(faces.classes),
+        "side": faces.contract.side,
+        "channels": faces.contract.channels,
         "usages": usages,
         "duplicates": _duplicates(faces),
         "blank": int((flat.min(1) == flat.max(1)).sum()),
@@ -126,20 +131,39 @@ def _duplicates(faces):
     }
 
 
+def tabulate(usages, classes):
+    """Returns lines of a table: a row for each usage, or for each class if there are many of them."""
+    if any(usage["per_class"] is None for usage in usages.values()):
+        return [
+            f"{'':<12}{'faces':>8}",
+            *(f"{name:<12}{usage['n']:>8,}  (no labels)" for name, usage in usages.items()),
+        ]
+    if len(classes) <= MAX_COLUMNS:
+        width = max(10, 2 + max(map(len, classes)))
+        lines = [f"{'':<12}{'faces':>8}" + "".join(f"{name:>{width}}" for name in classes)]
+        for name, usage in usages.items():
+            cells = "".join(f"{usage['per_class'][each]:>{width},}" for each in classes)
+            lines.append(f"{name:<12}{usage['n']:>8,}{cells}")
+        return lines
+    width = 2 + max(map(len, (*classes, "faces")))
+    lines = [f"{'':<{width}}" + "".join(f"{name:>12}" for name in usages)]
+    lines.append(f"{'faces':<{width}}" + "".join(f"{usage['n']:>12,}" for usage in usages.values()))
+    for each in classes:
+        cells = "".join(f"{usage['per_class'][each]:>12,}" for usage in usages.values())
+        lines.append(f"{each:<{width}}{cells}")
+    return lines
+
+
 def report(facts):
     """Returns the facts as text for a terminal."""
     lines = [
         f"source      {errors.printable(facts['source'])}",
         f"identified  {facts['identified'] or 'no published file; read as it is'}",
+        f"faces       {Contract(tuple(facts['classes']), facts['side'], facts['channels']).describe()}"
+        f", {len(facts['classes'])} classes",
         "",
     ]
-    lines.append(f"{'':<12}{'faces':>8}" + "".join(f"{name:>10}" for name in EMOTIONS))
-    for name, usage in facts["usages"].items():
-        counts = usage["per_class"]
-        cells = (
-            "  (no labels)" if counts is None else "".join(f"{counts[e]:>10,}" for e in EMOTIONS)
-        )
-        lines.append(f"{name:<12}{usage['n']:>8,}{cells}")
+    lines += tabulate(facts["usages"], facts["classes"])
     duplicates = facts["duplicates"]
     total = sum(usage["n"] for usage in facts["usages"].values())
     lines += [

@@ -10,7 +10,6 @@ import sys
 
 from insideout_tf import errors, progress, targets
 from insideout_tf.data import images
-from insideout_tf.data.classes import EMOTIONS
 from insideout_tf.errors import UserError
 from insideout_tf.photos import detect, draw, pictures, records, video
 from insideout_tf.serving import engines, packaged, recognize
@@ -217,9 +216,10 @@ def predict(sources, recognize_faces, arguments, annotations=None):
         arguments: the options of `parse`.
         annotations: a `draw.AnnotationFolder` or None.
     """
-    detect_faces = detect.FaceDetector(arguments.faces, arguments.margin, arguments.yunet)
+    contract = pictures.contract_of(recognize_faces)
+    detect_faces = detect.FaceDetector(arguments.faces, arguments.margin, arguments.yunet, contract)
     paths = list_paths(arguments)
-    with records.open_outputs(paths, arguments.overwrite) as write_record:
+    with records.open_outputs(paths, arguments.overwrite, contract.classes) as write_record:
         outputs = Outputs(write_record, annotations, is_silent="-" in paths.values())
         try:
             for is_video, group in itertools.groupby(sources, video.is_video):
@@ -286,7 +286,7 @@ def predict_video(source, detect_faces, recognize_faces, outputs, arguments):
                 annotation.append(result)
                 frame_count, seconds = frame_count + 1, result.seconds
                 if result.faces:
-                    emotion = EMOTIONS[result.probabilities[0].argmax()]
+                    emotion = result.classes[result.probabilities[0].argmax()]
                     face_count += 1
                     durations[emotion] += result.duration
                 bar.advance(note=f"{seconds:.1f} s {emotion}")

@@ -15,14 +15,25 @@ from insideout_tf.evaluation import report
 
 CONFIG, HISTORY, MODEL = "config.json", "history.csv", "model.keras"
 METRICS, PREDICTIONS, ENVIRONMENT = "metrics.json", "predictions.npz", "environment.json"
-BAD_ROWS, LEAKS = "bad_rows.txt", "leaks.csv"
+BAD_ROWS, LEAKS, LABELS = "bad_rows.txt", "leaks.csv", "labels.txt"
 CHECKPOINT, PLOTS, TENSORBOARD = "checkpoint.npz", "plots", "tensorboard"
 REPLACED = ".replaced"  # the earlier run in the folder, until the one that replaces it is finished
 KIND = files.FolderKind(
     "run",
     "a run",
     (
-        *(CONFIG, HISTORY, MODEL, METRICS, PREDICTIONS, ENVIRONMENT, BAD_ROWS, LEAKS, CHECKPOINT),
+        *(
+            CONFIG,
+            HISTORY,
+            MODEL,
+            METRICS,
+            PREDICTIONS,
+            ENVIRONMENT,
+            BAD_ROWS,
+            LEAKS,
+            LABELS,
+            CHECKPOINT,
+        ),
         *(f"{PLOTS}/{name}.png" for name in report.PLOT_NAMES),
         f"{TENSORBOARD}/**events.out.tfevents.*",
         f"{REPLACED}/**",
@@ -35,18 +46,8 @@ INPUTS = {  # the SHA-256 of other inputs in environment.json, and the option of
     "ferplus_sha256": "--ferplus",
 }
 PACKAGES = (
-    "insideout_tf",
-    "tensorflow",
-    "keras",
-    "jax",
-    "torch",
-    "keras-cv",
-    "numpy",
-    "pandas",
-    "scikit-learn",
-    "matplotlib",
-    "pillow",
-)
+    "insideout_tf tensorflow keras jax torch keras-cv numpy pandas scikit-learn matplotlib pillow"
+).split()
 
 
 def check(directory, experiment, resume, overwrite):

@@ -7,7 +7,7 @@ import pathlib
 import shlex
 import sys
 
-from insideout_tf import devices, errors, overrides, progress, runs
+from insideout_tf import devices, errors, options, overrides, progress, runs
 from insideout_tf.api.train import set_inputs, train
 from insideout_tf.errors import UserError
 from insideout_tf.evaluation.report import METRICS, PLOTS
@@ -37,9 +37,10 @@ def parse(argv):
 def _add_inputs(group):
     group.add_argument(
         "--data",
-        help="fer2013.csv, icml_face_data.csv, a folder, .npz, .zip, .tar.gz, kaggle:OWNER/DATASET "
-        "or 'drawn'",
+        help="fer2013.csv, icml_face_data.csv, a folder of class folders, a table of paths and labels, "
+        ".npz, .zip, .tar.gz, kaggle:OWNER/DATASET or 'drawn'",
     )
+    options.add_reading(group)
     group.add_argument(
         "--ferplus",
         help="fer2013new.csv, the FER+ votes, for a recipe with a soft_label_weight",
@@ -186,6 +187,7 @@ def change(experiment, arguments):
     assignments = list(arguments.set)
     if arguments.drop_leaks:
         assignments.append("drop_leaks=true")
+    assignments += options.to_assignments(arguments)
     if arguments.bad_rows:
         assignments.append(f"bad_rows={arguments.bad_rows}")
     experiment = overrides.override(experiment, assignments)

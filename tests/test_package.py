@@ -13,7 +13,7 @@ VERBS = {"predict", "explain", "inspect", "train", "evaluate", "export"}
 LAYERS = (
     {"errors"},
     {"targets", "processes"},
-    {"files", "devices", "fields", "progress"},
+    {"files", "devices", "fields", "progress", "options"},
     {"locks"},
     {"config"},
     {"recipes"},

@@ -38,12 +38,12 @@ def test_class_without_a_training_face(refused, tmp_path):
     labels, usage = [i % 7 for i in range(140)], [0] * 140 + [1] * 14
     empty = npz(tmp_path / "a.npz", [0 if i == 1 else i for i in labels] + [1] * 14, usage)
     assert refused("--data", empty) == (
-        f"{empty}: expected training faces of all seven classes. Add some, or choose another "
+        f"{empty}: expected training faces of all 7 classes. Add some, or choose another "
         "file. Received: none of disgust"
     )
     one = npz(tmp_path / "b.npz", [3] * 154, usage)
     assert refused("--data", one) == (
-        f"{one}: expected training faces of all seven classes. Add some, or choose another "
+        f"{one}: expected training faces of all 7 classes. Add some, or choose another "
         "file. Received: none of angry, disgust, fear, sad, surprise, neutral"
     )
     assert refused("--data", one, "--set", "split=stratified") == (

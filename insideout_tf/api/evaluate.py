@@ -1,10 +1,14 @@
 """Evaluation of a model on a named split."""
 
+import dataclasses
 import pathlib
 
+import numpy as np
+
 from insideout_tf import devices, files, runs
-from insideout_tf.data import splits
-from insideout_tf.data.read import read_faces
+from insideout_tf.data import reading, splits
+from insideout_tf.data.faces import match
+from insideout_tf.data.read import read
 from insideout_tf.errors import UserError
 from insideout_tf.evaluation.report import METRICS
 from insideout_tf.network.weights import load_model
@@ -14,7 +18,14 @@ FACES_BETWEEN_UPDATES = 1024  # of the progress bar
 
 
 def evaluate(
-    run_or_model, data=None, split=None, tta="none", out=None, bad_rows=None, overwrite=False
+    run_or_model,
+    data=None,
+    split=None,
+    tta="none",
+    out=None,
+    bad_rows=None,
+    overwrite=False,
+    map_classes=(),
 ):
     """Evaluates a model; writes metrics.json, predictions.npz and plots if there is a folder for them.
 
@@ -30,6 +41,9 @@ def evaluate(
             default.
         overwrite: replace another evaluation in the folder. The same evaluation (of the same model,
             faces, split and views) is always replaced.
+        map_classes: texts such as "anger=angry": a class of the data becomes one of the model. Words
+            that mean the same emotion match without it. Classes that the model or the data lack are
+            left out; faces of the former are counted.
 
     Returns:
         A tuple of the content of metrics.json, a dict, and the folder, a `pathlib.Path` or None.
@@ -43,20 +57,20 @@ def evaluate(
     data = data or (experiment.data if experiment else None)
     if data is None:
         raise UserError(
-            "--data: expected the path of FER2013, since a model file alone does not name it. "
+            "--data: expected the path of labelled faces, since a model file alone does not name it. "
             "Received: nothing"
         )
     out = choose_folder(run, split, tta, out)
     facts = {"tta": tta, "model_sha256": files.sha256(path)}
     check_place(out, facts, overwrite)
-    faces = read_faces(data, bad_rows or (experiment.bad_rows if experiment else "stop"))
-    rows = splits.evaluation_rows(faces, split, experiment)
-    name = "drawn" if faces.source == "drawn" else splits.NAMES[split]
-    check_place(out, {**facts, "split": name, "data_digest": faces.digest}, overwrite)
     devices.prepare_backend()
+    model = load_model(path)
+    faces = read_for(model.contract, data, experiment, bad_rows, map_classes)
+    faces, rows, columns, without = match_classes(faces, model.contract, split, experiment)
+    name = splits.name_of(split, faces)
+    check_place(out, {**facts, "split": name, "data_digest": faces.digest}, overwrite)
     from insideout_tf.evaluation import report
 
-    model = load_model(path)
     selected_on = read_selection_split(run)
     facts = {
         "split": name,
@@ -65,14 +79,83 @@ def evaluate(
         "selected_on": selected_on,
         "selection_overlap": has_selection_overlap(split, selected_on),
         "leaks_dropped": experiment.drop_leaks if experiment else None,
-        "data_is_that_of_training": is_training_data(run, faces),
+        "data_is_that_of_training": is_training_data(run, faces) and not any(without.values()),
+        **without,
     }
-    probabilities = predict_views(model, faces.pixels[rows], tta)
+    probabilities = predict_views(model, faces.pixels[rows], tta)[:, columns]
+    if without["classes_without_faces"]:
+        probabilities = probabilities / probabilities.sum(1, keepdims=True)
     training = splits.training_rows(faces, experiment)
     if out is None:
         return report.summarize(faces, rows, probabilities, facts, training), None
     files.mark(out, report.KIND)
     return report.write_report(out, faces, rows, probabilities, facts, training=training), out
+
+
+def read_for(contract, data, experiment, bad_rows=None, map_classes=()):
+    """Returns the `Faces` of a data set with the side and the channels of a model.
+
+    Args:
+        contract: the `Contract` of the model.
+        data: what `read_faces` reads.
+        experiment: that of the run, or None. What settles the run's own data is not for other data.
+        bad_rows, map_classes: as of `evaluate`.
+    """
+    settings = reading.of_experiment(experiment) if experiment else reading.AS_THE_DATA
+    if experiment is None or data != experiment.data:
+        settings = reading.Reading(settings.bad_rows)
+    settings = dataclasses.replace(
+        settings,
+        bad_rows=bad_rows or settings.bad_rows,
+        input_size=contract.side,
+        channels=contract.channels,
+        map_classes=(*settings.map_classes, *map_classes),
+    )
+    return read(data, settings)
+
+
+def match_classes(faces, contract, split, experiment):
+    """Returns the faces and the classes that a model and a data set have in common.
+
+    Classes match by words that mean the same emotion. Those that one side lacks are left out: faces of a
+    class that the model lacks are not evaluated, and a class that the data lack cannot be predicted.
+
+    Args:
+        faces: `Faces`, which have the model's side and channels.
+        contract: the `Contract` of the model.
+        split: one of `splits.EVALUATED`.
+        experiment: that of the run, or None.
+
+    Returns:
+        A tuple of the `Faces` with the shared classes; the rows to evaluate, int64 `[n]`; the columns of
+        the model's probabilities, a list; and a dict for metrics.json: `classes_left_out`, the
+        number of faces of each class that the model lacks, and `classes_without_faces`.
+
+    Raises:
+        UserError: fewer than two classes are shared, or the split is empty.
+    """
+    rows = splits.evaluation_rows(faces, split, experiment)
+    counts = np.bincount(faces.labels[rows], minlength=len(faces.classes))
+    matched, unknown, unseen = match(faces, contract.classes)
+    columns = [index for index, name in enumerate(contract.classes) if name not in unseen]
+    if len(columns) < 2:
+        raise UserError(
+            f"{faces.source}: expected at least two of the model's classes, "
+            f"{', '.join(contract.classes[:20])}. Say which are the same with --map OLD=NEW. Received: "
+            f"{', '.join(faces.classes[:20])}"
+        )
+    if unknown:
+        rows = splits.evaluation_rows(matched, split, experiment)
+    if unseen:
+        mapping = [columns.index(i) if i in columns else -1 for i in range(contract.count)]
+        matched = matched.relabel([contract.classes[i] for i in columns], mapping)
+    left_out = {name: int(n) for name, n in zip(faces.classes, counts) if n and name in unknown}
+    return (
+        matched,
+        rows,
+        columns,
+        {"classes_left_out": left_out, "classes_without_faces": list(unseen)},
+    )
 
 
 def choose_folder(run, split, tta, out):
@@ -106,9 +189,9 @@ def check_place(out, facts, overwrite):
 
 
 def predict_views(model, pixels, tta="none"):
-    """Returns the class probabilities of faces, float32 `[n, 7]`, averaged over the views of `tta`.
+    """Returns the class probabilities of faces, float32 `[n, k]`, averaged over the views of `tta`.
 
-    model: a Keras model. pixels: uint8 `[n, 48, 48]`.
+    model: a Keras model. pixels: uint8 `[n, ...]`, as its contract.
     """
     from insideout_tf.network.predict import predict_probabilities
 
@@ -127,7 +210,7 @@ def has_selection_overlap(split, selected_on):
     if selected_on is None:
         return None
     return split in ("validation", "training") or (
-        selected_on == "PublicTest" and split in ("public", "merged")
+        selected_on in ("PublicTest", splits.OWN_VALIDATION) and split in ("public", "merged")
     )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from insideout_tf import devices
 from insideout_tf.data import images
-from insideout_tf.data.classes import EMOTIONS, label_of
+from insideout_tf.data.classes import label_of
 from insideout_tf.errors import UserError
 from insideout_tf.network.weights import load_model
 from insideout_tf.photos import detect
@@ -22,11 +22,12 @@ class Explanation(typing.NamedTuple):
 
     Attributes:
         source: the picture, a path or "".
-        pixels: the face, uint8 `[48, 48]`.
+        pixels: the face, uint8 of the `face_shape` of the model's contract.
         box: (left, top, width, height) in pixels of the picture, or None if the picture is the face.
-        probabilities: float32 `[7]`, calibrated as `predict_emotions` gives them.
+        probabilities: float32 `[k]`, calibrated as `predict_emotions` gives them.
         labels: the class index that each map explains.
-        maps: float32 `[len(labels), 48, 48]` in 0..1, the support of each position of the face.
+        maps: float32 `[len(labels), side, side]` in 0..1, the support of each position of the face.
+        classes: the names of the k classes.
     """
 
     source: str
@@ -35,11 +36,12 @@ class Explanation(typing.NamedTuple):
     probabilities: np.ndarray
     labels: tuple[int, ...]
     maps: np.ndarray
+    classes: tuple[str, ...]
 
     @property
     def emotion(self) -> str:
         """The most probable emotion."""
-        return EMOTIONS[self.probabilities.argmax()]
+        return self.classes[self.probabilities.argmax()]
 
 
 def explain_images(
@@ -60,11 +62,13 @@ def explain_images(
     """
     if not 0 <= smooth <= MAX_COPIES:
         raise UserError(f"--smooth: expected 0 to {MAX_COPIES} copies. Received: {smooth}")
-    label = None if emotion is None else label_of(emotion, "--emotion")
     path, _ = packaged.model_path(model)
+    recognize_faces = recognize.load_recognizer(model)
+    contract = recognize_faces.contract
+    label = None if emotion is None else label_of(emotion, "--emotion", contract.classes)
     several = isinstance(images_or_image, (list, tuple))
     sources = list(images_or_image) if several else [images_or_image]
-    detector = detect.FaceDetector(faces)
+    detector = detect.FaceDetector(faces, contract=contract)
     found = []
     for source in sources:
         name = str(source) if isinstance(source, (str, pathlib.Path)) else ""
@@ -75,16 +79,16 @@ def explain_images(
                 "Received: a picture in which none is found"
             )
         found += [(name, face) for face in detected]
-    return _explain(found, model, path, label, smooth, layer)
+    return _explain(found, recognize_faces, path, label, smooth, layer)
 
 
-def _explain(found, model, path, label, smooth, layer):
+def _explain(found, recognize_faces, path, label, smooth, layer):
     """Returns the explanations of (source, `detect.Face`) pairs."""
     pixels = np.stack([face.pixels for _, face in found])
     devices.prepare_backend()
     from insideout_tf.evaluation import grad_cam
 
-    probabilities = recognize.load_recognizer(model)(pixels)
+    probabilities = recognize_faces(pixels)
     ranked = np.argsort(-probabilities, 1, kind="stable")
     labels = ranked[:, :2] if label is None else np.full((len(pixels), 1), label)
     loaded = load_model(path)
@@ -97,6 +101,7 @@ def _explain(found, model, path, label, smooth, layer):
             probabilities[row],
             tuple(int(each) for each in labels[row]),
             np.stack([each[row] for each in maps]),
+            recognize_faces.contract.classes,
         )
         for row, (source, face) in enumerate(found)
     ]
@@ -116,4 +121,4 @@ def draw_explanations(explanations, title=""):
     ]
     pixels = np.stack([each.pixels for each in explanations])
     probabilities = np.stack([each.probabilities for each in explanations])
-    return plots.heat(pixels, shown, probabilities, title)
+    return plots.heat(pixels, shown, probabilities, title, explanations[0].classes)

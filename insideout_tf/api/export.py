@@ -1,6 +1,7 @@
 """Export of a trained model into what serves it, each file checked."""
 
 import contextlib
+import dataclasses
 import errno
 import json
 import pathlib
@@ -12,10 +13,9 @@ import numpy as np
 
 import insideout_tf
 from insideout_tf import devices, errors, files, progress, runs
-from insideout_tf.data import images
-from insideout_tf.data.classes import EMOTIONS
+from insideout_tf.data import images, reading
 from insideout_tf.data.faces import PUBLIC_TEST
-from insideout_tf.data.read import read_faces
+from insideout_tf.data.read import read
 from insideout_tf.errors import UserError
 from insideout_tf.network.weights import load_model
 from insideout_tf.serving import litert, onnx, packaged, parity, saved_model
@@ -75,10 +75,10 @@ def export(run_or_model, out, formats=tuple(FORMATS), quantize="none", data=None
         f"exporting {errors.printable(path.stem)}", 2 * len(formats) + 1, "steps"
     ) as bar:
         bar.advance(0, "loading the model")
-        faces, source = choose_faces(data, run)
         model = load(path)
-        pixels = images.to_model_input(faces)
-        facts = describe(path, run)
+        faces, source = choose_faces(data, run, model.contract)
+        pixels = images.to_model_input(faces, model.contract)
+        facts = describe(path, run, model.contract)
         record = {**facts, "compared_on": f"{len(faces)} {source}", "formats": {}}
         with (
             files.replacing_folder(out, KIND, overwrite) as folder,
@@ -126,7 +126,7 @@ def write_format(model, name, file, stored, facts):
         file.parent.mkdir()
         saved_model.write_saved_model(model, file, facts)
         entry["signatures"] = list(saved_model.SIGNATURES)
-        entry["warmup"] = saved_model.write_warmup_requests(file, facts["name"])
+        entry["warmup"] = saved_model.write_warmup_requests(file, facts["name"], model.contract)
     elif name == "litert":
         file.write_bytes(litert.to_litert(model, stored, facts))
     else:
@@ -156,16 +156,29 @@ def check_arguments(formats, quantize):
             )
 
 
-def choose_faces(data, run):
-    """Returns (uint8 `[n, 48, 48]`, what they are): of --data, of the run's data, or drawn ones."""
-    recorded = runs.experiment_of(run).data if run else None
+def choose_faces(data, run, contract):
+    """Returns (uint8 faces, what they are): of --data, of the run's data, or drawn ones.
+
+    contract: the `Contract` of the model, which the faces get.
+    """
+    experiment = runs.experiment_of(run) if run else None
+    recorded = experiment.data if experiment else None
     if data is None and recorded and recorded != "drawn" and pathlib.Path(recorded).exists():
         data = recorded
     if data is None:
+        from PIL import Image
+
         from insideout_tf.data import drawn
 
-        return drawn.draw_all(FACES, 7, 7)[0][:FACES], "drawn faces"
-    faces = read_faces(data)
+        pixels = drawn.draw_all(FACES, 7, 7)[0][:FACES]
+        if contract.face_shape != pixels.shape[1:]:
+            pixels = images.to_faces(list(map(Image.fromarray, pixels)), contract)
+        return pixels, "drawn faces"
+    settings = reading.of_experiment(experiment) if experiment else reading.AS_THE_DATA
+    settings = dataclasses.replace(
+        settings, input_size=contract.side, channels=contract.channels, classes=()
+    )
+    faces = read(data, settings)
     rows = np.flatnonzero(faces.usage == PUBLIC_TEST)
     if len(rows) < FACES:
         return faces.pixels[:FACES], f"faces of {pathlib.Path(data).name}"
@@ -184,16 +197,17 @@ def load(path):
     return load_model(path)
 
 
-def describe(path, run):
+def describe(path, run, contract):
     """Returns the facts that go into every file: which model it is, its input and its output."""
     is_packaged = path.parent == packaged.FOLDER
     known = packaged.facts(path.stem) if is_packaged else {}
     name = runs.experiment_of(run).name if run else path.stem
     return {
         "name": name,
-        "classes": list(EMOTIONS),
-        "input": "float32 [n, 48, 48, 1], grey levels 0..255",
-        "output": "float32 [n, 7], probabilities of the classes",
+        "classes": list(contract.classes),
+        "input": f"float32 [n, {', '.join(map(str, contract.input_shape))}], "
+        f"{'grey levels' if contract.channels == 1 else 'red, green, blue'} 0..255",
+        "output": f"float32 [n, {contract.count}], probabilities of the classes",
         "temperature": known.get(
             "temperature", 1.0
         ),  # not applied: logits / temperature calibrates

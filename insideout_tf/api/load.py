@@ -4,9 +4,10 @@
 def load(model="small"):
     """Returns a packaged model by name, or the model of a run folder or .keras file, in safe mode.
 
-    It is a plain Keras model from float32 `[n, 48, 48, 1]`, grey levels 0..255, to probabilities
-    `[n, 7]` in the order of `EMOTIONS`. They are as the network gives them; `predict_emotions`
-    calibrates those of packaged models.
+    It is a plain Keras model from float32 `[n, side, side, channels]`, 0..255, to probabilities
+    `[n, k]`. Its attribute `contract` has `classes`, `side` and `channels`: for a packaged model
+    `EMOTIONS`, 48 and 1. The probabilities are as the network gives them; `predict_emotions` calibrates
+    those of packaged models.
 
     Raises:
         UserError: no such model, or a file that is not a whole Keras model.

@@ -6,7 +6,6 @@ import warnings
 import numpy as np
 
 from insideout_tf.data import images
-from insideout_tf.data.classes import EMOTIONS
 from insideout_tf.errors import UserError
 from insideout_tf.photos import detect, pictures, records, video
 from insideout_tf.serving import packaged, recognize
@@ -44,7 +43,8 @@ def predict_emotions(
         tta: "flip" averages each face with its mirror image, in twice the time; "none" does not.
 
     Returns:
-        float32 `[n, 7]`, in the order of `EMOTIONS`; each row has the sum 1.
+        float32 `[n, k]`, in the order of the model's classes: `EMOTIONS` for a packaged model, those
+        of `Run.classes` for a run. Each row has the sum 1.
 
     Raises:
         UserError: the faces, the model or an option are wrong; an image file is missing; or the
@@ -56,7 +56,7 @@ def predict_emotions(
         (1, 7)
     """
     recognize_faces = recognize.load_recognizer(model, engine, calibrated, batch_size, tta)
-    return recognize_faces(images.to_faces(faces))
+    return recognize_faces(images.to_faces(faces, recognize_faces.contract))
 
 
 def detect_emotions(
@@ -105,16 +105,17 @@ def detect_emotions(
     """
     _check_detection(mode, margin)
     image = images.to_picture(picture)
+    recognize_faces = recognize.load_recognizer(model, engine, calibrated, batch_size, tta)
+    contract = recognize_faces.contract
     if boxes is None:
-        detect_faces = detect.FaceDetector(mode, margin, yunet)
+        detect_faces = detect.FaceDetector(mode, margin, yunet, contract)
         faces, is_crop = detect_faces(image), detect_faces.is_crop(image)
     else:
-        faces, is_crop = detect.crop_boxes(image, boxes, margin), False
-    recognize_faces = recognize.load_recognizer(model, engine, calibrated, batch_size, tta)
+        faces, is_crop = detect.crop_boxes(image, boxes, margin, contract), False
     (probabilities,) = pictures.recognize_each(recognize_faces, [faces])
     if not faces:
         return []
-    result = pictures.FrameResult("", None, faces, is_crop, probabilities)
+    result = pictures.FrameResult("", None, faces, is_crop, probabilities, classes=contract.classes)
     keys = ("box", "emotion", "probabilities")
     return [{key: record[key] for key in keys} for record in records.to_records(result)]
 
@@ -163,7 +164,8 @@ def analyze_video(
     _check_detection(mode, margin)
     pictures.check_times(smooth_seconds, seconds, "smooth_seconds", "seconds")
     recognize_faces = recognize.load_recognizer(model, engine, calibrated, tta=tta)
-    detect_faces = detect.FaceDetector(mode, margin, yunet)
+    contract = recognize_faces.contract
+    detect_faces = detect.FaceDetector(mode, margin, yunet, contract)
     rows: list[tuple] = []
     frame_count = 0
     with video.open_video(path) as clip:
@@ -182,7 +184,7 @@ def analyze_video(
         **{"frame": "int64", "seconds": "float64", "face": "int64"},
         **{f"box_{side}": "int64" for side in records.BOX_FIELDS},
         "emotion": "object",
-        **{name: "float32" for name in EMOTIONS},
+        **{name: "float32" for name in contract.classes},
     }
     return pd.DataFrame(rows, columns=list(types)).astype(types)
 
@@ -193,7 +195,7 @@ def _to_rows(result, size):
         (
             *(result.frame, result.seconds, number),
             *(face.box or (0, 0, *size)),
-            *(EMOTIONS[row.argmax()], *row),
+            *(result.classes[row.argmax()], *row),
         )
         for number, face, row in zip(result.numbers, result.faces, result.probabilities)
     ]

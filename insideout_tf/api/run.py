@@ -4,7 +4,6 @@ import functools
 import pathlib
 
 from insideout_tf import files, runs
-from insideout_tf.data.classes import EMOTIONS
 from insideout_tf.errors import UserError
 from insideout_tf.serving import packaged
 
@@ -41,7 +40,7 @@ class Run:
 
     @functools.cached_property
     def model(self):
-        """The plain Keras model: float32 `[n, 48, 48, 1]`, 0..255, to probabilities `[n, 7]`."""
+        """The plain Keras model: float32 `[n, side, side, channels]`, 0..255, to probabilities `[n, k]`."""
         from insideout_tf.api.load import load
 
         return load(self.path)
@@ -49,7 +48,7 @@ class Run:
     @property
     def classes(self) -> tuple[str, ...]:
         """The class names in the order of the probabilities."""
-        return EMOTIONS
+        return self.model.contract.classes
 
     @property
     def metrics(self) -> dict:
@@ -95,7 +94,7 @@ class Run:
         return evaluate(self.path, data, split, tta, out, overwrite=overwrite)[0]
 
     def predict(self, images, tta="none", batch_size=256):
-        """Returns float32 `[n, 7]` probabilities of cropped faces; `images` as of `predict_emotions`."""
+        """Returns float32 `[n, k]` probabilities of cropped faces; `images` as of `predict_emotions`."""
         from insideout_tf.api.predict import predict_emotions
 
         return predict_emotions(images, str(self.path), batch_size=batch_size, tta=tta)

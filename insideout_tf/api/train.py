@@ -8,8 +8,9 @@ import pathlib
 
 from insideout_tf import devices, errors, files, locks, overrides, runs
 from insideout_tf.api.run import Run
-from insideout_tf.data import splits
-from insideout_tf.data.read import read_faces
+from insideout_tf.data import reading, splits
+from insideout_tf.data.contract import FER2013
+from insideout_tf.data.read import read
 from insideout_tf.errors import UserError
 from insideout_tf.network.weights import load_model, save_model
 from insideout_tf.serving import packaged
@@ -202,7 +203,7 @@ def _train(job, inputs, resume, overwrite):
             )
         progress, model = stages.run_all(job, model, progress or stages.begin(), saved)
         runs.check_whole(directory)
-        save_model(model, directory / packaged.MODEL)
+        save_model(model, directory / packaged.MODEL, job.faces.classes)
         metrics = write_validation_report(job, model, progress)
         runs.sweep(directory)
     return metrics
@@ -225,7 +226,7 @@ def plan_run(job, progress, saved):
         weights = model.get_weights()
         checkpoint.check_checkpoint(job.directory, progress, saved, experiment.stages, weights)
     if experiment.start_from is not None and not saved:
-        inputs["start_sha256"] = load_start(experiment, model)
+        inputs["start_sha256"] = load_start(experiment, model, job.faces.contract)
     return plan.describe_plan(job, model), model if left else None, inputs
 
 
@@ -233,14 +234,14 @@ def require_data(experiment):
     """Raises `UserError` if an experiment names no data."""
     if experiment.data is None:
         raise UserError(
-            "--data: expected the path of FER2013 (fer2013.csv, icml_face_data.csv, a folder, .npz, "
-            ".zip) or kaggle:OWNER/DATASET; README says where to get it. Received: nothing"
+            "--data: expected the path of faces (fer2013.csv, a folder of class folders, a table, .npz, "
+            ".zip) or kaggle:OWNER/DATASET; README says where to get FER2013. Received: nothing"
         )
 
 
 def prepare(experiment, directory, device, verbose, callbacks, say):
     """Reads the data and the teachers; returns (`stages.Job`, SHA-256 of each other input by name)."""
-    faces = read_faces(experiment.data, experiment.bad_rows)
+    faces = read(experiment.data, reading.of_experiment(experiment))
     split = splits.of_experiment(faces, experiment)
     devices.prepare_backend()
     devices.check_device(device)
@@ -285,6 +286,7 @@ def record_start(job, inputs, resume, overwrite):
             **inputs,
         }
         runs.create(directory, job.experiment, overwrite, environment)
+    files.write_lines(directory / runs.LABELS, faces.classes)
     if faces.skipped:
         files.write_lines(directory / runs.BAD_ROWS, faces.skipped)
     if len(job.split.leaks):
@@ -310,13 +312,18 @@ def load_teachers(experiment, scope):
     return teachers, {"teacher_sha256": sums}
 
 
-def load_start(experiment, model):
-    """Copies the weights that training starts from into `model`; returns the SHA-256 of their file."""
+def load_start(experiment, model, contract=FER2013):
+    """Copies the weights that training starts from into `model`; returns the SHA-256 of their file.
+
+    Where the classes differ, the head keeps its own weights for those that the start lacks.
+
+    contract: the `Contract` of the faces that train.
+    """
     from insideout_tf.network.weights import copy_weights
 
     path = packaged.model_path(experiment.start_from)[0]
     start = load_model(path)
-    if not copy_weights(model, start):
+    if not copy_weights(model, start, (contract.classes, start.contract.classes)):
         raise UserError(
             "--start-from: expected a model of the experiment's own network, "
             f"{experiment.backbone} with hidden_units {experiment.hidden_units} "

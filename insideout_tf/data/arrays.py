@@ -4,24 +4,27 @@ import zipfile
 
 import numpy as np
 
-from insideout_tf.data import images
+from insideout_tf.data import contract
 from insideout_tf.data.classes import EMOTIONS
 from insideout_tf.data.faces import USAGES, Faces
+from insideout_tf.data.reading import AS_THE_DATA
 from insideout_tf.errors import UserError
 
 MAX_ARRAY_BYTES = 4 << 30  # FER2013 has 0.1 GB
 KEYS = ("pixels", "emotion", "usage")
 
 
-def read_npz(path, bad_rows="stop"):
-    """Reads an .npz file with the arrays `pixels`, `emotion` and `usage`.
+def read_npz(path, reading=AS_THE_DATA):
+    """Reads an .npz file with the arrays `pixels`, `emotion` and `usage`, and perhaps `classes`.
 
-    `pixels` is uint8 `[n, 48, 48]` or `[n, 48, 48, 1]`, `emotion` integers `[n]` in 0..6 and `usage`
-    integers `[n]` in 0..2. Objects are not unpickled.
+    `pixels` is uint8 `[n, side, side]`, `[n, side, side, 1]` or, in colour, `[n, side, side, 3]`;
+    `emotion` integers `[n]` from 0 on; `usage` integers `[n]` in 0..2; `classes` the names of the
+    classes as text `[k]`. Without `classes`, they are those of `reading`, or FER2013's seven. Objects are
+    not unpickled.
 
     Args:
         path: `pathlib.Path` of the file.
-        bad_rows: "stop" at the first bad label or usage, or "skip" those faces and list them.
+        reading: a `Reading`; with `bad_rows="skip"`, faces with a bad label or usage are listed.
 
     Returns:
         `Faces`.
@@ -30,11 +33,12 @@ def read_npz(path, bad_rows="stop"):
         UserError: a damaged file, a missing array, another shape or type, a bad value (with its
             index), or no good face at all.
     """
-    pixels, labels, usage = _load(path)
+    pixels, labels, usage, names = _load(path)
+    classes = _read_classes(path, names) or reading.classes or EMOTIONS
     _check_pixels(path, pixels)
     is_bad, messages = np.zeros(len(pixels), bool), []
     for name, values, highest in (
-        ("emotion", labels, len(EMOTIONS) - 1),
+        ("emotion", labels, len(classes) - 1),
         ("usage", usage, len(USAGES) - 1),
     ):
         is_wrong = _find_wrong(path, name, values, len(pixels), highest)
@@ -43,7 +47,7 @@ def read_npz(path, bad_rows="stop"):
                 f"{path}, index {index}: expected {name!r} from 0 to {highest}. Correct or remove "
                 f"the face. Received: {values[index]}"
             )
-            if bad_rows == "stop":
+            if reading.bad_rows == "stop":
                 raise UserError(message)
             messages.append(message)
         is_bad |= is_wrong
@@ -52,20 +56,21 @@ def read_npz(path, bad_rows="stop"):
             f"{path}: expected at least one face. Give another file. Received: {len(is_bad)} faces"
             + (", all bad" if len(is_bad) else "")
         )
-    side = images.FACE_SIDE
+    pixels = pixels[~is_bad] if is_bad.any() else pixels
     return Faces(
-        (pixels[~is_bad] if is_bad.any() else pixels).reshape(-1, side, side),
+        pixels[..., 0] if pixels.shape[3:] == (1,) else pixels,
         labels[~is_bad].astype(np.uint8),
         usage[~is_bad].astype(np.uint8),
         source=str(path),
         skipped=tuple(messages),
+        classes=tuple(classes),
     )
 
 
 def _load(path):
-    """Returns the arrays `KEYS` of an .npz file, unchecked."""
+    """Returns the arrays `KEYS` of an .npz file and `classes` or None, unchecked."""
     expected = (
-        "an npz with 'pixels' uint8 [n, 48, 48], 'emotion' [n] 0..6 and 'usage' [n] "
+        "an npz with 'pixels' uint8 [n, side, side], 'emotion' [n] from 0 on and 'usage' [n] "
         "(0 Training, 1 PublicTest, 2 PrivateTest)"
     )
     try:
@@ -83,7 +88,8 @@ def _load(path):
                     f"{path}: expected {expected}. Add {', '.join(missing)}. "
                     f"Received: {', '.join(arrays.files) or 'no arrays'}"
                 )
-            return tuple(arrays[key] for key in KEYS)
+            names = arrays["classes"] if "classes" in arrays else None
+            return (*(arrays[key] for key in KEYS), names)
     except UserError:
         raise
     except Exception as error:  # zipfile, zlib and NumPy raise many kinds for damaged files
@@ -93,12 +99,29 @@ def _load(path):
         ) from None
 
 
-def _check_pixels(path, pixels):
-    side = images.FACE_SIDE
-    is_right = pixels.dtype == np.uint8 and pixels.ndim in (3, 4)
-    if not is_right or pixels.shape[1:] not in ((side, side), (side, side, 1)):
+def _read_classes(path, names):
+    """Returns the class names in an array of text, a tuple, or None for None."""
+    if names is None:
+        return None
+    if names.ndim != 1 or names.dtype.kind != "U":
         raise UserError(
-            f"{path}: expected 'pixels' of type uint8 and shape [n, 48, 48]. "
+            f"{path}: expected 'classes' as text [k]. Correct the array. Received: {names.dtype} "
+            f"{list(names.shape)}"
+        )
+    classes = tuple(str(name) for name in names)
+    contract.check_classes(classes, f"{path}: 'classes'")
+    return classes
+
+
+def _check_pixels(path, pixels):
+    shape = pixels.shape[1:]
+    is_right = pixels.dtype == np.uint8 and pixels.ndim in (3, 4) and shape[2:] in ((), (1,), (3,))
+    if not (
+        is_right and shape[0] == shape[1] and contract.MIN_SIDE <= shape[0] <= contract.MAX_SIDE
+    ):
+        raise UserError(
+            f"{path}: expected 'pixels' of type uint8 and shape [n, side, side], such as [n, 48, 48], "
+            "or [n, side, side, 3] in colour. "
             f"Convert the array. Received: {pixels.dtype} {list(pixels.shape)}"
         )
 

@@ -10,44 +10,46 @@ import numpy as np
 
 from insideout_tf import config
 from insideout_tf.data import ferplus, keras_cv
-from insideout_tf.data.classes import EMOTIONS
 from insideout_tf.errors import UserError
 
 
-def class_weights(labels, rule):
-    """Returns the weight of each class, float32 `[7]`. Over all faces the weights average 1.
+def class_weights(labels, rule, count):
+    """Returns the weight of each class, float32 `[count]`. Over all faces the weights average 1.
 
     Args:
-        labels: integers `[n]` in 0..6.
-        rule: "none" for ones, "balanced" for n / (7 · n_c) with n_c the faces of class c (the rule of
-            scikit-learn's `compute_class_weight`), or "clipped(min,max)" for the same, clipped.
+        labels: integers `[n]` in 0..count-1.
+        rule: "none" for ones, "balanced" for n / (count · n_c) with n_c the faces of class c (the rule
+            of scikit-learn's `compute_class_weight`), or "clipped(min,max)" for the same, clipped.
+        count: the number of classes.
 
     Raises:
         UserError: another rule.
     """
     name, arguments = config.class_weight_rule(rule)
-    counts = np.bincount(labels, minlength=len(EMOTIONS)).astype(np.float64)
+    counts = np.bincount(labels, minlength=count).astype(np.float64)
     if name == "none":
-        return np.ones(len(EMOTIONS), np.float32)
-    weights = counts.sum() / (len(EMOTIONS) * np.maximum(counts, 1))
+        return np.ones(count, np.float32)
+    weights = counts.sum() / (count * np.maximum(counts, 1))
     if name == "clipped":
         weights = np.clip(weights, *arguments)
     return (weights * counts.sum() / (weights * counts).sum()).astype(np.float32)
 
 
-def soft_labels(labels, smoothing):
-    """Returns smoothed labels, float32 `[n, 7]` (Szegedy et al. 2016, section 7).
+def soft_labels(labels, smoothing, count):
+    """Returns smoothed labels, float32 `[n, count]` (Szegedy et al. 2016, section 7).
 
-    labels: integers `[n]` in 0..6. smoothing: the share of the uniform distribution, 0..1.
+    labels: integers `[n]` in 0..count-1. smoothing: the share of the uniform distribution, 0..1.
+    count: the number of classes.
     """
-    one_hot = np.eye(len(EMOTIONS), dtype=np.float32)[labels]
-    return one_hot * np.float32(1 - smoothing) + np.float32(smoothing / len(EMOTIONS))
+    one_hot = np.eye(count, dtype=np.float32)[labels]
+    return one_hot * np.float32(1 - smoothing) + np.float32(smoothing / count)
 
 
 def training_arrays(faces, rows, experiment, unlabelled=()):
     """Returns the training set: a dict with `image`, `label` and `weight`.
 
-    `image` is uint8 `[n, 48, 48]`, `label` float32 `[n, 7]` and `weight` float32 `[n]` with mean 1.
+    `image` is uint8 as `Faces.pixels`, `label` float32 `[n, classes]` and `weight` float32 `[n]` with mean
+    1.
 
     Args:
         faces: `Faces` with labels.
@@ -61,16 +63,16 @@ def training_arrays(faces, rows, experiment, unlabelled=()):
             experiment does not exist.
     """
     keras_cv.check_layers(experiment.augmentation.keras_cv)
-    labels = faces.labels[rows]
-    soft = soft_labels(labels, experiment.label_smoothing)
+    labels, classes = faces.labels[rows], len(faces.classes)
+    soft = soft_labels(labels, experiment.label_smoothing, classes)
     if experiment.soft_label_weight:
         distributions = ferplus.make_distributions(faces, rows, experiment)
         soft += np.float32(experiment.soft_label_weight) * (distributions - soft)
-    weights = class_weights(labels, experiment.class_weight)[labels]
+    weights = class_weights(labels, experiment.class_weight, classes)[labels]
     if count := len(unlabelled):
         repeats = max(1, round(count / (2 * len(rows))))
         rows, soft, weights = (np.repeat(each, repeats, axis=0) for each in (rows, soft, weights))
-        uniform = np.full((count, len(EMOTIONS)), 1 / len(EMOTIONS), np.float32)
+        uniform = np.full((count, classes), 1 / classes, np.float32)
         soft = np.concatenate([soft, uniform])
         scale = np.float32((len(rows) + count) / len(rows))
         weights = np.concatenate([weights * scale, np.zeros(count, np.float32)])

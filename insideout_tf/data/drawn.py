@@ -12,8 +12,8 @@ import numpy as np
 
 from insideout_tf.data import sketch
 from insideout_tf.data.classes import EMOTIONS
+from insideout_tf.data.contract import FER2013
 from insideout_tf.data.faces import TRAINING
-from insideout_tf.data.images import FACE_SIDE
 
 CHUNK = 64  # faces that are drawn together; their arrays fit the processor's cache
 
@@ -97,7 +97,9 @@ def draw(count, seed, usage):
     # NumPy releases the interpreter lock, so threads share the work.
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
         chunks = list(threads.map(draw_chunk, range(0, count, CHUNK)))
-    pixels = np.concatenate(chunks) if chunks else np.zeros((0, FACE_SIDE, FACE_SIDE), np.uint8)
+    pixels = (
+        np.concatenate(chunks) if chunks else np.zeros((0, FER2013.side, FER2013.side), np.uint8)
+    )
     return pixels, labels
 
 

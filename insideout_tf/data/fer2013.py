@@ -8,12 +8,13 @@ import hashlib
 
 import numpy as np
 
-from insideout_tf.data import classes, images, inputs
+from insideout_tf.data import classes, inputs
 from insideout_tf.data.classes import EMOTIONS
+from insideout_tf.data.contract import FER2013
 from insideout_tf.data.faces import TRAINING, USAGES, Faces
 from insideout_tf.errors import UserError
 
-PIXELS = images.FACE_SIDE**2
+PIXELS = FER2013.side**2
 MAX_CSV_BYTES = 4 << 30  # FER2013 has 0.3 GB
 MAX_LINE_BYTES = 1 << 20  # a valid row has at most 9.3 kB
 BLOCK_BYTES = 1 << 20  # text that is parsed together
@@ -90,7 +91,7 @@ def read_csv(path, bad_rows="stop"):
             f"Received: {content}"
         )
     return Faces(
-        pixels.reshape(-1, images.FACE_SIDE, images.FACE_SIDE),
+        pixels.reshape(-1, FER2013.side, FER2013.side),
         labels if "emotion" in columns else None,
         usage,
         source=str(path),
@@ -272,7 +273,11 @@ def _parse_marks(row, columns, where, is_cut):
 _LABELS = {
     **{str(label).encode(): label for label in range(len(EMOTIONS))},
     **{f"{label}.0".encode(): label for label in range(len(EMOTIONS))},
-    **{name.encode(): classes.label_of(name, "") for name in (*EMOTIONS, *classes.VARIANTS)},
+    **{
+        name.encode(): classes.label_of(name, "")
+        for name in (*EMOTIONS, *classes.VARIANTS)
+        if classes.canonical(name) in EMOTIONS
+    },
 }
 _USAGE_NUMBERS = {name.lower().encode(): number for number, name in enumerate(USAGES)}
 

@@ -1,12 +1,16 @@
-"""Faces as image files: a folder for each part, with a folder for each class."""
+"""Faces as image files: a folder for each class, in a folder for each part or in one."""
 
+import dataclasses
+import pathlib
 import re
 
 import numpy as np
 
+from insideout_tf.data import classes as class_names
+from insideout_tf.data import contract as contracts
 from insideout_tf.data import images, inputs
-from insideout_tf.data.classes import EMOTIONS, label_of
 from insideout_tf.data.faces import PRIVATE_TEST, PUBLIC_TEST, TRAINING, USAGES, Faces
+from insideout_tf.data.reading import AS_THE_DATA
 from insideout_tf.errors import UserError
 
 PARTS = {
@@ -19,57 +23,65 @@ PARTS = {
     "val": PUBLIC_TEST,
 }
 CLASS_NUMBERS = "classes.txt"  # beside the parts; says what class folders named by numbers mean
+SIZE_PROBES = 50  # images whose headers tell the size of all
+MAX_ODD_SIZES = 0.1  # share of images of another size that --bad-rows skip leaves out
+# The order of RAF-DB's numbers 1..7, which the names of its files tell (Li et al. 2017, its read-me).
+RAFDB = ("surprise", "fear", "disgust", "happy", "sad", "angry", "neutral")
+RAFDB_FILE = re.compile(r"(train_\d{5}|test_\d{4})(_aligned)?\.\w+", re.IGNORECASE)
 
 
-def read_tree(path, bad_rows="stop"):
-    """Reads the images in `PART/CLASS/`, for each part of `PARTS` and each class name.
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One file of a tree: its usage, the name of its class folder, its path, what is wrong with it."""
 
-    A file name that begins with `PublicTest_` or `PrivateTest_` overrides the part: Kaggle's copies
-    keep both tests in `test/`. Files come in natural order: `im9.png` before `im10.png`.
+    usage: int
+    folder: pathlib.Path | None
+    file: pathlib.Path
+    error: UserError | None = None
 
-    Class folders named by numbers need the file `classes.txt` beside the parts, with lines such as
-    `0 angry`: FER2013, AffectNet and RAF-DB number their classes differently.
+
+def read_tree(path, reading=AS_THE_DATA):
+    """Reads the images in `PART/CLASS/`, for each part of `PARTS`, or in `CLASS/`, which all train.
+
+    Every class folder is a class. Words that mean an emotion of FER2013 become that emotion, in
+    FER2013's order; other classes follow by name. A file name that begins with `PublicTest_` or
+    `PrivateTest_` overrides the part: Kaggle's copies keep both tests in `test/`. Files come in natural
+    order: `im9.png` before `im10.png`.
+
+    What class folders named by numbers mean is settled by `reading.classes`, by the file `classes.txt`
+    beside the parts, with lines such as `0 angry`, or by file names of RAF-DB: FER2013, AffectNet and
+    RAF-DB number their classes differently.
 
     Args:
         path: `pathlib.Path` of the folder.
-        bad_rows: "stop" at the first bad image, or "skip" all of them and list their messages. The
-            images in the folder of an unknown class are bad.
+        reading: a `Reading`. All images have one size, unless it has an `input_size`.
 
     Returns:
         `Faces`, with the path of each image in `names`, relative to `path`.
 
     Raises:
-        UserError: an unknown class, a file beside the class folders, a bad image or no image.
+        UserError: a class that is not settled, a file beside the class folders, a bad image, images of
+            several sizes, or no image.
     """
-    pixels = bytearray()  # grows in place: a list of arrays would need twice its memory in the end
-    labels, usage, names, messages = [], [], [], []
-    for part, label, file in _list_files(path):
-        try:
-            if isinstance(label, UserError):
-                raise label
-            pixels += _read_image(file).tobytes()
-        except UserError as error:
-            if bad_rows == "stop":
-                raise
-            is_of_file = str(error).startswith(str(file))
-            messages.append(str(error) if is_of_file else f"{file}: {error}")
-            continue
-        labels.append(label)
-        usage.append(_usage_of(file.name, part))
-        names.append(file.relative_to(path).as_posix())
-    if not pixels:
-        parts = "/, ".join(part.name for part in find_parts(path))
+    entries = list(_list_files(path))
+    classes, labels = _settle_classes(path, entries, reading)
+    size = reading.input_size or find_size(path, entries)
+    pixels, rows, messages = read_images(entries, size, reading)
+    if not rows:
+        names = [part.name for part in find_parts(path)]
+        parts = "/, ".join(names) + "/" if names else ""
         raise UserError(
-            f"{path}: expected images in {parts}/<class>/. Check the path. Received: "
+            f"{path}: expected images in {parts}<class>/. Check the path. Received: "
             + (f"{len(messages)} bad files" if messages else "no image")
         )
     return Faces(
-        np.frombuffer(pixels, np.uint8).reshape(-1, images.FACE_SIDE, images.FACE_SIDE),
-        np.array(labels, np.uint8),
-        np.array(usage, np.uint8),
+        pixels,
+        np.array([labels[entries[row].folder] for row in rows], np.uint8),
+        np.array([entries[row].usage for row in rows], np.uint8),
         source=str(path),
-        names=tuple(names),
+        names=tuple(entries[row].file.relative_to(path).as_posix() for row in rows),
         skipped=tuple(messages),
+        classes=classes,
     )
 
 
@@ -80,28 +92,36 @@ def find_parts(path):
     )
 
 
-def _list_files(path):
-    """Yields (part folder, label, file) for each file in a class folder.
+def is_class_tree(path):
+    """Returns True for a folder without parts whose folders, at least two, all hold images."""
+    if find_parts(path):
+        return False
+    folders = [each for each in path.iterdir() if each.is_dir() and not inputs.is_hidden(each)]
+    return len(folders) > 1 and all(
+        any(file.suffix.lower() in images.SUFFIXES for file in folder.iterdir())
+        for folder in folders
+    )
 
-    In place of the label stands a `UserError` if the class is unknown, or if the file lies beside the
-    class folders.
-    """
-    numbers = _read_class_numbers(path / CLASS_NUMBERS)
-    for part in find_parts(path):
+
+def _list_files(path):
+    """Yields an `Entry` for each file in a class folder, and for each empty class folder."""
+    parts = find_parts(path)
+    for part in parts or [path]:
+        usage = PARTS[part.name.lower()] if parts else TRAINING
         for folder in sorted(child for child in part.iterdir() if not inputs.is_hidden(child)):
             if not folder.is_dir():
-                yield part, _stray_file(folder, part), folder
+                if parts:
+                    yield Entry(usage, None, folder, _stray_file(folder, part))
                 continue
-            try:
-                label = _label_of_folder(folder, numbers, path)
-            except UserError as error:
-                label = error
-            files = sorted(folder.iterdir(), key=_natural_order)
-            if not files and isinstance(label, UserError):
-                yield part, label, folder
-            for file in files:
-                if not inputs.is_hidden(file):
-                    yield part, label, file
+            files = [each for each in folder.iterdir() if not inputs.is_hidden(each)]
+            if not files:
+                empty = UserError(
+                    f"{folder}: expected images in a class folder. Add some, or remove it. "
+                    "Received: an empty folder"
+                )
+                yield Entry(usage, folder, folder, empty)
+            for file in sorted(files, key=_natural_order):
+                yield Entry(_usage_of(file.name, usage), folder, file)
 
 
 def _stray_file(file, part):
@@ -111,40 +131,182 @@ def _stray_file(file, part):
     )
 
 
-def _label_of_folder(folder, numbers, path):
-    """Returns the label of a class folder; numbers: what `_read_class_numbers` returns."""
-    name = folder.name.strip()
-    if not name.isdecimal():
-        return label_of(folder.name, folder)
-    if int(name) not in numbers:
-        raise UserError(
-            f"{folder}: expected a class folder named by its emotion, since FER2013, AffectNet and "
-            f"RAF-DB number them differently. Rename it, or say in {path / CLASS_NUMBERS} what each "
-            f"number means, in lines such as '0 {EMOTIONS[0]}'. Received: {folder.name!r}"
+def _settle_classes(path, entries, reading):
+    """Returns the class names in order, and the label of each class folder, a dict."""
+    folders = list(
+        dict.fromkeys(each.folder for each in entries if each.folder not in (None, each.file))
+    )
+    numbers = _read_class_numbers(path / CLASS_NUMBERS)
+    words: dict[pathlib.Path, str] = {}
+    for folder in folders:
+        name = folder.name.strip()
+        words[folder] = (
+            _name_of_number(folder, folders, numbers, entries, reading, path)
+            if name.isdecimal()
+            else name
         )
-    return numbers[int(name)]
+    if reading.classes:
+        given = reading.classes
+        return given, {
+            folder: _label_of_folder(folder, word, given) for folder, word in words.items()
+        }
+    keys = _find_keys(words)
+    names: dict[str, str] = {}  # the first spelling of each class
+    for folder, word in words.items():
+        names.setdefault(keys[folder], word)
+    classes, settled = class_names.order_classes(list(names.values()))
+    _check_spelling(words, classes)
+    if len(classes) > contracts.MAX_CLASSES:
+        raise UserError(
+            f"{path}: expected at most {contracts.MAX_CLASSES} class folders. Received: {len(classes)}"
+        )
+    return classes, {folder: classes.index(settled[names[keys[folder]]]) for folder in words}
+
+
+def _find_keys(words):
+    """Returns a key for each class folder: equal keys are one class.
+
+    "Anger" and "angry" in two parts are one class. Two folders of one part are two classes, such as
+    "calm" and "neutral", unless only their case differs.
+    """
+    spellings: dict[tuple, set] = {}
+    for folder, word in words.items():
+        place = folder.parent, class_names.canonical(word)
+        spellings.setdefault(place, set()).add(word.casefold())
+    apart = {word for (_, word), names in spellings.items() if len(names) > 1}
+    return {
+        folder: word.casefold()
+        if class_names.canonical(word) in apart
+        else class_names.canonical(word)
+        for folder, word in words.items()
+    }
+
+
+def _check_spelling(words, classes):
+    """Raises `UserError` if a class is probably a misspelt emotion of FER2013 beside others of them."""
+    known = [name for name in classes if name in class_names.EMOTIONS]
+    for folder, word in words.items():
+        close = class_names.find_close(word)
+        if class_names.canonical(word) in class_names.EMOTIONS or not close or len(known) < 2:
+            continue
+        class_names.label_of(word, folder)  # raises the error that names the nearest word
+
+
+def _label_of_folder(folder, word, classes):
+    try:
+        return class_names.label_of(word, folder, classes)
+    except UserError as error:
+        raise UserError(f"{error} (or leave it out: --skip-classes)") from None
+
+
+def _name_of_number(folder, folders, numbers, entries, reading, path):
+    """Returns the class name that a folder named by a number means, or raises `UserError`."""
+    number = int(folder.name)
+    if number in numbers:
+        return numbers[number]
+    all_numbers = sorted({int(each.name) for each in folders if each.name.strip().isdecimal()})
+    if reading.classes:
+        first = all_numbers[0]
+        if first in (0, 1) and number - first < len(reading.classes):
+            return reading.classes[number - first]
+        raise UserError(
+            f"{folder}: expected folders from 0 or 1 on, one for each of the {len(reading.classes)} "
+            f"names of --classes. Correct the list. Received: {folder.name!r}"
+        )
+    files = [each.file.name for each in entries if each.folder in folders and each.error is None]
+    if 1 <= number <= len(RAFDB) and files and all(map(RAFDB_FILE.fullmatch, files)):
+        return RAFDB[number - 1]
+    raise UserError(
+        f"{folder}: expected a class folder named by its class, since FER2013, AffectNet and "
+        f"RAF-DB number them differently. Rename it, say what the numbers mean with --classes "
+        f"{class_names.EMOTIONS[0]},{class_names.EMOTIONS[1]},..., or say it in "
+        f"{path / CLASS_NUMBERS}, in lines such as '0 {class_names.EMOTIONS[0]}'. "
+        f"Received: {folder.name!r}"
+    )
 
 
 def _read_class_numbers(path):
-    """Returns {number: label} of a file of lines such as `0 angry`; empty if there is none."""
+    """Returns {number: name} of a file of lines such as `0 angry`; empty if there is none."""
     if not path.is_file():
         return {}
-    numbers = {}
+    numbers: dict[int, str] = {}
     text = path.read_bytes()[:100_000].decode("utf-8-sig", "replace")
-    for line, words in enumerate(map(str.split, text.splitlines()), 1):
+    for line, words in enumerate((each.split(maxsplit=1) for each in text.splitlines()), 1):
         if not words:
             continue
         if len(words) != 2 or not words[0].isdecimal() or int(words[0]) in numbers:
             raise UserError(
-                f"{path}, line {line}: expected each number once, with its emotion, such as '0 "
-                f"{EMOTIONS[0]}'. Correct the file. Received: {' '.join(words)[:80]!r}"
+                f"{path}, line {line}: expected each number once, with its class, such as '0 "
+                f"{class_names.EMOTIONS[0]}'. Correct the file. Received: {' '.join(words)[:80]!r}"
             )
-        numbers[int(words[0])] = label_of(words[1], f"{path}, line {line}")
+        numbers[int(words[0])] = words[1].strip()
     return numbers
 
 
-def _read_image(file):
-    """Returns the pixels uint8 `[48, 48]` of an image file."""
+def find_size(path, entries):
+    """Returns (width, height) of most images of `Entry`s, by the headers of some of them.
+
+    Raises `UserError` if they are not square.
+    """
+    files = [each.file for each in entries if each.error is None]
+    sizes: dict[tuple, int] = {}
+    for file in files[:: max(1, len(files) // SIZE_PROBES)]:
+        try:
+            size = images.measure(_read_bytes(file), file)
+        except (UserError, OSError):  # reported when the file is read
+            continue
+        sizes[size] = sizes.get(size, 0) + 1
+    if not sizes:
+        return None
+    width, height = max(sizes, key=lambda size: sizes[size])
+    if width != height:
+        raise UserError(
+            f"{path}: expected square images of one size. Give --input-size N, a side in pixels to "
+            f"which all are resized. Received: images of {width}×{height} pixels"
+        )
+    return width, height
+
+
+def read_images(entries, size, reading):
+    """Returns the pixels, the rows of `entries` that they are of, and the messages of the others."""
+    pixels = bytearray()  # grows in place: a list of arrays would need twice its memory in the end
+    channels = reading.channels or 1
+    rows: list[int] = []
+    messages: list[str] = []
+    odd_count, side = 0, 0
+    for row, entry in enumerate(entries):
+        try:
+            if entry.error:
+                raise entry.error
+            face = images.decode_face(_read_bytes(entry.file), entry.file, size, reading.channels)
+        except UserError as error:
+            is_odd = "expected an image of" in str(error) and "pixels. Crop" in str(error)
+            if reading.bad_rows == "stop":
+                raise (_advise_size(error) if is_odd else error) from None
+            odd_count += is_odd
+            if is_odd and odd_count > max(1, MAX_ODD_SIZES * len(entries)):
+                raise _advise_size(error) from None
+            is_of_file = str(error).startswith(str(entry.file))
+            messages.append(str(error) if is_of_file else f"{entry.file}: {error}")
+            continue
+        side = face.shape[0]
+        if face.ndim == 3 and channels == 1:  # the first image in colour: those before it were grey
+            channels = 3
+            pixels = bytearray(np.repeat(np.frombuffer(pixels, np.uint8), 3).tobytes())
+        if face.ndim == 2 and channels == 3:
+            face = np.repeat(face[..., None], 3, axis=-1)
+        pixels += face.tobytes()
+        rows.append(row)
+    shape = (side, side) if channels == 1 else (side, side, 3)
+    return np.frombuffer(pixels, np.uint8).reshape(len(rows), *shape), rows, messages
+
+
+def _advise_size(error):
+    return UserError(str(error).replace("Crop and", "Give --input-size N for all, or crop and", 1))
+
+
+def _read_bytes(file):
+    """Returns the bytes of an image file in a class folder; another file raises `UserError`."""
     if file.is_dir():
         raise UserError(
             f"{file}: expected image files in a class folder. Move its files up, or remove it. "
@@ -159,18 +321,18 @@ def _read_image(file):
     size = inputs.check_regular_file(file, expected).st_size
     if size > images.MAX_FILE_BYTES:
         raise UserError(
-            f"{file}: expected an image of a few kilobytes. Move or remove it. "
-            f"Received: {size:,} bytes"
+            f"{file}: expected an image of at most {images.MAX_FILE_BYTES:,} bytes. Move or remove "
+            f"it. Received: {size:,} bytes"
         )
-    return images.decode_face(file.read_bytes(), file)
+    return file.read_bytes()
 
 
-def _usage_of(name, part):
-    """Returns the usage (0, 1 or 2) of an image file by its name and its part folder."""
-    for number, usage in enumerate(USAGES):
-        if name.lower().startswith(usage.lower() + "_"):
+def _usage_of(name, usage):
+    """Returns the usage (0, 1 or 2) of an image file by its name, or that of its part."""
+    for number, word in enumerate(USAGES):
+        if name.lower().startswith(word.lower() + "_"):
             return number
-    return PARTS[part.name.lower()]
+    return usage
 
 
 def _natural_order(path):

@@ -9,48 +9,100 @@ import os
 
 import numpy as np
 
-from insideout_tf.data import inputs, pillow
+from insideout_tf.data import inputs, levels, pillow
+from insideout_tf.data.contract import FER2013
 from insideout_tf.errors import UserError
 
-FACE_SIDE = 48  # pixels; FER2013 (Goodfellow et al. 2013, section 4)
 MAX_FILE_BYTES = 50_000_000  # a face needs a few kilobytes
 MAX_PIXELS = 100_000_000
 MAX_ASPECT_RATIO = 4  # of a face in an array; a longer one is an array of another meaning
-MIN_DEEP_LEVEL = 4096  # a file of 16 bits whose levels stay below it holds 8 or 12 bits
 # The formats that Pillow may decode, whatever the file name says. Others can start programs.
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "TIFF", "AVIF", "JPEG2000", "PPM")
 # Of the images in a class folder of a data set.
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 # Of pictures elsewhere, which are recognised by their content; a damaged one is known by its name.
 PICTURE_SUFFIXES = (*SUFFIXES, ".jfif", ".jpe", ".tif", ".tiff", ".gif", ".avif", ".heic", ".heif")
-_STANDARD_MODES = ("1", "L", "P", "LA", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV")
 
 
-def decode_face(data, where):
-    """Decodes an image file of 48×48 pixels to grey levels, uint8 `[48, 48]` (ITU-R 601 luma).
+def decode_face(data, where, size=None, channels=None):
+    """Decodes an image file of a data set to a face.
 
     Args:
         data: the bytes of the file.
         where: its name, for messages.
+        size: the (width, height) that the image must have; or one number, a side in pixels to which
+            it is resized as in `shrink`.
+        channels: 1 for grey levels (ITU-R 601 luma), 3 for colour; None keeps what the file has.
+
+    Returns:
+        uint8 `[side, side]` grey levels, or `[side, side, 3]`. With `channels` None, a file whose
+        channels are equal everywhere is grey.
 
     Raises:
-        UserError: the bytes are not an image, or it has another size.
+        UserError: the bytes are not an image, or it has another size or too many pixels.
     """
+    is_resized = isinstance(size, int)
     with _open_image(data, where) as image:
-        if image.size != (FACE_SIDE, FACE_SIDE):  # known from the header, before decoding
+        if not is_resized and size and image.size != size:  # known from the header, before decoding
             raise UserError(
-                f"{where}: expected an image of {FACE_SIDE}×{FACE_SIDE} pixels. Crop and "
+                f"{where}: expected an image of {size[0]}×{size[1]} pixels. Crop and "
                 f"resize it, or remove it. Received: {image.size[0]}×{image.size[1]}"
             )
-        return np.asarray(_to_grey(image, where), np.uint8)
+        _check_pixels(image, where)
+        if is_resized:
+            from PIL import ImageOps
+
+            image = ImageOps.exif_transpose(image)
+        image = levels.to_8_bits(image, where)
+        if channels == 1:
+            image = levels.to_grey(image, where)
+        elif image.mode != "L":
+            image = image.convert("RGB")
+            if channels is None and _is_grey(image):
+                image = image.getchannel(0)
+        if is_resized:
+            image = _resize(image, size)
+        array = np.asarray(image, np.uint8)
+    if channels == 3 and array.ndim == 2:
+        return np.repeat(array[..., None], 3, axis=-1)
+    return array
 
 
-def read_face(path):
-    """Returns the face crop in an image file of any size as grey levels, uint8 `[48, 48]`.
+def measure(data, where):
+    """Returns (width, height) of an image file by its header; raises `UserError` if it is none."""
+    with _open_image(data, where) as image:
+        return image.size
+
+
+def _is_grey(image):
+    """Returns True if the three channels of an RGB image are equal everywhere."""
+    array = np.asarray(image)
+    return bool((array[..., :1] == array[..., 1:]).all())
+
+
+def _resize(image, side):
+    """Returns a PIL image with another side: bilinear with antialiasing, whatever its proportions."""
+    from PIL import Image
+
+    if image.size == (side, side):
+        return image
+    return image.resize((side, side), Image.Resampling.BILINEAR)
+
+
+def _check_pixels(image, where):
+    if image.size[0] * image.size[1] > MAX_PIXELS:
+        raise UserError(
+            f"{where}: expected an image of at most {MAX_PIXELS:,} pixels. Shrink it. Received: "
+            f"{image.size[0]}×{image.size[1]}"
+        )
+
+
+def read_face(path, contract=FER2013):
+    """Returns the face crop in an image file of any size as uint8 of `contract.face_shape`.
 
     It is `read_image`, then `shrink`, and raises the same errors.
     """
-    return shrink(read_image(path))
+    return shrink(read_image(path), contract)
 
 
 def read_image(source):
@@ -73,17 +125,13 @@ def read_image(source):
 
     data, where = _read_bytes(source)
     with _open_image(data, where) as image:
-        if image.size[0] * image.size[1] > MAX_PIXELS:
-            raise UserError(
-                f"{where}: expected an image of at most {MAX_PIXELS:,} pixels. Shrink it. Received: "
-                f"{image.size[0]}×{image.size[1]}"
-            )
-        is_deep = _has_16_bits(image)
+        _check_pixels(image, where)
+        is_deep = levels.has_16_bits(image)
         upright = ImageOps.exif_transpose(image)
         upright.load()
-        if is_deep and _highest_level(upright) < MIN_DEEP_LEVEL // 256:
-            _refuse_shallow(where, f"{_highest_level(upright) * 256 + 255:,}")
-        return _to_8_bits(upright, where)
+        if is_deep and levels.highest_level(upright) < levels.MIN_DEEP_LEVEL // 256:
+            levels.refuse_shallow(where, f"{levels.highest_level(upright) * 256 + 255:,}")
+        return levels.to_8_bits(upright, where)
 
 
 def _read_bytes(source):
@@ -139,7 +187,7 @@ def to_picture(picture):
     if is_encoded(picture):
         return read_image(picture)
     if hasattr(picture, "convert"):
-        return _to_8_bits(ImageOps.exif_transpose(picture), "picture")
+        return levels.to_8_bits(ImageOps.exif_transpose(picture), "picture")
     array = _to_array(picture, "picture")
     if array.ndim not in (2, 3) or 0 in array.shape:
         raise UserError(
@@ -151,7 +199,7 @@ def to_picture(picture):
             "picture: expected 1, 3 or 4 channels, as the last axis. Transpose or select them. "
             f"Received: shape {list(array.shape)}"
         )
-    array = _to_whole(array, "picture")
+    array = levels.to_whole(array, "picture")
     return Image.fromarray(
         array[..., 0] if array.shape[2:] == (1,) else np.ascontiguousarray(array)
     )
@@ -174,23 +222,25 @@ def _to_array(value, where):
     return array
 
 
-def shrink(image):
-    """Returns a PIL image of a face as grey levels, uint8 `[48, 48]`.
+def shrink(image, contract=FER2013):
+    """Returns a PIL image of a face as a model's contract has it, uint8 of `contract.face_shape`.
 
     The image is turned upright by its EXIF tag, loses its transparency, becomes grey by ITU-R 601
-    luma, and is resized to 48×48. The resize is bilinear with antialiasing and ignores the aspect
-    ratio. An image of 48×48 grey levels does not change.
+    luma for a model of grey levels, and is resized to the model's side. The resize is bilinear with
+    antialiasing and ignores the aspect ratio. An image that fits does not change.
     """
-    from PIL import Image, ImageOps
+    from PIL import ImageOps
 
-    grey = _to_grey(ImageOps.exif_transpose(image), "images")
-    if grey.size != (FACE_SIDE, FACE_SIDE):
-        grey = grey.resize((FACE_SIDE, FACE_SIDE), Image.Resampling.BILINEAR)
-    return np.asarray(grey, np.uint8)
+    image = ImageOps.exif_transpose(image)
+    if contract.channels == 1:
+        image = levels.to_grey(image, "images")
+    else:
+        image = levels.to_8_bits(image, "images").convert("RGB")
+    return np.asarray(_resize(image, contract.side), np.uint8)
 
 
-def to_faces(images):
-    """Returns faces in any usual form as grey levels, uint8 `[n, 48, 48]`.
+def to_faces(images, contract=FER2013):
+    """Returns faces in any usual form as a model's contract has them: by default 48×48 grey levels.
 
     Each face goes through `shrink`. Numbers that are not whole are rounded.
 
@@ -199,51 +249,56 @@ def to_faces(images):
             red, green, blue, alpha; or one face without the n. OpenCV's arrays have blue first: give
             `array[..., ::-1]`. Or what `read_image` takes: a path, the bytes of an image file, a file
             object. Or a PIL image; or a list of any of these.
+        contract: the `Contract` of the model.
+
+    Returns:
+        uint8 `[n, side, side]` grey levels, or `[n, side, side, 3]` for a model of colour.
 
     Raises:
         UserError: another form; numbers outside 0..255; fractions in 0..1 (they would look black);
             and what `read_image` raises. Also shapes of more than one meaning: `[n, 2304]` (rows of
-            a CSV: reshape them), `[3, h, w]` and `[4, h, w]` unless h and w are 48 (channels first,
-            or grey faces: transpose it, or add a last axis of 1), and a face more than
-            `MAX_ASPECT_RATIO` times as long as wide.
+            a CSV: reshape them), `[3, h, w]` and `[4, h, w]` unless h and w are the model's side
+            (channels first, or grey faces: transpose it, or add a last axis of 1), and a face more
+            than `MAX_ASPECT_RATIO` times as long as wide.
 
     Example:
         >>> to_faces("face.png").shape
         (1, 48, 48)
     """
     if is_encoded(images):
-        return shrink(read_image(images))[None]
+        return shrink(read_image(images), contract)[None]
     if isinstance(images, (list, tuple)):
         if not images:
-            return np.zeros((0, FACE_SIDE, FACE_SIDE), np.uint8)
-        return np.concatenate([to_faces(image) for image in images])
+            return np.zeros((0, *contract.face_shape), np.uint8)
+        return np.concatenate([to_faces(image, contract) for image in images])
     if hasattr(images, "convert"):  # a PIL image
-        return shrink(images)[None]
+        return shrink(images, contract)[None]
     array = _to_array(images, "images")
     shape = array.shape
     channels = shape[-1] if array.ndim >= 3 and shape[-1] in (1, 3, 4) else 0
     if array.ndim == (3 if channels else 2):
         array = array[None]
-    _check_meaning(shape, array, channels)
-    array = _to_whole(array, "images")
+    _check_meaning(shape, array, channels, contract.side)
+    array = levels.to_whole(array, "images")
     if channels == 1:
         array = array[..., 0]
-    if array.shape[1:] == (FACE_SIDE, FACE_SIDE):
+    if array.shape[1:] == contract.face_shape:
         return np.ascontiguousarray(array)
     from PIL import Image
 
-    return to_faces([Image.fromarray(face) for face in array])
+    return to_faces([Image.fromarray(face) for face in array], contract)
 
 
-def _check_meaning(shape, array, channels):
+def _check_meaning(shape, array, channels, side):
     """Raises `UserError` unless an array of faces has one meaning.
 
-    shape: as the user gave it. array: with the axis of faces. channels: of its last axis, or 0.
+    shape: as the user gave it. array: with the axis of faces. channels: of its last axis, or 0. side:
+    of the model's faces.
     """
-    if shape[-1:] == (FACE_SIDE**2,):
+    if shape[-1:] == (side**2,):
         raise UserError(
-            f"images: expected faces as rows and columns. If these are rows of {FACE_SIDE}×{FACE_SIDE} "
-            f"pixels, give `.reshape(-1, {FACE_SIDE}, {FACE_SIDE})`. Received: shape {list(shape)}"
+            f"images: expected faces as rows and columns. If these are rows of {side}×{side} "
+            f"pixels, give `.reshape(-1, {side}, {side})`. Received: shape {list(shape)}"
         )
     if array.ndim != (4 if channels else 3) or 0 in array.shape[1:]:
         raise UserError(
@@ -251,7 +306,7 @@ def _check_meaning(shape, array, channels):
             f"without the n. Reshape it. Received: shape {list(shape)}"
         )
     height, width = array.shape[1:3]
-    if len(shape) == 3 and shape[0] in (3, 4) and not channels and {height, width} != {FACE_SIDE}:
+    if len(shape) == 3 and shape[0] in (3, 4) and not channels and {height, width} != {side}:
         raise UserError(
             f"images: expected an array of one meaning. If the first axis has the {shape[0]} channels "
             f"of a face, give `.transpose(1, 2, 0)`; if these are {shape[0]} grey faces, give "
@@ -262,27 +317,6 @@ def _check_meaning(shape, array, channels):
             f"images: expected faces at most {MAX_ASPECT_RATIO} times as long as wide. The axes are "
             f"faces, rows, columns, channels: reshape the array. Received: shape {list(shape)}"
         )
-
-
-def _to_whole(array, where):
-    """Returns numbers in 0..255 as uint8, rounded. Raises `UserError` for others and for fractions."""
-    if array.dtype == np.uint8:
-        return array
-    if not array.size:
-        return array.astype(np.uint8)
-    low, high = float(array.min()), float(array.max())
-    if not (low >= 0 and high <= 255):  # this form is true for NaN
-        raise UserError(
-            f"{where}: expected grey levels from 0 to 255. Scale them. Received: numbers from "
-            f"{low:g} to {high:g}"
-        )
-    if array.dtype.kind == "f" and 0 < high <= 1:
-        raise UserError(
-            f"{where}: expected grey levels from 0 to 255, not fractions: this model was trained on "
-            "them as files hold them. Multiply by 255. Received: floating point numbers from "
-            f"{low:g} to {high:g}"
-        )
-    return np.rint(array).astype(np.uint8)
 
 
 @contextlib.contextmanager
@@ -313,84 +347,23 @@ def _open_image(data, where):
         ) from None
 
 
-def _has_16_bits(image):
-    """Returns True if the file of a PIL image, not yet decoded, has 16 bits a channel of colour."""
-    parameters = [tile[3] for tile in getattr(image, "tile", ())]
-    words = [
-        word
-        for each in parameters
-        for word in (each if isinstance(each, tuple) else (each,))
-        if isinstance(word, str)
-    ]
-    return any(";16" in word for word in words) and not image.mode.startswith(("I", "F"))
+def to_model_input(pixels, contract=None):
+    """Returns faces as the input of a model: float32 `[n, side, side, channels]`, 0..255.
 
+    Args:
+        pixels: grey levels `[n, side, side]` or colour `[n, side, side, 3]`, of any number type.
+        contract: the `Contract` of the model, to verify the shape; None verifies only that faces
+            are square.
 
-def _highest_level(image):
-    """Returns the highest level of the channels of a PIL image, without its alpha channel."""
-    extrema = image.getextrema()
-    bands = extrema if isinstance(extrema[0], tuple) else (extrema,)
-    levels = [high for name, (_, high) in zip(image.getbands(), bands) if name not in "Aa"]
-    return max(levels)
-
-
-def _refuse_shallow(where, highest):
-    """Raises the `UserError` for a picture of 16 bits that holds fewer."""
-    raise UserError(
-        f"{where}: expected levels over the whole range of 16 bits, 0 to 65,535. They look like those "
-        f"of 8 or 12 bits: scale them, or save the picture with 8 bits. Received: at most {highest}"
-    )
-
-
-def _to_grey(image, where):
-    """Returns a PIL image as one of 8-bit grey levels (mode L)."""
-    image = _to_8_bits(image, where)
-    return image if image.mode == "L" else image.convert("RGB").convert("L")
-
-
-def _to_8_bits(image, where):
-    """Returns a PIL image of 16-bit, 32-bit or float grey levels as one of 8 bits, others unchanged.
-
-    CIE L*a*b* becomes sRGB. A mode that Pillow cannot convert raises `UserError`.
-    """
-    from PIL import Image
-
-    if image.mode.startswith("I;16"):  # Pillow would clip at 255
-        levels = np.asarray(image)
-        highest = int(levels.max(initial=0))
-        if 0 < highest < MIN_DEEP_LEVEL:
-            _refuse_shallow(where, f"{highest:,}")
-        return Image.fromarray((levels // 257).astype(np.uint8))
-    if image.mode in ("I", "F"):
-        return Image.fromarray(_to_whole(np.asarray(image), where))
-    if image.mode in _STANDARD_MODES:
-        return image
-    try:
-        return _lab_to_rgb(image) if image.mode == "LAB" else image.convert("RGB")
-    except Exception as error:  # Pillow and LittleCMS raise several kinds
-        raise UserError(
-            f"{where}: expected grey levels or RGB. Convert the picture. Received: mode "
-            f"{image.mode}, {type(error).__name__}"
-        ) from None
-
-
-def _lab_to_rgb(image):
-    from PIL import ImageCms
-
-    transform = ImageCms.buildTransform(
-        ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB"
-    )
-    return ImageCms.applyTransform(image, transform)
-
-
-def to_model_input(pixels):
-    """Returns faces as the input of a model: float32 `[n, 48, 48, 1]`, 0..255.
-
-    pixels: grey levels `[n, 48, 48]` of any number type. Raises `UserError` for another shape.
+    Raises:
+        UserError: another shape.
     """
     pixels = np.asarray(pixels)
-    if pixels.ndim != 3 or pixels.shape[1:] != (FACE_SIDE, FACE_SIDE):
+    expected = contract.face_shape if contract else pixels.shape[1:2] * 2 + pixels.shape[3:]
+    if pixels.ndim not in (3, 4) or pixels.shape[1:] != expected:
+        shown = ", ".join(map(str, expected)) if contract else "side, side"
         raise UserError(
-            f"faces: expected an array of shape [n, {FACE_SIDE}, {FACE_SIDE}]. Use `to_faces`. "
+            f"faces: expected an array of shape [n, {shown}]. Use `to_faces`. "
             f"Received: shape {list(pixels.shape)}"
         )
-    return pixels[..., None].astype(np.float32)
+    return (pixels if pixels.ndim == 4 else pixels[..., None]).astype(np.float32)

@@ -49,14 +49,18 @@ def make_layer(name):
 
 
 def apply_as_rgb(layer, pixels):
-    """Runs a layer that requires three channels on grey images.
+    """Runs a layer that requires three channels on grey or colour images.
 
-    pixels: a tensor, uint8 `[b, 48, 48]`. Returns a tensor of the same type and shape: the mean of
-    the three channels, rounded and clipped to 0..255.
+    pixels: a tensor, uint8 `[b, h, w]` or `[b, h, w, 3]`. Returns a tensor of the same type and shape,
+    rounded and clipped to 0..255; of grey images the mean of the three channels.
     """
     import tensorflow as tf
 
-    rgb = tf.repeat(tf.cast(pixels, tf.float32)[..., None], 3, axis=-1)
-    grey = tf.reduce_mean(tf.cast(layer(rgb, training=True), tf.float32), axis=-1)
-    grey = tf.ensure_shape(grey, pixels.shape)
-    return tf.cast(tf.clip_by_value(tf.round(grey), 0, 255), tf.uint8)
+    images, is_grey = tf.cast(pixels, tf.float32), len(pixels.shape) == 3
+    if is_grey:
+        images = tf.repeat(images[..., None], 3, axis=-1)
+    images = tf.cast(layer(images, training=True), tf.float32)
+    if is_grey:
+        images = tf.reduce_mean(images, axis=-1)
+    images = tf.ensure_shape(images, pixels.shape)
+    return tf.cast(tf.clip_by_value(tf.round(images), 0, 255), tf.uint8)

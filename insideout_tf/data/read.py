@@ -5,22 +5,41 @@ import os
 import pathlib
 import tempfile
 
-from insideout_tf.data import archives, arrays, fer2013, folders, inputs
+from insideout_tf.data import archives, arrays, fer2013, folders, inputs, tables
+from insideout_tf.data.contract import FER2013
 from insideout_tf.data.faces import Faces
+from insideout_tf.data.reading import Reading, regroup, resize
 from insideout_tf.errors import UserError
 
 MAX_ARCHIVE_DEPTH = 2  # the archive of the competition on Kaggle is a .zip around a .tar.gz
 MAX_FOLDER_DEPTH = 8  # folders around the data
 
 
-def read_faces(path, bad_rows="stop"):
-    """Reads FER2013 in any published form. It never drops a bad row or image without a message.
+def read_faces(
+    path,
+    bad_rows="stop",
+    *,
+    input_size=None,
+    channels=None,
+    classes=(),
+    skip_classes=(),
+    map_classes=(),
+):
+    """Reads faces with their labels. It never drops a bad row or image without a message.
 
     Args:
-        path: a CSV, an .npz, a folder with `train/` and `test/`, a .zip or .tar.gz of one of these,
-            `kaggle:OWNER/DATASET`, or `drawn` for the drawn faces of the quickstart.
+        path: FER2013 in any published form; a folder tree of images with a folder for each class, in
+            `train/`, `val/` and `test/` or alone; a table (CSV or parquet) of paths and labels; an
+            .npz; a .zip or .tar.gz of one of these; `kaggle:OWNER/DATASET`; or `drawn` for the drawn
+            faces of the quickstart.
         bad_rows: "stop" at the first bad row or image, or "skip" all of them and list their
             messages in `Faces.skipped`.
+        input_size: the side in pixels to which every face is resized. By default all images have one
+            size, which the faces keep.
+        channels: 1 for grey levels, 3 for colour; by default as the data.
+        classes: the names of the classes in the order of their numbers, for data that number them.
+        skip_classes: classes that are left out.
+        map_classes: texts such as "anger=angry": the first class becomes the second.
 
     Returns:
         `Faces`, with `identified` set if these are the official faces in any form and order.
@@ -32,39 +51,50 @@ def read_faces(path, bad_rows="stop"):
         >>> faces = read_faces("fer2013.csv")
         >>> faces.pixels.shape
         (35887, 48, 48)
+        >>> read_faces("my_faces", input_size=100).classes
+        ('bored', 'focused')
     """
-    if bad_rows not in ("stop", "skip"):
-        raise UserError(
-            f"bad_rows: expected 'stop' or 'skip'. Choose one of them. Received: {bad_rows!r}"
-        )
+    return read(
+        path,
+        Reading(
+            bad_rows, input_size, channels, tuple(classes), tuple(skip_classes), tuple(map_classes)
+        ),
+    )
+
+
+def read(path, reading):
+    """Returns the `Faces` of a path; reading: a `Reading`. See `read_faces`."""
     text = str(path)
     if text == "drawn":
         from insideout_tf.data import drawn
 
         pixels, labels, usage = drawn.draw_all()
-        return Faces(pixels, labels, usage, source="drawn")
-    if text.startswith("kaggle:"):
-        path = archives.download_from_kaggle(text.removeprefix("kaggle:"))
-    faces = _read_any(pathlib.Path(path).expanduser(), bad_rows)
-    if faces.identified is None and faces.labels is not None:
+        faces = Faces(pixels, labels, usage, source="drawn")
+    else:
+        if text.startswith("kaggle:"):
+            path = archives.download_from_kaggle(text.removeprefix("kaggle:"))
+        faces = _read_any(pathlib.Path(path).expanduser(), reading)
+    if faces.identified is None and faces.labels is not None and faces.contract == FER2013:
         faces = dataclasses.replace(faces, identified=fer2013.KNOWN_CONTENTS.get(faces.digest))
-    return faces
+    return resize(regroup(faces, reading), reading)
 
 
-def _read_any(path, bad_rows, depth=0):
+def _read_any(path, reading, depth=0):
     """Returns the `Faces` in a file or folder of any layout. depth: the archives around it."""
     path = _find_data(path)
     if os.path.isdir(path):
-        return folders.read_tree(path, bad_rows)
+        return folders.read_tree(path, reading)
     _check_file(path)
     if path.name.lower().endswith(".npz"):
-        return arrays.read_npz(path, bad_rows)
+        return arrays.read_npz(path, reading)
+    if tables.is_table(path):
+        return tables.read_table(path, reading)
     if archives.is_archive(path):
-        return _read_archive(path, bad_rows, depth)
-    return fer2013.read_csv(path, bad_rows)
+        return _read_archive(path, reading, depth)
+    return fer2013.read_csv(path, reading.bad_rows)
 
 
-def _read_archive(path, bad_rows, depth):
+def _read_archive(path, reading, depth):
     """Extracts an archive into a temporary folder and returns the `Faces` in it.
 
     Messages name the archive and the file in it: `ARCHIVE » FILE`. The faces keep no `identified`,
@@ -82,7 +112,7 @@ def _read_archive(path, bad_rows, depth):
 
         archives.extract_archive(path, pathlib.Path(folder))
         try:
-            faces = _read_any(pathlib.Path(folder), bad_rows, depth + 1)
+            faces = _read_any(pathlib.Path(folder), reading, depth + 1)
         except UserError as error:
             raise UserError(rename(str(error))) from None
     skipped = tuple(rename(message) for message in faces.skipped)
@@ -99,7 +129,7 @@ def _check_file(path):
         raise UserError(
             f"{path}: expected a file or folder that exists (fer2013.csv, "
             "icml_face_data.csv, train.csv, .npz, .zip, .tar.gz, or a folder with "
-            "train/ and test/). Check the path. Received: nothing there"
+            "class folders in train/ and test/). Check the path. Received: nothing there"
         )
     if not path.is_file():
         raise UserError(
@@ -107,14 +137,14 @@ def _check_file(path):
         )
     if path.stat().st_size == 0:
         raise UserError(
-            f"{path}: expected a FER2013 file. Download it again. Received: an empty file"
+            f"{path}: expected a file of faces. Download it again. Received: an empty file"
         )
 
 
 def _find_data(path):
     """Returns the file or the folder of parts inside the folder `path`. A file returns itself."""
     for _ in range(MAX_FOLDER_DEPTH):
-        if not os.path.isdir(path) or folders.find_parts(path):
+        if not os.path.isdir(path) or folders.find_parts(path) or folders.is_class_tree(path):
             return path
         path = _choose_child(path)
     raise UserError(
@@ -140,6 +170,6 @@ def _choose_child(path):
         return inner[0]
     names = ", ".join(child.name for child in children[:8]) or "an empty folder"
     raise UserError(
-        f"{path}: expected train/, test/ or validation/ with class folders, or one "
-        f"FER2013 file. Give the path of the data itself. Received: {names}"
+        f"{path}: expected class folders with images, in train/, test/ or validation/ or alone, or "
+        f"one file of faces. Give the path of the data itself. Received: {names}"
     )

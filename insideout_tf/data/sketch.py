@@ -6,7 +6,7 @@ Coordinates: u and v are the face frame, u to the right and v down, with a head 
 
 import numpy as np
 
-from insideout_tf.data.images import FACE_SIDE
+from insideout_tf.data.contract import FER2013
 
 STYLES = 12  # ways to draw; every list of 12 below has one value a style
 
@@ -38,7 +38,7 @@ class _Sketch:
     def __init__(self, units, traits, styles, random):
         self.units, self.traits, self.random = units, traits, random
         self._styles = styles
-        axis = (np.arange(FACE_SIDE, dtype=np.float32) + 0.5) / FACE_SIDE * 2 - 1
+        axis = (np.arange(FER2013.side, dtype=np.float32) + 0.5) / FER2013.side * 2 - 1
         self.x = axis[None, None, :] - self.vary(-0.12, 0.12)
         self.y = axis[None, :, None] - self.vary(-0.12, 0.12)
         roll, scale = np.deg2rad(self.vary(-17, 17)), self.vary(1.05, 1.4)

@@ -7,12 +7,13 @@ import dataclasses
 
 import numpy as np
 
-from insideout_tf.data.classes import EMOTIONS
+from insideout_tf.data.contract import FER2013
 from insideout_tf.data.faces import PRIVATE_TEST, PUBLIC_TEST, TRAINING, USAGES, content_keys
 from insideout_tf.errors import UserError
 
 # The values of --split, in the order of its help.
-EVALUATED = ("private", "public", "merged", "validation", "training", "rest")
+EVALUATED = ("private", "public", "merged", "validation", "training", "rest", "test")
+OWN_VALIDATION = "val"
 # How tables and figures name them.
 NAMES = {
     "private": "PrivateTest",
@@ -21,6 +22,15 @@ NAMES = {
     "validation": "validation",
     "training": "Training",
     "rest": "the rest of Training",
+    "test": "test",
+}
+# Of data other than FER2013.
+OWN_NAMES = {
+    **NAMES,
+    "private": "test",
+    "public": "val",
+    "merged": "val and test",
+    "training": "train",
 }
 
 
@@ -49,6 +59,7 @@ def make(faces, split, validation_fraction, seed, drop_leaks, training_fraction=
     Args:
         faces: `Faces` with labels.
         split: "official" validates on PublicTest. "stratified" validates on a part of Training.
+            "auto" is "official" if there are PublicTest faces.
         validation_fraction: the size of that part, 0..1. Every class has its share of it.
         seed: the seed of every random draw, a whole number.
         drop_leaks: whether to exclude Training faces that equal a test face, pixel for pixel.
@@ -68,8 +79,12 @@ def make(faces, split, validation_fraction, seed, drop_leaks, training_fraction=
             f"{faces.source}: expected faces with usage Training. Add some, or choose another "
             f"file. Received: none among {len(faces.usage)}"
         )
+    _check_classes(faces)
+    if split == "auto":
+        split = "official" if (faces.usage == PUBLIC_TEST).any() else "stratified"
     if split == "official":
-        validation, name = _public_test(faces), "PublicTest"
+        validation = _public_test(faces)
+        name = "PublicTest" if faces.contract == FER2013 else OWN_VALIDATION
     else:
         name = "stratified validation"
         validation = _draw_part(faces, training, "validation_fraction", validation_fraction, seed)
@@ -82,12 +97,12 @@ def make(faces, split, validation_fraction, seed, drop_leaks, training_fraction=
     rows = training
     if training_fraction < 1:
         training = _draw_part(faces, rows, "training_fraction", training_fraction, seed)
-    counts = np.bincount(faces.labels[training], minlength=len(EMOTIONS))
+    counts = np.bincount(faces.labels[training], minlength=len(faces.classes))
     if not counts.all():
-        missing = [name for name, count in zip(EMOTIONS, counts) if not count]
+        missing = [name for name, count in zip(faces.classes, counts) if not count]
         raise UserError(
-            f"{faces.source}: expected training faces of all seven classes. Add some, "
-            f"or choose another file. Received: none of {', '.join(missing)}"
+            f"{faces.source}: expected training faces of all {len(faces.classes)} classes. Add some, "
+            f"or choose another file. Received: none of {', '.join(missing[:20])}"
         )
     return Split(training, validation, name, leaks, np.setdiff1d(rows, training))
 
@@ -126,6 +141,7 @@ def evaluation_rows(faces, split_name, experiment):
         "private": (PRIVATE_TEST,),
         "public": (PUBLIC_TEST,),
         "merged": (PUBLIC_TEST, PRIVATE_TEST),
+        "test": (PRIVATE_TEST,),
     }[split_name]
     absent = [USAGES[usage] for usage in usages if not (faces.usage == usage).any()]
     if absent:
@@ -134,6 +150,13 @@ def evaluation_rows(faces, split_name, experiment):
             f"{' and '.join(absent)}. Choose another --split or another file. Received: none"
         )
     return np.flatnonzero(np.isin(faces.usage, usages))
+
+
+def name_of(split_name, faces):
+    """Returns how tables and figures name a part: FER2013's names, or those of folders."""
+    if faces.source == "drawn":
+        return "drawn"
+    return (NAMES if faces.contract == FER2013 else OWN_NAMES)[split_name]
 
 
 def also_in_training(faces, rows, training=None):
@@ -180,7 +203,7 @@ def list_leaks(faces, leaks):
     yield "row,emotion,same_as_row,same_as_usage,same_as_emotion"
     for row in leaks:
         twin = first[keys[row].tobytes()]
-        emotions = [EMOTIONS[faces.labels[each]] for each in (row, twin)]
+        emotions = [faces.classes[faces.labels[each]] for each in (row, twin)]
         yield f"{row},{emotions[0]},{twin},{USAGES[faces.usage[twin]]},{emotions[1]}"
 
 
@@ -190,6 +213,15 @@ def _check_labels(faces):
             f"{faces.source}: expected labelled faces; this file has pixels only "
             "(the competition's test.csv). Use train.csv, icml_face_data.csv or "
             "fer2013.csv for training. Received: no 'emotion' column"
+        )
+
+
+def _check_classes(faces):
+    """Raises `UserError` for data of a single class."""
+    if len(faces.classes) < 2:
+        raise UserError(
+            f"{faces.source}: expected faces of at least two classes. Add a class folder. Received: "
+            f"{', '.join(faces.classes)} alone"
         )
 
 
@@ -233,13 +265,13 @@ def _draw_part(faces, rows, field, fraction, seed):
     """
     from sklearn.model_selection import train_test_split
 
-    labels, classes = faces.labels[rows], len(EMOTIONS)
+    labels, classes = faces.labels[rows], len(faces.classes)
     counts = np.bincount(labels, minlength=classes)
-    few = [f"{name}: {count}" for name, count in zip(EMOTIONS, counts) if count < 2]
+    few = [f"{name}: {count}" for name, count in zip(faces.classes, counts) if count < 2]
     if few:
         raise UserError(
             f"{faces.source}: {field} expects at least 2 Training faces "
-            f"of each class. Add some, or choose another file. Received: {', '.join(few)}"
+            f"of each class. Add some, or choose another file. Received: {', '.join(few[:20])}"
         )
     size = round(len(rows) * fraction)
     part = np.zeros(0, np.int64)

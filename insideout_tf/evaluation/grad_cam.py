@@ -3,7 +3,6 @@
 import numpy as np
 
 from insideout_tf.data import images
-from insideout_tf.data.classes import EMOTIONS
 from insideout_tf.errors import UserError
 
 SHOWN_LAYERS = 8  # names of usable layers in an error
@@ -18,8 +17,8 @@ def heatmaps(model, pixels, labels=None, layer=None, smooth=0, noise=12.0, seed=
 
     Args:
         model: a Keras model with the input of `network.build.build_network`, its graph flat.
-        pixels: uint8 `[n, 48, 48]`, grey levels 0..255.
-        labels: class indices `[n]`, 0..6; by default each face's most probable class.
+        pixels: uint8 `[n, side, side]` or `[n, side, side, 3]`, 0..255, as the model's contract.
+        labels: class indices `[n]`; by default each face's most probable class.
         layer: the name of one of `layers_of(model)`; by default the last with more than one spatial
             position.
         smooth: number of copies with noise that are averaged, as Smilkov et al. 2017 (arXiv
@@ -28,8 +27,8 @@ def heatmaps(model, pixels, labels=None, layer=None, smooth=0, noise=12.0, seed=
         seed: of that noise.
 
     Returns:
-        A tuple of the maps, float32 `[n, 48, 48]` in 0..1; the class indices, int64 `[n]`; and the
-        probabilities, float32 `[n, 7]`.
+        A tuple of the maps, float32 `[n, side, side]` in 0..1; the class indices, int64 `[n]`; and
+        the probabilities, float32 `[n, k]`.
 
     Raises:
         UserError: `pixels` has another shape, the layer cannot be used, or the backend is neither
@@ -41,9 +40,10 @@ def heatmaps(model, pixels, labels=None, layer=None, smooth=0, noise=12.0, seed=
     faces = images.to_model_input(pixels)
     probabilities = np.asarray(model(faces, training=False), np.float32)
     labels = probabilities.argmax(1) if labels is None else np.asarray(labels, np.int64)
-    one_hot = np.eye(len(EMOTIONS), dtype=np.float32)[labels]
+    one_hot = np.eye(probabilities.shape[1], dtype=np.float32)[labels]
     random = np.random.default_rng(seed)
-    total = np.zeros(pixels.shape, np.float32)
+    side = faces.shape[1]
+    total = np.zeros(faces.shape[:3], np.float32)
     for _ in range(max(1, smooth)):
         view = faces
         if smooth:
@@ -51,7 +51,7 @@ def heatmaps(model, pixels, labels=None, layer=None, smooth=0, noise=12.0, seed=
         features = before(view.astype(np.float32), training=False)
         gradient = np.asarray(_gradient(keras.backend.backend(), after, features, one_hot))
         weighted = (np.asarray(features) * gradient.mean((1, 2), keepdims=True)).sum(3)
-        total += np.stack([_enlarge(each) for each in np.maximum(weighted, 0)])
+        total += np.stack([_enlarge(each, side) for each in np.maximum(weighted, 0)])
     peaks = total.max((1, 2), keepdims=True)
     return total / np.where(peaks > 0, peaks, 1), labels, probabilities
 
@@ -130,11 +130,11 @@ def _gradient(backend, after, features, one_hot):
     )
 
 
-def _enlarge(values):
-    """Returns a map `[h, w]` at the size of a face, float32 `[48, 48]`, by bilinear interpolation."""
+def _enlarge(values, side):
+    """Returns a map `[h, w]` at the size of a face, float32 `[side, side]`, by bilinear interpolation."""
     from PIL import Image
 
-    size = (images.FACE_SIDE, images.FACE_SIDE)
+    size = (side, side)
     return np.asarray(
         Image.fromarray(values.astype(np.float32)).resize(size, Image.Resampling.BILINEAR)
     )

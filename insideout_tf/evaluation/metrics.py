@@ -1,14 +1,15 @@
 """The figures of a classifier, in NumPy, from probabilities and labels.
 
-Every array of classes is in the order of `data.classes.EMOTIONS`. A confusion matrix has a row for
-each true class and a column for each predicted one; functions of it also take a stack of them.
+Every array of classes is in the order of the model's classes; k is their number. A confusion matrix
+has a row for each true class and a column for each predicted one; functions of it also take a stack
+of them.
 """
 
 import numpy as np
 
 from insideout_tf.data.classes import EMOTIONS
 
-CLASSES = len(EMOTIONS)
+MAX_CELLS = 1 << 22  # of the confusion matrices that are drawn together
 CALIBRATION_BINS = 15  # Guo et al. 2017 (arXiv 1706.04599), section 3
 BOOTSTRAP_SAMPLES = 2000
 PAIRED_SAMPLES = 1000
@@ -17,20 +18,23 @@ NORMAL_QUANTILE = 1.96  # of the same interval, in standard errors
 MIN_PROBABILITY = 1e-7  # of a logarithm: float16 underflows to 0
 
 
-def confusion_matrix(labels, predicted):
-    """Returns the confusion matrix, int64 `[7, 7]`, of true and predicted classes, `[n]` each."""
-    flat = np.asarray(labels, np.int64) * CLASSES + np.asarray(predicted, np.int64)
-    return np.bincount(flat, minlength=CLASSES**2).reshape(CLASSES, CLASSES)
+def confusion_matrix(labels, predicted, count=len(EMOTIONS)):  # noqa: B008
+    """Returns the confusion matrix, int64 `[k, k]`, of true and predicted classes, `[n]` each.
+
+    count: the number k of classes.
+    """
+    flat = np.asarray(labels, np.int64) * count + np.asarray(predicted, np.int64)
+    return np.bincount(flat, minlength=count**2).reshape(count, count)
 
 
 def accuracy(confusion):
-    """Returns the fraction of faces on the diagonal, float64 `[...]` in 0..1, of `[..., 7, 7]`."""
+    """Returns the fraction of faces on the diagonal, float64 `[...]` in 0..1, of `[..., k, k]`."""
     diagonal = np.trace(confusion, axis1=-2, axis2=-1)
     return diagonal / np.maximum(confusion.sum((-2, -1)), 1)
 
 
 def precision_recall_f1(confusion):
-    """Returns precision, recall and F1 by class, float64 `[..., 7]` in 0..1 each, of `[..., 7, 7]`.
+    """Returns precision, recall and F1 by class, float64 `[..., k]` in 0..1 each, of `[..., k, k]`.
 
     A quotient whose denominator is 0 counts as 0, as with scikit-learn's `zero_division=0`.
     """
@@ -44,7 +48,7 @@ def precision_recall_f1(confusion):
 
 
 def macro_f1(confusion):
-    """Returns the mean F1 over the classes, float64 `[...]` in 0..1, of `[..., 7, 7]`.
+    """Returns the mean F1 over the classes, float64 `[...]` in 0..1, of `[..., k, k]`.
 
     Every class has the same weight. Classes without a face and without a prediction are excluded, as in
     scikit-learn.
@@ -62,7 +66,7 @@ def balanced_accuracy(confusion):
 
 
 def negative_log_likelihood(probabilities, labels):
-    """Returns the mean of -ln p(true class), in nats, of `[n, 7]` and `[n]`."""
+    """Returns the mean of -ln p(true class), in nats, of `[n, k]` and `[n]`."""
     own = np.asarray(probabilities, np.float64)[np.arange(len(labels)), labels]
     return float(-np.log(np.maximum(own, MIN_PROBABILITY)).mean())
 
@@ -70,7 +74,7 @@ def negative_log_likelihood(probabilities, labels):
 def calibration(probabilities, labels, bins=CALIBRATION_BINS):
     """Returns faces, mean confidence and accuracy of each bin, `[bins]` each; 0 in empty bins.
 
-    Confidence is the highest of a face's probabilities (`[n, 7]`). Bins have equal widths over 0..1.
+    Confidence is the highest of a face's probabilities (`[n, k]`). Bins have equal widths over 0..1.
     """
     probabilities = np.asarray(probabilities, np.float64)
     confidence = probabilities.max(1)
@@ -97,21 +101,21 @@ def bootstrap_intervals(confusion, seed=0, samples=BOOTSTRAP_SAMPLES):
     Faces drawn with replacement are a multinomial draw over the cells of the confusion matrix.
 
     Args:
-        confusion: int `[7, 7]` of at least one face.
+        confusion: int `[k, k]` of at least one face.
         seed: of the draws; the same seed gives the same intervals with the same NumPy.
         samples: number of draws.
     """
-    total = int(confusion.sum())
+    total, random = int(confusion.sum()), np.random.default_rng(seed)
     shares = confusion.ravel() / total
-    drawn = np.random.default_rng(seed).multinomial(total, shares, samples)
-    drawn = drawn.reshape(samples, CLASSES, CLASSES)
-    scores = {
-        "accuracy": accuracy(drawn),
-        "balanced_accuracy": balanced_accuracy(drawn),
-        "macro_f1": macro_f1(drawn),
-    }
+    scores: dict[str, list] = {"accuracy": [], "balanced_accuracy": [], "macro_f1": []}
+    together = max(1, MAX_CELLS // confusion.size)
+    for start in range(0, samples, together):
+        drawn = random.multinomial(total, shares, min(together, samples - start))
+        drawn = drawn.reshape(-1, *confusion.shape)
+        for figure in (accuracy, balanced_accuracy, macro_f1):
+            scores[figure.__name__].append(figure(drawn))
     return {
-        name: [float(bound) for bound in np.percentile(values, INTERVAL)]
+        name: [float(bound) for bound in np.percentile(np.concatenate(values), INTERVAL)]
         for name, values in scores.items()
     }
 
@@ -124,7 +128,7 @@ def paired_intervals(labels, before, after, seed=0, samples=PAIRED_SAMPLES):
     Tibshirani 1993, section 13.3).
 
     Args:
-        labels: integers `[n]`, 0..6, at least one face.
+        labels: integers `[n]`, at least one face.
         before: predicted classes of the first classifier, `[n]`.
         after: those of the second, `[n]`.
         seed: of the draws; the same seed draws the same faces for every pair.
@@ -134,19 +138,21 @@ def paired_intervals(labels, before, after, seed=0, samples=PAIRED_SAMPLES):
         {metric: [gain, low, high]}: Python floats, the second minus the first, -1..1, for
         "accuracy", "balanced_accuracy" and "macro_f1".
     """
-    cells = (CLASSES, CLASSES, CLASSES)  # true class, first prediction, second prediction
-    joint = np.ravel_multi_index([np.asarray(a, np.int64) for a in (labels, before, after)], cells)
-    drawn = np.random.default_rng(seed).integers(0, len(joint), (samples, len(joint)))
-    counts = np.array(
-        [np.bincount(joint[rows], minlength=CLASSES**3) for rows in (slice(None), *drawn)]
-    ).reshape(-1, *cells)
-    first, second = counts.sum(3), counts.sum(2)
-    intervals = {}
-    for figure in (accuracy, balanced_accuracy, macro_f1):
-        gain = figure(second) - figure(first)
-        bounds = np.percentile(gain[1:], INTERVAL)
-        intervals[figure.__name__] = [float(gain[0]), *map(float, bounds)]
-    return intervals
+    labels, before, after = (np.asarray(each, np.int64) for each in (labels, before, after))
+    count = 1 + max(int(each.max()) for each in (labels, before, after))
+    random = np.random.default_rng(seed)
+    gains: dict[str, list] = {"accuracy": [], "balanced_accuracy": [], "macro_f1": []}
+    for draw in range(samples + 1):
+        rows = random.integers(0, len(labels), len(labels)) if draw else slice(None)
+        first, second = (
+            confusion_matrix(labels[rows], predicted[rows], count) for predicted in (before, after)
+        )
+        for figure in (accuracy, balanced_accuracy, macro_f1):
+            gains[figure.__name__].append(figure(second) - figure(first))
+    return {
+        name: [float(values[0]), *map(float, np.percentile(values[1:], INTERVAL))]
+        for name, values in gains.items()
+    }
 
 
 def paired_accuracy_interval(is_right_before, is_right_after):
@@ -168,22 +174,23 @@ def paired_accuracy_interval(is_right_before, is_right_after):
     return [gain, gain - half, gain + half]
 
 
-def summarize(probabilities, labels):
+def summarize(probabilities, labels, classes=EMOTIONS):
     """Returns every figure of an evaluation as plain Python values, ready for JSON.
 
     Args:
-        probabilities: float `[n, 7]`, at least one face.
-        labels: integers `[n]`, 0..6.
+        probabilities: float `[n, k]`, at least one face.
+        labels: integers `[n]`, from 0 on.
+        classes: the names of the k classes.
 
     Returns:
         A dict: what `measure` returns, `intervals_95` (see `bootstrap_intervals`), and what
         `tabulate_classes` returns, in this order.
     """
-    confusion = confusion_matrix(labels, np.asarray(probabilities).argmax(1))
+    confusion = confusion_matrix(labels, np.asarray(probabilities).argmax(1), len(classes))
     return {
         **measure(probabilities, labels),
         "intervals_95": bootstrap_intervals(confusion),
-        **tabulate_classes(confusion),
+        **tabulate_classes(confusion, classes),
     }
 
 
@@ -191,14 +198,14 @@ def measure(probabilities, labels):
     """Returns the figures over all classes as plain Python numbers.
 
     Args:
-        probabilities: float `[n, 7]`, at least one face.
-        labels: integers `[n]`, 0..6.
+        probabilities: float `[n, k]`, at least one face.
+        labels: integers `[n]`, from 0 on.
 
     Returns:
         A dict of `n`, `accuracy`, `balanced_accuracy`, `macro_f1`, `nll` (nats) and `ece`.
     """
-    labels = np.asarray(labels, np.int64)
-    confusion = confusion_matrix(labels, np.asarray(probabilities).argmax(1))
+    labels, probabilities = np.asarray(labels, np.int64), np.asarray(probabilities)
+    confusion = confusion_matrix(labels, probabilities.argmax(1), probabilities.shape[1])
     return {
         "n": len(labels),
         "accuracy": float(accuracy(confusion)),
@@ -209,11 +216,12 @@ def measure(probabilities, labels):
     }
 
 
-def tabulate_classes(confusion):
+def tabulate_classes(confusion, classes=EMOTIONS):
     """Returns the figures by class as plain Python values.
 
     Args:
-        confusion: int `[7, 7]`.
+        confusion: int `[k, k]`.
+        classes: the names of the k classes.
 
     Returns:
         A dict of `per_class` ({class: precision, recall, f1 and support}), `confusion` (the counts)
@@ -228,7 +236,7 @@ def tabulate_classes(confusion):
             "f1": float(f1[label]),
             "support": int(support[label]),
         }
-        for label, name in enumerate(EMOTIONS)
+        for label, name in enumerate(classes)
     }
     return {
         "per_class": per_class,
@@ -238,5 +246,5 @@ def tabulate_classes(confusion):
 
 
 def normalize_rows(confusion):
-    """Returns counts `[7, 7]` as shares of the true class, float64; 0 for a class without a face."""
+    """Returns counts `[k, k]` as shares of the true class, float64; 0 for a class without a face."""
     return confusion / np.maximum(confusion.sum(1, keepdims=True), 1)

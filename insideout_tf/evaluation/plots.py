@@ -1,7 +1,7 @@
 """Figures from arrays, written as PNG; colours are safe for colour-blind readers (Okabe & Ito).
 
 A function that is named after what it shows returns a Matplotlib figure; `save` writes one. Class
-names are in the order of `data.classes.EMOTIONS`.
+names are in the order of the model's classes; k is their number.
 """
 
 import pathlib
@@ -15,8 +15,10 @@ from insideout_tf.errors import printable
 from insideout_tf.evaluation import metrics
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
+MAX_CELL_TEXTS = 16  # classes up to which each cell of a confusion matrix has its numbers
 WHITE_TEXT_FROM = 0.55  # of a cell's share: darker cells have white text
 DOTS_PER_INCH = 120
+MAX_ROWS = 40  # classes of a sheet of samples
 
 # Of learning curves: key of the history, label, colour and style.
 LOSS_CURVES = (
@@ -31,37 +33,42 @@ SCORE_CURVES = (
 )
 
 
-def save_plots(folder, probabilities, labels, pixels, summary, history=None):
+def save_plots(folder, probabilities, labels, pixels, summary, history=None, classes=EMOTIONS):
     """Writes the plots of an evaluation: confusion.png, reliability.png and mistakes.png.
 
     Args:
         folder: where to; created if missing.
-        probabilities: float `[n, 7]`.
-        labels: integers `[n]`, 0..6.
-        pixels: uint8 `[n, 48, 48]`.
+        probabilities: float `[n, k]`.
+        labels: integers `[n]`, from 0 on.
+        pixels: uint8 `[n, side, side]` or `[n, side, side, 3]`.
         summary: the content of metrics.json, a dict.
         history: list of a dict per epoch. If given, learning_curves.png is written too.
+        classes: the names of the k classes.
     """
     folder = pathlib.Path(folder)
     title = f"{summary.get('experiment') or summary['backbone']}, {summary['split']}"
-    save(confusion(summary, title), folder / "confusion.png")
+    save(confusion(summary, title, classes), folder / "confusion.png")
     save(reliability(probabilities, labels, title), folder / "reliability.png")
-    save(mistakes(probabilities, labels, pixels, title), folder / "mistakes.png")
+    save(mistakes(probabilities, labels, pixels, title, classes), folder / "mistakes.png")
     if history:
         save(learning_curves(history, summary.get("best_epoch")), folder / "learning_curves.png")
 
 
-def confusion(summary, title):
+def confusion(summary, title, classes=EMOTIONS):
     """Returns a figure of the confusion matrix: row-normalised colour, counts beneath.
 
-    summary: a dict with `confusion` (counts `[7, 7]`), `accuracy` and `macro_f1`.
+    Above `MAX_CELL_TEXTS` classes, colour alone shows the shares.
+
+    summary: a dict with `confusion` (counts `[k, k]`), `accuracy` and `macro_f1`. classes: their names.
     """
     counts = np.array(summary["confusion"])
     shares = metrics.normalize_rows(counts)
-    figure, axes = create_figure(7.2, 6.4)
+    has_texts = len(classes) <= MAX_CELL_TEXTS
+    size = max(6.4, (0.9 if has_texts else 0.16) * len(classes))
+    figure, axes = create_figure(size + 0.8, size)
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for row in range(len(EMOTIONS)):
-        for column in range(len(EMOTIONS)):
+    for row in range(len(classes) if has_texts else 0):
+        for column in range(len(classes)):
             axes.text(
                 column,
                 row,
@@ -71,9 +78,11 @@ def confusion(summary, title):
                 fontsize=9,
                 color="white" if shares[row, column] > WHITE_TEXT_FROM else "black",
             )
-    names = [f"{name}\n(n={count})" for name, count in zip(EMOTIONS, counts.sum(1))]
-    axes.set_xticks(range(len(EMOTIONS)), EMOTIONS, rotation=30, ha="right")
-    axes.set_yticks(range(len(EMOTIONS)), names)
+    separator, rotation, letters = ("\n", 30, 10) if has_texts else (" ", 90, 7)
+    names = [f"{name}{separator}(n={count})" for name, count in zip(classes, counts.sum(1))]
+    alignment = "right" if has_texts else "center"
+    axes.set_xticks(range(len(classes)), classes, rotation=rotation, ha=alignment, fontsize=letters)
+    axes.set_yticks(range(len(classes)), names, fontsize=letters)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     axes.set_title(
@@ -131,7 +140,7 @@ def _mark_stages(axes, epochs, names):
 def reliability(probabilities, labels, title):
     """Returns a reliability diagram: the accuracy of each confidence bin, and its share of faces.
 
-    probabilities: float `[n, 7]`. labels: integers `[n]`.
+    probabilities: float `[n, k]`. labels: integers `[n]`.
     """
     count, confidence, right = metrics.calibration(probabilities, labels)
     error = metrics.expected_calibration_error(probabilities, labels)
@@ -159,18 +168,18 @@ def reliability(probabilities, labels, title):
     return figure
 
 
-def mistakes(probabilities, labels, pixels, title, count=24):
+def mistakes(probabilities, labels, pixels, title, classes=EMOTIONS, count=24):
     """Returns a sheet of the wrongly classified faces with the highest confidence, highest first.
 
-    probabilities: float `[n, 7]`. labels: integers `[n]`. pixels: uint8 `[n, 48, 48]`. count: the
-    most faces that are shown.
+    probabilities: float `[n, k]`. labels: integers `[n]`. pixels: uint8 `[n, side, side]` or
+    `[n, side, side, 3]`. classes: their names. count: the most faces that are shown.
     """
     probabilities = np.asarray(probabilities, np.float64)
     predicted = probabilities.argmax(1)
     wrong = np.flatnonzero(predicted != labels)
     wrong = wrong[np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")][:count]
     captions = [
-        f"{EMOTIONS[labels[i]]} → {EMOTIONS[predicted[i]]}\n{probabilities[i].max():.0%}"
+        f"{classes[labels[i]]} → {classes[predicted[i]]}\n{probabilities[i].max():.0%}"
         for i in wrong
     ]
     return sheet(
@@ -187,7 +196,7 @@ def faces_by_class(faces, columns=10, seed=0):
     """
     random = np.random.default_rng(seed)
     shown, captions = [], []
-    for label, name in enumerate(EMOTIONS):
+    for label, name in enumerate(faces.classes[:MAX_ROWS]):
         own = random.permutation(np.flatnonzero(faces.labels == label))[:columns]
         blank = columns - len(own)
         shown += [faces.pixels[i] for i in own] + [None] * blank
@@ -198,9 +207,9 @@ def faces_by_class(faces, columns=10, seed=0):
 
 
 def sheet(pixels, captions, title, columns=6):
-    """Returns a grid of grey images, each below its caption, row by row.
+    """Returns a grid of images, each below its caption, row by row.
 
-    pixels: list of arrays `[h, w]`, 0..255; None leaves a place empty. captions: list of as many
+    pixels: list of arrays `[h, w]` or `[h, w, 3]`, 0..255; None leaves a place empty. captions: list of as many
     texts, of one or two lines.
     """
     rows = max(1, -(-len(pixels) // columns))
@@ -219,15 +228,16 @@ def sheet(pixels, captions, title, columns=6):
     return figure
 
 
-def heat(pixels, shown, probabilities, title):
+def heat(pixels, shown, probabilities, title, classes=EMOTIONS):
     """Returns a figure of faces, a row each: the face, then its heat maps laid over it.
 
     Args:
-        pixels: uint8 `[n, 48, 48]`, at least one face.
-        shown: list of (maps, labels), one a column, at least one: float `[n, 48, 48]` in 0..1 and
-            class indices `[n]`.
-        probabilities: float `[n, 7]`.
+        pixels: uint8 `[n, side, side]` or `[n, side, side, 3]`, at least one face.
+        shown: list of (maps, labels), one a column, at least one: float `[n, side, side]` in 0..1
+            and class indices `[n]`.
+        probabilities: float `[n, k]`.
         title: of the figure.
+        classes: the names of the k classes.
     """
     columns = 1 + len(shown)
     figure, grid = create_figure(
@@ -244,7 +254,7 @@ def heat(pixels, shown, probabilities, title):
             maps, labels = shown[column - 1]
             label = labels[row]
             drawn = axes.imshow(maps[row], cmap="inferno", vmin=0, vmax=1, alpha=0.55)
-            axes.set_title(f"{EMOTIONS[label]} {probabilities[row, label]:.0%}", fontsize=10)
+            axes.set_title(f"{classes[label]} {probabilities[row, label]:.0%}", fontsize=10)
     bar = figure.colorbar(drawn, ax=grid.ravel().tolist(), fraction=0.03)
     bar.set_label("support for the class (relative to its maximum)", fontsize=9)
     figure.suptitle(title, fontsize=11)

@@ -7,7 +7,6 @@ import numpy as np
 
 from insideout_tf import files
 from insideout_tf.data import splits
-from insideout_tf.data.classes import EMOTIONS
 from insideout_tf.evaluation import metrics, plots
 
 METRICS, PREDICTIONS, PLOTS = "metrics.json", "predictions.npz", "plots"
@@ -55,17 +54,17 @@ def make_report(faces, rows, probabilities, facts, training=None):
     Args:
         faces: a labelled `data.faces.Faces`.
         rows: integers `[n]`, the faces that were evaluated.
-        probabilities: float `[n, 7]`.
+        probabilities: float `[n, k]`, of the k classes of `faces`.
         facts: a dict of what `Report.facts` holds about the split and the model.
         training: integers, the rows that trained the model (see `splits.training_rows`). None:
             unknown, so leaks are counted against every face with usage Training.
     """
     labels = faces.labels[rows]
-    confusion = metrics.confusion_matrix(labels, probabilities.argmax(1))
+    confusion = metrics.confusion_matrix(labels, probabilities.argmax(1), len(faces.classes))
     return Report(
         figures=metrics.measure(probabilities, labels),
         intervals=metrics.bootstrap_intervals(confusion),
-        classes=metrics.tabulate_classes(confusion),
+        classes=metrics.tabulate_classes(confusion, faces.classes),
         leaks=measure_leaks(faces, rows, probabilities, training),
         facts={
             **facts,
@@ -106,8 +105,16 @@ def write_report(directory, faces, rows, probabilities, facts, history=None, tra
     labels = faces.labels[rows]
     # First, so that an interruption leaves no figures beside the plots of another evaluation.
     (directory / METRICS).unlink(missing_ok=True)
-    plots.save_plots(directory / PLOTS, probabilities, labels, faces.pixels[rows], summary, history)
-    save_predictions(directory / PREDICTIONS, probabilities, labels, rows)
+    plots.save_plots(
+        directory / PLOTS,
+        probabilities,
+        labels,
+        faces.pixels[rows],
+        summary,
+        history,
+        faces.classes,
+    )
+    save_predictions(directory / PREDICTIONS, probabilities, labels, rows, faces.classes)
     files.write_json(directory / METRICS, summary)
     return summary
 
@@ -126,7 +133,7 @@ def measure_leaks(faces, rows, probabilities, training=None):
     is_leak = splits.also_in_training(faces, rows, training)
     labels, predicted = faces.labels[rows], np.asarray(probabilities).argmax(1)
     on, without = (
-        metrics.confusion_matrix(labels[chosen], predicted[chosen])
+        metrics.confusion_matrix(labels[chosen], predicted[chosen], len(faces.classes))
         for chosen in (is_leak, ~is_leak)
     )
     return {
@@ -154,11 +161,11 @@ def describe_leaks(leaks):
     )
 
 
-def save_predictions(path, probabilities, labels, rows):
+def save_predictions(path, probabilities, labels, rows, classes):
     """Writes predictions.npz, whole or not at all, in the order of `rows`.
 
-    It holds probabilities float16 `[n, 7]`, labels uint8 `[n]`, rows int64 `[n]` and classes, the
-    seven names in the order of the probabilities.
+    It holds probabilities float16 `[n, k]`, labels uint8 `[n]`, rows int64 `[n]` and classes, the
+    names in the order of the probabilities.
     """
     with files.replacing(path) as temporary:
         np.savez_compressed(
@@ -166,5 +173,5 @@ def save_predictions(path, probabilities, labels, rows):
             probabilities=probabilities.astype(np.float16),
             labels=labels.astype(np.uint8),
             rows=np.asarray(rows, np.int64),
-            classes=np.array(EMOTIONS),
+            classes=np.array(classes),
         )

@@ -3,8 +3,7 @@
 import keras
 from keras import layers
 
-from insideout_tf.data import images
-from insideout_tf.data.classes import EMOTIONS
+from insideout_tf.data.contract import FER2013
 from insideout_tf.errors import UserError
 from insideout_tf.network import backbones
 from insideout_tf.network.standardize import standardize
@@ -19,47 +18,56 @@ HEAD = (
 )
 
 
-def build_network(experiment, size=None):
+def build_network(experiment, size=None, contract=FER2013):
     """Builds the inference model, which is saved and served.
 
-    It takes float32 `[b, 48, 48, 1]`, grey levels 0..255 as files hold them, and returns float32
-    `[b, 7]` probabilities in the order of `EMOTIONS`. Resize, standardisation, channel replication
-    and normalisation are inside. The graph is flat, and every layer is Keras' own, in float32.
+    It takes float32 `[b, side, side, channels]`, 0..255 as files hold them, and returns float32
+    `[b, k]` probabilities of the k classes, all as `contract` has them. Resize, standardisation,
+    channel replication and normalisation are inside. The graph is flat, and every layer is Keras'
+    own, in float32.
 
     Args:
         experiment: a `config.Experiment`.
         size: pixels a side that the backbone sees; the experiment's by default. The weights do not
             depend on it.
+        contract: the `Contract` of the model.
 
     Returns:
         A Keras model, not compiled.
 
     Raises:
-        UserError: the backbone is unknown, or its weights cannot be had or do not fit.
+        UserError: the backbone is unknown, its weights cannot be had or do not fit, or the
+            experiment standardises faces in colour.
     """
-    side = images.FACE_SIDE
     size = size or experiment.image_size
-    pixels = keras.Input((side, side, 1), name="pixels", dtype="float32")
+    pixels = keras.Input(contract.input_shape, name="pixels", dtype="float32")
+    if contract.channels == 3 and experiment.standardize != "none":
+        raise UserError(
+            "standardize: expected 'none' for faces in colour; its levels are those of grey faces. "
+            "Give --set standardize=none, or --channels 1 to train on grey levels. Received: "
+            f"{experiment.standardize!r}"
+        )
     # Without `training=False`, Keras' Resizing puts the layers after it into training mode: a plain
     # `model(x)` would then use batch statistics, and change the moving ones.
     resize = layers.Resizing(size, size, interpolation="bilinear", name="resize")
     x = resize(pixels, training=False)
     x = standardize(x, experiment.standardize)
-    x = layers.Concatenate(name="replicate")([x, x, x])
+    if contract.channels == 1:
+        x = layers.Concatenate(name="replicate")([x, x, x])
     weights = experiment.weights if experiment.start_from is None else "none"
     x = backbones.build(experiment.backbone, weights, x, experiment.stochastic_depth).output
-    x = _build_head(x, experiment.dropout, experiment.hidden_units)
+    x = _build_head(x, experiment.dropout, experiment.hidden_units, contract.count)
     return keras.Model(pixels, x, name=f"{experiment.backbone}_fer")
 
 
-def _build_head(x, dropout, hidden_units):
-    """Returns probabilities `[b, 7]` of feature maps `[b, h, w, c]`; 0 hidden units: one layer."""
+def _build_head(x, dropout, hidden_units, count):
+    """Returns probabilities `[b, count]` of feature maps `[b, h, w, c]`; 0 hidden units: one layer."""
     x = layers.GlobalAveragePooling2D(name="pooling")(x)
     x = layers.Dropout(dropout, name="head_dropout")(x)
     if hidden_units:
         x = layers.Dense(hidden_units, activation="swish", name="head_hidden")(x)
         x = layers.Dropout(dropout, name="head_hidden_dropout")(x)
-    x = layers.Dense(len(EMOTIONS), name="logits")(x)
+    x = layers.Dense(count, name="logits")(x)
     return layers.Softmax(name="probabilities")(x)
 
 

@@ -5,7 +5,7 @@ import numpy as np
 
 from insideout_tf.data import batches, images
 
-FACES_PER_CALL = 4096  # float32 of all faces at once would need four times their memory
+VALUES_PER_CALL = 4096 * 48 * 48  # float32 of all faces at once would need four times their memory
 
 
 def predict_probabilities(model, pixels, batch_size=256):
@@ -16,11 +16,11 @@ def predict_probabilities(model, pixels, batch_size=256):
 
     Args:
         model: an inference model (see `network.build.build_network`).
-        pixels: uint8 `[n, 48, 48]`, grey levels 0..255; n may be any number but 0.
+        pixels: uint8 `[n, side, side]` or `[n, side, side, 3]`, 0..255; n may be any number but 0.
         batch_size: faces that the model sees at once.
 
     Returns:
-        float32 `[n, 7]`, in the order of `EMOTIONS`.
+        float32 `[n, k]`, in the order of the model's classes.
 
     Raises:
         UserError: `pixels` has another shape.
@@ -29,7 +29,7 @@ def predict_probabilities(model, pixels, batch_size=256):
     batch_size = min(batch_size, max(count, 1))
     padding = -count % batch_size
     pixels = np.concatenate([pixels, np.zeros((padding, *pixels.shape[1:]), pixels.dtype)])
-    per_call = max(1, FACES_PER_CALL // batch_size) * batch_size
+    per_call = max(1, VALUES_PER_CALL // max(1, pixels[:1].size) // batch_size) * batch_size
     parts = []
     for start in range(0, len(pixels), per_call):
         block = images.to_model_input(pixels[start : start + per_call])

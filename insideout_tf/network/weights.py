@@ -10,10 +10,14 @@ import zipfile
 import numpy as np
 
 from insideout_tf import files
-from insideout_tf.data import images, inputs
-from insideout_tf.data.classes import EMOTIONS
+from insideout_tf.data import contract as contracts
+from insideout_tf.data import inputs
+from insideout_tf.data.classes import match_classes
+from insideout_tf.data.contract import FER2013
 from insideout_tf.errors import UserError
 
+LABELS = "labels.txt"  # in the archive or beside it: one class a line
+MAX_LABELS_BYTES = 1 << 20
 MAX_MODEL_BYTES = 2 << 30  # of all members of the archive, expanded; VGG16 without top has 0.06 GB
 MAX_CONFIG_BYTES = 64 << 20  # EfficientNetV2-S has 0.3 MB
 MAX_WEIGHTS = 400_000_000  # 1.6 GB of float32; EfficientNetV2-S has 20 million
@@ -29,8 +33,8 @@ def load_model(path):
         path: a file named `*.keras`.
 
     Returns:
-        A Keras model of float32 `[b, 48, 48, 1]`, grey levels 0..255, to `[b, 7]` probabilities in
-        the order of `EMOTIONS`. It is not compiled.
+        A Keras model of float32 `[b, side, side, channels]`, 0..255, to `[b, k]` probabilities. It
+        is not compiled. Its attribute `contract` is a `Contract`, with the names of the classes.
 
     Raises:
         UserError: the name has another suffix; no regular file is there; the file is damaged; the
@@ -46,20 +50,10 @@ def load_model(path):
         )
     inputs.check_regular_file(path, "a saved Keras model")
     model = _read_model(path)
-    side, classes = images.FACE_SIDE, len(EMOTIONS)
-    try:
-        received = f"{model.input_shape} to {model.output_shape}"
-        fits = model.input_shape == (None, side, side, 1) and model.output_shape == (None, classes)
-    except Exception:  # a model that was never built, or whose layers give several outputs
-        received, fits = f"a {type(model).__name__} that was never built", False
-    if not fits:
-        raise UserError(
-            f"{path}: expected a model from [n, {side}, {side}, 1] grey levels to [n, {classes}] "
-            f"probabilities. Received: {received}"
-        )
+    model.contract = contract_of(model, path, read_labels(path))
     _check_weights(model, path)
     try:
-        probabilities = model(probe_faces(), training=False)
+        probabilities = model(probe_faces(model.contract), training=False)
     except Exception as error:  # whatever a layer raises
         raise UserError(
             f"{path}: expected a model that computes probabilities. Train or download it again. "
@@ -70,24 +64,71 @@ def load_model(path):
             f"{path}: expected a model with one output, an array of probabilities. Save it with this "
             f"output alone. Received: a {type(probabilities).__name__}"
         )
-    check_probabilities(np.asarray(probabilities), path)
+    check_probabilities(np.asarray(probabilities), path, model.contract)
     return model
 
 
-def probe_faces():
-    """Returns three faces that a new model is tried with, float32 `[3, 48, 48, 1]`: grey, black, noise."""
-    faces = np.full((3, images.FACE_SIDE, images.FACE_SIDE, 1), 128, np.float32)
+def contract_of(model, where, names=None):
+    """Returns the `Contract` of a Keras model.
+
+    where: its name, for messages. names: its classes; None takes those that `load_model` found, and else
+    what `contract.of_shapes` says. Raises `UserError` for a model of other shapes.
+    """
+    known = getattr(model, "contract", None)
+    if names is None and isinstance(known, contracts.Contract):
+        return known
+    try:
+        shapes = tuple(model.input_shape), tuple(model.output_shape)
+    except Exception:  # a model that was never built, or whose layers give several outputs
+        raise UserError(
+            f"{where}: expected a model with one input of faces and one output of probabilities. Save "
+            f"it again. Received: a {type(model).__name__} that was never built, or with others"
+        ) from None
+    if isinstance(model.output_shape, dict):
+        raise UserError(
+            f"{where}: expected a model with one output, an array of probabilities. Save it with this "
+            "output alone. Received: a dict of outputs"
+        )
+    return contracts.of_shapes(*shapes, names, where)
+
+
+def read_labels(path):
+    """Returns the class names of a `.keras` file, or None if it names none.
+
+    They are in a member of the archive, or in the file labels.txt beside it. Raises `UserError` if the
+    text holds no class names.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if LABELS in archive.namelist():
+                size = archive.getinfo(LABELS).file_size
+                text = archive.read(LABELS).decode("utf-8") if size < MAX_LABELS_BYTES else ""
+                return contracts.parse_labels(text, f"{path}, {LABELS}")
+    except (zipfile.BadZipFile, UnicodeDecodeError, OSError):
+        return None
+    beside = path.with_name(LABELS)
+    if not beside.is_file() or beside.stat().st_size > MAX_LABELS_BYTES:
+        return None
+    return contracts.parse_labels(beside.read_text("utf-8", "replace"), beside)
+
+
+def probe_faces(contract=FER2013):
+    """Returns three faces that a new model is tried with, float32 `[3, ...]`: grey, black, noise.
+
+    contract: the `Contract` of the model.
+    """
+    faces = np.full((3, *contract.input_shape), 128, np.float32)
     faces[1] = 0
     faces[2] = np.random.default_rng(0).integers(0, 256, faces.shape[1:])
     return faces
 
 
-def check_probabilities(probabilities, where):
+def check_probabilities(probabilities, where, contract=FER2013):
     """Raises `UserError` unless an array holds a probability of each class for each of `probe_faces`.
 
-    where: the name of the model, for the message.
+    where: the name of the model, for the message. contract: its `Contract`.
     """
-    expected = (len(probe_faces()), len(EMOTIONS))
+    expected = (len(probe_faces(contract)), contract.count)
     if probabilities.shape != expected:
         received = f"shape {list(probabilities.shape)}"
     elif not np.isfinite(probabilities).all():
@@ -103,7 +144,7 @@ def check_probabilities(probabilities, where):
     else:
         return
     raise UserError(
-        f"{where}: expected a model that returns {len(EMOTIONS)} probabilities a face, with the sum 1. "
+        f"{where}: expected a model that returns {contract.count} probabilities a face, with the sum 1. "
         f"Add a softmax layer, or train it again. Received: {received}"
     )
 
@@ -212,13 +253,23 @@ def describe_error(error):
     return f"{type(error).__name__}: {first_line[:REASON_LENGTH]}"
 
 
-def save_model(model, path):
-    """Saves a Keras model as the file `path` (`*.keras`), whole or not at all."""
+def save_model(model, path, classes=None):
+    """Saves a Keras model as the file `path` (`*.keras`), whole or not at all.
+
+    classes: the names of its classes, which become a member of the archive; Keras ignores it. None takes
+    those of its `contract`, if it has one.
+    """
+    if classes is None and isinstance(getattr(model, "contract", None), contracts.Contract):
+        classes = model.contract.classes
     with files.replacing(path) as temporary:
         model.save(temporary)
+        if classes is not None:
+            with zipfile.ZipFile(temporary, "a") as archive:
+                member = zipfile.ZipInfo(LABELS, (1980, 1, 1, 0, 0, 0))
+                archive.writestr(member, contracts.format_labels(classes))
 
 
-def copy_weights(model, start):
+def copy_weights(model, start, classes=None):
     """Copies the weights of `start` into `model`, if `start` is the same network or a part of it.
 
     Layers are matched by name, because dropped branches change their order. Where Keras numbered
@@ -228,6 +279,8 @@ def copy_weights(model, start):
     Args:
         model: the Keras model that receives the weights.
         start: the Keras model that gives them; it is not changed.
+        classes: (those of `model`, those of `start`), names, if they differ. The layer of the logits
+            then keeps its own weights, save for those of the classes that both have.
 
     Returns:
         True, or False if the networks differ. `model` is then unchanged.
@@ -238,10 +291,33 @@ def copy_weights(model, start):
     if by_name.keys() <= {layer.name for layer in targets}:
         targets = [layer for layer in targets if layer.name in by_name]
         sources = [by_name[layer.name] for layer in targets]
+    heads: list = []
+    if classes and classes[0] != classes[1]:
+        heads = [layer for layer in targets if layer.name == "logits"]
+        heads += [layer for layer in sources if layer.name == "logits"]
+        sources, targets = (
+            [layer for layer in layers if layer.name != "logits"] for layers in (sources, targets)
+        )
     if _weight_shapes(sources) != _weight_shapes(targets):
+        return False
+    if heads and not _copy_logits(heads, classes):
         return False
     for target, source in zip(targets, sources):
         target.set_weights(source.get_weights())
+    return True
+
+
+def _copy_logits(heads, classes):
+    """Copies the weights of the classes that two layers of logits share; False if they do not fit."""
+    target, source = heads
+    kernel, bias = target.get_weights()
+    old_kernel, old_bias = source.get_weights()
+    if len(kernel) != len(old_kernel):
+        return False
+    for index, old in enumerate(match_classes(*classes)):
+        if old >= 0:
+            kernel[:, index], bias[index] = old_kernel[:, old], old_bias[old]
+    target.set_weights([kernel, bias])
     return True
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from insideout_tf import processes
 from insideout_tf.data import images, inputs
+from insideout_tf.data.contract import FER2013
 from insideout_tf.errors import UserError
 
 MODES = ("auto", "crop", "detect")
@@ -26,7 +27,7 @@ class Face(typing.NamedTuple):
     """One face of a picture.
 
     Attributes:
-        pixels: uint8 `[48, 48]`, grey levels.
+        pixels: uint8 of the `face_shape` of the model's contract.
         box: (left, top, width, height) in pixels of the upright picture; None if the whole picture
             is the face.
         score: the detector's score; higher is more certain. The two detectors use different scales.
@@ -46,10 +47,12 @@ class FaceDetector:
     Args:
         mode, margin: see `detect_faces`.
         yunet: see `create_detector`.
+        contract: the `Contract` of the model that receives the faces.
     """
 
-    def __init__(self, mode="auto", margin=MARGIN, yunet=None):
+    def __init__(self, mode="auto", margin=MARGIN, yunet=None, contract=FER2013):
         self._mode, self._margin, self._yunet = mode, margin, yunet
+        self._contract = contract
 
     def is_crop(self, image):
         """Returns True if this detector treats the PIL image as one face."""
@@ -57,13 +60,13 @@ class FaceDetector:
 
     def __call__(self, image):
         """Returns the `Face`s of a PIL image, the largest first. Raises what `detect_faces` raises."""
-        return detect_faces(image, self._detect_boxes, self._mode, self._margin)
+        return detect_faces(image, self._detect_boxes, self._mode, self._margin, self._contract)
 
     def _detect_boxes(self, image):
         return _load_detector(self._yunet)(image)
 
 
-def detect_faces(image, detector, mode="auto", margin=MARGIN):
+def detect_faces(image, detector, mode="auto", margin=MARGIN, contract=FER2013):
     """Returns the `Face`s of a picture, the largest first.
 
     Args:
@@ -71,7 +74,7 @@ def detect_faces(image, detector, mode="auto", margin=MARGIN):
         detector: a function of `create_detector`.
         mode: "detect" looks for faces. "crop" treats the whole picture as one face. "auto" is "crop"
             for a square picture of at most 96 pixels, and "detect" for any other picture.
-        margin: see `crop_face`.
+        margin, contract: see `crop_face`.
 
     Returns:
         A list of `Face`; empty if the picture shows no face.
@@ -80,18 +83,18 @@ def detect_faces(image, detector, mode="auto", margin=MARGIN):
         UserError: OpenCV is not installed, or it is a version without the detector.
     """
     if is_crop(image, mode):
-        return [Face(images.shrink(image))]
+        return [Face(images.shrink(image, contract))]
     detections = sorted(detector(image), key=lambda detection: -detection[0][2] * detection[0][3])
-    return [Face(crop_face(image, box, margin), box, score) for box, score in detections]
+    return [Face(crop_face(image, box, margin, contract), box, score) for box, score in detections]
 
 
-def crop_boxes(image, boxes, margin=MARGIN):
+def crop_boxes(image, boxes, margin=MARGIN, contract=FER2013):
     """Returns the faces in the boxes of a picture, in the order of the boxes, without a detector.
 
     Args:
         image: an upright PIL image.
         boxes: a list of (left, top, width, height) in pixels. Fractions are rounded.
-        margin: see `crop_face`.
+        margin, contract: see `crop_face`.
 
     Returns:
         A list of `Face`, one a box, without a score.
@@ -103,7 +106,7 @@ def crop_boxes(image, boxes, margin=MARGIN):
     faces = []
     for index, box in enumerate(boxes):
         box = _check_box(box, image.size, margin, f"boxes[{index}]")
-        faces.append(Face(crop_face(image, box, margin), box))
+        faces.append(Face(crop_face(image, box, margin, contract), box))
     return faces
 
 
@@ -150,16 +153,17 @@ def is_crop(image, mode):
     return mode == "crop" or (mode == "auto" and width == height <= CROP_SIDE)
 
 
-def crop_face(image, box, margin=MARGIN):
+def crop_face(image, box, margin=MARGIN, contract=FER2013):
     """Returns the square around a box of a picture as a face.
 
     Args:
         image: an upright PIL image.
         box: (left, top, width, height) in pixels. The longer of its sides is that of the square.
         margin: widens the square on each side, by so many times its side; may be negative.
+        contract: the `Contract` of the model that receives the face.
 
     Returns:
-        uint8 `[48, 48]`, grey levels. Beyond the edge of the picture, its last pixels are repeated.
+        uint8 of `contract.face_shape`. Beyond the edge of the picture, its last pixels are repeated.
     """
     from PIL import Image
 
@@ -167,11 +171,11 @@ def crop_face(image, box, margin=MARGIN):
     side = _square_side(width, height, margin)
     x, y = round(left + (width - side) / 2), round(top + (height - side) / 2)
     if x >= 0 and y >= 0 and x + side <= image.size[0] and y + side <= image.size[1]:
-        return images.shrink(image.crop((x, y, x + side, y + side)))
+        return images.shrink(image.crop((x, y, x + side, y + side)), contract)
     array = np.asarray(image if image.mode == "L" else image.convert("RGB"))
     rows = np.clip(np.arange(y, y + side), 0, array.shape[0] - 1)
     columns = np.clip(np.arange(x, x + side), 0, array.shape[1] - 1)
-    return images.shrink(Image.fromarray(array[np.ix_(rows, columns)]))
+    return images.shrink(Image.fromarray(array[np.ix_(rows, columns)]), contract)
 
 
 def _square_side(width, height, margin):

@@ -23,15 +23,23 @@ COLOURS = {  # Okabe & Ito's palette, safe for colour-blind readers
     "surprise": "#E69F00",
     "neutral": "#999999",
 }
+OTHER_COLOURS = ("#56B4E9", "#D55E00", "#009E73", "#CC79A7", "#F0E442", "#E69F00", "#0072B2")
+MAX_BARS = 8  # classes of a face in a copy, and of a timeline: the likeliest ones
 DARK_YELLOW = "#B8A800"  # for lines on white, where yellow is too pale
 KIND = "annotated copy"  # kept in the pictures
 SUFFIX, TIMELINE = "-annotated", "-timeline.png"
 # An empty box at the end of an MP4 file, which players skip (ISO/IEC 14496-12, section 8.1.2).
 VIDEO_MARK = b"\0\0\0\x23free" + b"insideout_tf annotated copy"
+MAX_LETTERS = 24  # of the name of a class
 BAR_WIDTH = 6  # times the height of the letters
 
 
-def draw_faces(image, boxes, probabilities, scale=None):
+def colour_of(index, classes):
+    """Returns the colour of a class, "#RRGGBB"; those that are no emotion of FER2013 take turns."""
+    return COLOURS.get(classes[index]) or OTHER_COLOURS[index % len(OTHER_COLOURS)]
+
+
+def draw_faces(image, boxes, probabilities, scale=None, classes=EMOTIONS):
     """Returns a copy of a picture with the box and the bars of each face.
 
     Bars stand on a dark panel beside the face where there is room.
@@ -39,9 +47,10 @@ def draw_faces(image, boxes, probabilities, scale=None):
     Args:
         image: a PIL image.
         boxes: a list of n (left, top, width, height) in pixels; None is the whole picture.
-        probabilities: float32 `[n, 7]`, in the order of `EMOTIONS`.
+        probabilities: float32 `[n, k]`, in the order of `classes`.
         scale: a whole number by which the copy is enlarged, without a change of proportions. None
             takes that of `choose_scale`, and widens a picture that is one face by its panel.
+        classes: the names of the k classes.
 
     Returns:
         An RGB PIL image.
@@ -54,7 +63,9 @@ def draw_faces(image, boxes, probabilities, scale=None):
         picture = picture.resize([side * factor for side in picture.size], Image.Resampling.NEAREST)
     unit = max(13, min(picture.size) // 40)  # height of the letters
     if scale is None and None in boxes:
-        wider = Image.new("RGB", (picture.size[0] + 18 * unit, picture.size[1]))
+        letters = _measure_letters(ImageDraw.Draw(picture), unit, classes)
+        panel = max(18 * unit, letters + (BAR_WIDTH + 2) * unit)
+        wider = Image.new("RGB", (picture.size[0] + panel, picture.size[1]))
         wider.paste(picture)
         picture = wider
     pencil = ImageDraw.Draw(picture, "RGBA")
@@ -65,10 +76,10 @@ def draw_faces(image, boxes, probabilities, scale=None):
         else:
             left, top, width, height = (value * factor for value in box)
             frame = (left, top, left + width, top + height)
-            colour = COLOURS[EMOTIONS[int(np.argmax(row))]]
+            colour = colour_of(int(np.argmax(row)), classes)
             pencil.rectangle(frame, outline="black", width=max(3, unit // 3))
             pencil.rectangle(frame, outline=colour, width=max(2, unit // 5))
-        panels.append(_draw_panel(pencil, frame, picture.size, unit, row, panels))
+        panels.append(_draw_panel(pencil, frame, picture.size, unit, row, panels, classes))
     return picture
 
 
@@ -77,29 +88,39 @@ def choose_scale(size):
     return max(1, min(round(MIN_SIDE / min(size)), MAX_SIDE // max(size)))
 
 
-def _draw_panel(pencil, frame, size, unit, row, panels):
+def _draw_panel(pencil, frame, size, unit, row, panels, classes):
     """Draws the bars of a face beside its box; returns the panel (left, top, width, height).
 
     frame: (left, top, right, bottom) of the box. size: of the picture. unit: height of the letters.
     row: the probabilities. panels: those of earlier faces, which stay visible where there is room.
+    classes: their names; the `MAX_BARS` likeliest are shown.
     """
     from PIL import ImageFont
 
     font = ImageFont.load_default(unit)
-    letters = int(max(pencil.textlength(f"{name} 100 %", font) for name in EMOTIONS))
+    letters = _measure_letters(pencil, unit, classes)
+    order = np.argsort(-np.asarray(row), kind="stable")[:MAX_BARS]
     gap, line_height = unit // 2, int(1.25 * unit)
     width = letters + BAR_WIDTH * unit + 3 * gap
-    height = len(EMOTIONS) * line_height + 2 * gap
+    height = len(order) * line_height + 2 * gap
     x, y = _choose_place(frame, width, height, size, panels)
     pencil.rectangle((x, y, x + width, y + height), fill=(0, 0, 0, 190))
-    for position, index in enumerate(np.argsort(-np.asarray(row), kind="stable")):
-        name, probability = EMOTIONS[index], float(row[index])
+    for position, index in enumerate(order):
+        name, probability = classes[index][:MAX_LETTERS], float(row[index])
         top = y + gap + position * line_height
         pencil.text((x + gap, top), f"{name} {probability:.0%}", font=font, fill="white")
         start = x + 2 * gap + letters
         end = start + max(1, round(BAR_WIDTH * unit * probability))
-        pencil.rectangle((start, top + unit // 8, end, top + unit), fill=COLOURS[name])
+        pencil.rectangle((start, top + unit // 8, end, top + unit), fill=colour_of(index, classes))
     return (x, y, width, height)
+
+
+def _measure_letters(pencil, unit, classes):
+    """Returns the width in pixels of the longest class with its probability, at letters of `unit`."""
+    from PIL import ImageFont
+
+    font = ImageFont.load_default(unit)
+    return int(max(pencil.textlength(f"{name[:MAX_LETTERS]} 100 %", font) for name in classes))
 
 
 def _choose_place(frame, width, height, size, panels):
@@ -123,22 +144,26 @@ def _overlap(one, other):
     return all(one[i] < other[i] + other[i + 2] and other[i] < one[i] + one[i + 2] for i in (0, 1))
 
 
-def write_timeline(path, seconds, probabilities, title, overwrite=True):
+def write_timeline(path, seconds, probabilities, title, overwrite=True, classes=EMOTIONS):
     """Writes a figure of the probabilities over time.
 
     Args:
         path: the PNG file.
         seconds: n times, ascending; at least one.
-        probabilities: float32 `[n, 7]`; a row of NaN is a frame without a face, and leaves a gap.
+        probabilities: float32 `[n, k]`; a row of NaN is a frame without a face, and leaves a gap.
         title: of the figure.
         overwrite: as of `plots.save`.
+        classes: the names of the k classes; the `MAX_BARS` with the highest mean are shown.
     """
     figure, axes = plots.create_figure(10, 4.2)
-    for index, name in enumerate(EMOTIONS):
+    means = np.nansum(probabilities, axis=0)
+    chosen = sorted(np.argsort(-means, kind="stable")[:MAX_BARS])
+    for index in chosen:
+        name = classes[index]
         axes.plot(
             seconds,
             probabilities[:, index],
-            color=COLOURS[name] if name != "happy" else DARK_YELLOW,
+            color=colour_of(index, classes) if name != "happy" else DARK_YELLOW,
             linewidth=1.6,
             label=name,
             marker="o" if len(seconds) < 3 else None,
@@ -187,7 +212,8 @@ class AnnotationFolder:
         """Writes the copy of a picture; result: a `pictures.FrameResult` with its image."""
         from PIL import PngImagePlugin
 
-        copy = draw_faces(result.image, [face.box for face in result.faces], result.probabilities)
+        boxes = [face.box for face in result.faces]
+        copy = draw_faces(result.image, boxes, result.probabilities, classes=result.classes)
         mark = PngImagePlugin.PngInfo()
         mark.add_text(targets.PICTURE_KEY, KIND)
         path = self._folder / f"{self._stems[result.source]}.png"
@@ -212,15 +238,17 @@ class AnnotationFolder:
         size = tuple(side * scale for side in clip.size)
         seconds, largest_face = [], []
         last_number: int | None = None  # of the largest face, in the last frame that had one
-        no_face = np.full(len(EMOTIONS), np.nan, np.float32)
+        classes: tuple[str, ...] = ()
 
         with files.replacing(self._folder / f"{stem}.mp4", self._overwrite) as temporary:
             with video.create_writer(temporary, clip.fps, size) as append:
 
                 def append_result(result):
-                    nonlocal last_number
+                    nonlocal last_number, classes
+                    classes = result.classes
+                    no_face = np.full(len(classes), np.nan, np.float32)
                     boxes = [face.box for face in result.faces]
-                    copy = draw_faces(result.image, boxes, result.probabilities, scale)
+                    copy = draw_faces(result.image, boxes, result.probabilities, scale, classes)
                     append(np.asarray(copy), result.seconds)
                     if boxes:
                         if last_number not in (None, result.numbers[0]):  # the line ends
@@ -236,7 +264,8 @@ class AnnotationFolder:
         if seconds:
             title = f"{pathlib.Path(source).name}: the largest face"
             path = self._folder / f"{stem}{TIMELINE}"
-            write_timeline(path, seconds, np.stack(largest_face), title, self._overwrite)
+            rows = np.stack(largest_face)
+            write_timeline(path, seconds, rows, title, self._overwrite, classes)
 
 
 def is_annotated(path):

@@ -10,6 +10,8 @@ import typing
 import numpy as np
 
 from insideout_tf.data import images, inputs, pillow
+from insideout_tf.data.classes import EMOTIONS
+from insideout_tf.data.contract import FER2013
 from insideout_tf.errors import UserError
 from insideout_tf.photos import draw, tracks, video
 
@@ -30,6 +32,7 @@ class FrameResult(typing.NamedTuple):
         numbers: the number of each face in the video (see `tracks.Tracks`); None for a picture.
         duration: seconds that the frame is shown, until the next one; None for a picture. Shares of
             time add these up, since frame rates can vary.
+        classes: the names of the k classes.
     """
 
     source: str
@@ -41,6 +44,7 @@ class FrameResult(typing.NamedTuple):
     seconds: float | None = None
     numbers: list | None = None
     duration: float | None = None
+    classes: tuple[str, ...] = EMOTIONS
 
 
 class Listing(typing.NamedTuple):
@@ -151,8 +155,8 @@ def recognize_pictures(paths, detect_faces, recognize, report_error, with_images
     Args:
         paths: an iterable of paths; it is read as results are taken.
         detect_faces: a `detect.FaceDetector`.
-        recognize: a function uint8 `[n, 48, 48]` → float32 `[n, k]`, as of
-            `serving.recognize.load_recognizer`.
+        recognize: a `serving.recognize.Recognizer`; or a function of FER2013's faces, uint8
+            `[n, 48, 48]`, to the probabilities of its classes.
         report_error: called with (path, error) for each file that cannot be read, a `UserError` or
             an `OSError`.
         with_images: True keeps the image in the result, to draw on.
@@ -170,7 +174,14 @@ def recognize_pictures(paths, detect_faces, recognize, report_error, with_images
             readable.append((path, image_or_none, faces, detect_faces.is_crop(image)))
         rows = recognize_each(recognize, [faces for _, _, faces, _ in readable])
         for (path, image, faces, is_crop), probabilities in zip(readable, rows):
-            yield FrameResult(str(path), image, faces, is_crop, probabilities)
+            yield FrameResult(
+                str(path),
+                image,
+                faces,
+                is_crop,
+                probabilities,
+                classes=contract_of(recognize).classes,
+            )
 
 
 def recognize_video(source, clip, detect_faces, recognize, smooth_seconds, max_seconds=None):
@@ -210,7 +221,7 @@ def recognize_video(source, clip, detect_faces, recognize, smooth_seconds, max_s
             seconds = round(seconds, 3)
             yield FrameResult(
                 *(str(source), image, faces, is_crop, smoothed),
-                *(index, seconds, numbers, duration),
+                *(index, seconds, numbers, duration, contract_of(recognize).classes),
             )
             index += 1
     if not is_stopped and (not index or clip.is_cut_off()):
@@ -264,9 +275,14 @@ def recognize_each(recognize, faces_of_frames):
     if not counts:
         return []
     pixels = [face.pixels for faces in faces_of_frames for face in faces]
-    side = images.FACE_SIDE
-    stack = np.stack(pixels) if pixels else np.zeros((0, side, side), np.uint8)
+    shape = contract_of(recognize).face_shape
+    stack = np.stack(pixels) if pixels else np.zeros((0, *shape), np.uint8)
     return np.split(recognize(stack), np.cumsum(counts)[:-1])
+
+
+def contract_of(recognize):
+    """Returns the `Contract` of a recogniser; a plain function has that of FER2013."""
+    return getattr(recognize, "contract", FER2013)
 
 
 def _split_into_chunks(items, size):

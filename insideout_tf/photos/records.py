@@ -39,8 +39,8 @@ def to_records(result):
             **common,
             **({} if number is None else {"face": number}),
             "box": None if face.box is None else list(face.box),
-            "emotion": EMOTIONS[row.argmax()],
-            "probabilities": {name: round(float(p), 6) for name, p in zip(EMOTIONS, row)},
+            "emotion": result.classes[row.argmax()],
+            "probabilities": {name: round(float(p), 6) for name, p in zip(result.classes, row)},
         }
         for number, face, row in zip(numbers, result.faces, result.probabilities)
     ]
@@ -71,12 +71,16 @@ class JsonLines:
     Every kind has the bytes before the `first` record, between two and after the last; the content of
     an `empty` file; `encode`, which returns the bytes of a record; and `is_ours`, which recognises a
     file of the kind by its beginning.
+
+    classes: the names of the model's classes.
     """
 
     first, separator, end, empty = b"", b"", b"", b""
 
-    @staticmethod
-    def encode(record):
+    def __init__(self, classes):
+        self._classes = classes
+
+    def encode(self, record):
         return _to_json(record) + b"\n"
 
     @staticmethod
@@ -89,8 +93,7 @@ class JsonList(JsonLines):
 
     first, separator, end, empty = b"[\n  ", b",\n  ", b"\n]\n", b"[]\n"
 
-    @staticmethod
-    def encode(record):
+    def encode(self, record):
         return _to_json(record)
 
     @staticmethod
@@ -105,21 +108,25 @@ class Csv(JsonLines):
     a formula begins with "./", which is the same file.
     """
 
-    @staticmethod
-    def encode(record):
+    def __init__(self, classes):
+        super().__init__(classes)
+        names = [re.sub(r"^(?=[=+@-])", " ", printable(name)) for name in classes]
+        self.first = self.empty = _to_row([*FIELDS, "emotion", *names])
+
+    def encode(self, record):
         values = {**record, **dict(zip(BOX_FIELDS, record["box"] or ()))}
         values["source"] = re.sub(r"^(?=[=+@-])", "./", printable(record["source"]))
         probabilities = record["probabilities"] or {}
         return _to_row(
             [
                 *(values.get(name) for name in (*FIELDS, "emotion")),
-                *map(probabilities.get, EMOTIONS),
+                *map(probabilities.get, self._classes),
             ]
         )
 
     @staticmethod
     def is_ours(path):
-        return targets.has_begin(path, Csv.empty)
+        return targets.has_begin(path, _to_row([*FIELDS, "emotion", ""]).rstrip(b"\n"))
 
 
 def _to_row(cells):
@@ -128,7 +135,6 @@ def _to_row(cells):
     return text.getvalue().encode("utf-8")
 
 
-Csv.first = Csv.empty = _to_row([*FIELDS, "emotion", *EMOTIONS])
 KINDS: dict[str, type[JsonLines]] = {"json": JsonList, "jsonl": JsonLines, "csv": Csv}
 
 
@@ -182,7 +188,10 @@ class _Stream:
 
     def _put(self, data):
         text = data.decode("utf-8")
-        if self._kind is not Csv and (sys.stdout.encoding or "").lower() not in ("utf-8", "utf8"):
+        if not isinstance(self._kind, Csv) and (sys.stdout.encoding or "").lower() not in (
+            "utf-8",
+            "utf8",
+        ):
             text = re.sub("[^\0-\x7f]", lambda each: json.dumps(each[0])[1:-1], text)
         sys.stdout.write(text)
         sys.stdout.flush()
@@ -201,7 +210,7 @@ def list_targets(paths):
 
 
 @contextlib.contextmanager
-def open_outputs(paths, overwrite=False):
+def open_outputs(paths, overwrite=False, classes=EMOTIONS):
     """Yields a function that writes a record to every output, at once.
 
     Whatever ends the block, the outputs hold all records until then: a file of JSON is a whole list
@@ -210,6 +219,7 @@ def open_outputs(paths, overwrite=False):
     Args:
         paths: for each name in `KINDS` a path, "-" for standard output, or None.
         overwrite: remove earlier outputs, which `targets.check_targets` has allowed.
+        classes: the names of the model's classes.
 
     Raises:
         OSError: a file cannot be written, or one is there.
@@ -221,7 +231,7 @@ def open_outputs(paths, overwrite=False):
             if path and path != "-" and overwrite and os.path.lexists(path):
                 os.remove(path)
             if path:
-                output = _Stream(kind) if path == "-" else _File(path, kind)
+                output = _Stream(kind(classes)) if path == "-" else _File(path, kind(classes))
                 outputs.append(stack.enter_context(contextlib.closing(output)))
 
         def write(record):

@@ -1,16 +1,19 @@
 """Runs a model with Keras, or with LiteRT, which needs no framework."""
 
+import io
 import json
 import os
 import pathlib
 import subprocess
 import sys
 import tempfile
+import zipfile
 
 import numpy as np
 
 from insideout_tf import devices, processes
-from insideout_tf.data import images, inputs
+from insideout_tf.data import contract as contracts
+from insideout_tf.data import inputs
 from insideout_tf.errors import UserError
 from insideout_tf.network import weights
 from insideout_tf.serving import litert_probe, packaged
@@ -20,7 +23,7 @@ CHILD_SECONDS = 60  # that a .tflite file may take in the process that tries it
 
 
 def load_predictor(model, engine="auto"):
-    """Returns a function from the input of a model to its output, and the temperature of the model.
+    """Returns a function from the input of a model to its output, its temperature and its contract.
 
     Args:
         model: the name of a packaged model; the path of a run folder, a .keras or a .tflite file;
@@ -30,8 +33,8 @@ def load_predictor(model, engine="auto"):
             installed.
 
     Returns:
-        (function float32 `[n, 48, 48, 1]`, grey levels 0..255 → float32 `[n, 7]`, float). The
-        temperature is 1 for every model but the packaged ones.
+        (function float32 `[n, side, side, channels]`, 0..255 → float32 `[n, k]`, float, `Contract`).
+        The temperature is 1 for every model but the packaged ones.
 
     Raises:
         UserError: the name, the path, the file or the engine is wrong, or a package is missing.
@@ -39,7 +42,8 @@ def load_predictor(model, engine="auto"):
     if engine not in ENGINES:
         raise UserError(f"engine: expected one of {', '.join(ENGINES)}. Received: {engine!r}")
     if callable(model):
-        return _of_keras_model(lambda faces: model(faces, training=False)), 1.0
+        contract = weights.contract_of(model, "model")
+        return _of_keras_model(lambda faces: model(faces, training=False)), 1.0, contract
     name = str(model)
     is_packaged = name in packaged.names()
     if not is_packaged and not os.path.exists(os.path.expanduser(name)):
@@ -56,16 +60,13 @@ def load_predictor(model, engine="auto"):
                 f"Received: {name}"
             )
         path = packaged.path_of(name, ".tflite") if is_packaged else pathlib.Path(name).expanduser()
-        return _load_litert(path), temperature
+        predict, contract = _load_litert(path)
+        return predict, temperature, contract
     if is_litert_file:
         raise UserError(f"engine: a .tflite file expects 'litert'. Received: 'keras' for {name}")
-    return _load_keras(packaged.model_path(name)[0]), temperature
-
-
-def _load_keras(path):
-    """Returns a .keras file as a function."""
     devices.prepare_backend()
-    return _of_keras_model(weights.load_model(path).predict_on_batch)
+    loaded = weights.load_model(packaged.model_path(name)[0])
+    return _of_keras_model(loaded.predict_on_batch), temperature, loaded.contract
 
 
 def _of_keras_model(call):
@@ -79,7 +80,7 @@ def _of_keras_model(call):
 
 
 def _load_litert(path):
-    """Returns a .tflite file as a function, which the package ai-edge-litert runs.
+    """Returns a .tflite file as a function, which the package ai-edge-litert runs, and its contract.
 
     A file that is not of this package is loaded in a child process first, since a damaged one can
     crash the interpreter. A forked process makes an interpreter of its own: the threads of its
@@ -97,8 +98,8 @@ def _load_litert(path):
             f"trust it. Received: {size:,} bytes"
         )
     content = path.read_bytes()  # what is checked is what runs, and stays whole if the file is cut
-    if path.parent != packaged.FOLDER:
-        _check_in_child(path, content)
+    is_packaged = path.parent == packaged.FOLDER
+    contract = contracts.FER2013 if is_packaged else _check_in_child(path, content)
     interpreter, owner, batch_size = None, None, 0
 
     def predict(faces):
@@ -116,18 +117,20 @@ def _load_litert(path):
         interpreter.invoke()
         return interpreter.get_tensor(outputs_of_model["index"]).copy()
 
-    return predict
+    return predict, contract
 
 
 def _check_in_child(path, content):
-    """Loads and runs the bytes of a .tflite file in a process of its own, and checks its results."""
+    """Loads and runs the bytes of a .tflite file in a process of its own; returns its `Contract`.
+
+    Its results are checked. The process makes the faces, since their shape is that of the model.
+    """
     with tempfile.TemporaryDirectory(prefix="insideout_tf_") as folder:
-        faces, file = pathlib.Path(folder, "faces.npy"), pathlib.Path(folder, "model.tflite")
+        file = pathlib.Path(folder, "model.tflite")
         file.write_bytes(content)
-        np.save(faces, weights.probe_faces())
         try:
             child = subprocess.run(
-                [sys.executable, "-P", litert_probe.__file__, file, faces],
+                [sys.executable, "-P", litert_probe.__file__, file],
                 capture_output=True,
                 text=True,
                 errors="replace",
@@ -144,10 +147,22 @@ def _check_in_child(path, content):
             f"{path}: expected a whole .tflite file with one input and one output. Export or "
             f"download it again. Received: {answer['error']}"
         )
-    side, shape = images.FACE_SIDE, answer["shape"]
-    if shape[1:] != [side, side, 1] or answer["dtype"] != "float32":
+    shape, probabilities = answer["shape"], np.array(answer["probabilities"], np.float64)
+    if answer["dtype"] != "float32" or probabilities.ndim != 2:
         raise UserError(
-            f"{path}: expected float32 faces [n, {side}, {side}, 1]. "
-            f"Received: {answer['dtype']} {shape}"
+            f"{path}: expected float32 faces [n, side, side, 1 or 3] to probabilities [n, classes]. "
+            f"Received: {answer['dtype']} {shape} to {list(probabilities.shape)}"
         )
-    weights.check_probabilities(np.array(answer["probabilities"], np.float64), path)
+    contract = contracts.of_shapes(shape, probabilities.shape, _read_labels(path, content), path)
+    weights.check_probabilities(probabilities, path, contract)
+    return contract
+
+
+def _read_labels(path, content):
+    """Returns the class names in the associated files of a .tflite file, or None without any."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            text = archive.read(weights.LABELS)[: weights.MAX_LABELS_BYTES].decode("utf-8")
+    except (zipfile.BadZipFile, KeyError, UnicodeDecodeError):
+        return None
+    return contracts.parse_labels(text, f"{path}, {weights.LABELS}")

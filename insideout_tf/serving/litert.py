@@ -6,12 +6,13 @@ import tempfile
 import zipfile
 
 from insideout_tf import processes
-from insideout_tf.data.classes import EMOTIONS
+from insideout_tf.data.contract import format_labels
+from insideout_tf.network.weights import contract_of
 from insideout_tf.serving import saved_model
 
 
 def to_litert(model, quantize="none", facts=None):
-    """Returns the bytes of a .tflite file: float32 `[n, 48, 48, 1]` → float32 `[n, 7]`, n dynamic.
+    """Returns the bytes of a .tflite file from faces to probabilities as the model has them, n dynamic.
 
     The bytes end in a ZIP archive with labels.txt and model.json, the associated files of a LiteRT
     model. Any ZIP tool reads them; interpreters ignore them.
@@ -25,11 +26,14 @@ def to_litert(model, quantize="none", facts=None):
     import keras
     import tensorflow as tf
 
+    contract = contract_of(model, "model")
     # The converter loses the weights of a concrete function, so it reads a SavedModel.
     infer = saved_model.create_inference_function(model)
     archive = keras.export.ExportArchive()
     archive.track(model)
-    archive.add_endpoint("serve", infer, [tf.TensorSpec(saved_model.FACES, tf.float32, "pixels")])
+    archive.add_endpoint(
+        "serve", infer, [tf.TensorSpec((None, *contract.input_shape), tf.float32, "pixels")]
+    )
     with tempfile.TemporaryDirectory() as folder, processes.native_stderr_closed():
         archive.write_out(folder, verbose=False)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
@@ -41,7 +45,7 @@ def to_litert(model, quantize="none", facts=None):
     associated = io.BytesIO()
     with zipfile.ZipFile(associated, "w") as files:
         for name, text in (
-            ("labels.txt", "".join(f"{name}\n" for name in EMOTIONS)),
+            ("labels.txt", format_labels(contract.classes)),
             ("model.json", json.dumps(facts or {}, ensure_ascii=False)),
         ):
             files.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), text)

@@ -6,8 +6,8 @@ import logging
 import numpy as np
 
 from insideout_tf import processes
-from insideout_tf.data.classes import EMOTIONS
 from insideout_tf.errors import UserError
+from insideout_tf.network.weights import contract_of
 from insideout_tf.serving import saved_model
 
 OPSET = 18
@@ -16,8 +16,8 @@ OPSET = 18
 def to_onnx(model, facts=None):
     """Returns the bytes of an .onnx file of opset `OPSET`.
 
-    Its input is `pixels`, float32 `[batch, 48, 48, 1]`; its output `probabilities`, float32
-    `[batch, 7]`. The metadata hold `classes` and `facts` as JSON.
+    Its input is `pixels`, float32 `[batch, side, side, channels]`; its output `probabilities`, float32
+    `[batch, k]`. The metadata hold `classes` and `facts` as JSON.
 
     Args:
         model: an inference model.
@@ -35,8 +35,9 @@ def to_onnx(model, facts=None):
         ) from None
     import tensorflow as tf
 
+    contract = contract_of(model, "model")
     infer = saved_model.create_inference_function(_replace_normalization(model))
-    signature = [tf.TensorSpec(saved_model.FACES, tf.float32, "pixels")]
+    signature = [tf.TensorSpec((None, *contract.input_shape), tf.float32, "pixels")]
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     with processes.native_stderr_closed():
         proto, _ = tf2onnx.convert.from_function(
@@ -51,7 +52,7 @@ def to_onnx(model, facts=None):
             for index, name in enumerate(names):
                 if name == old_name:
                     names[index] = "probabilities"
-    metadata = {"classes": json.dumps(EMOTIONS), "facts": json.dumps(facts or {})}
+    metadata = {"classes": json.dumps(contract.classes), "facts": json.dumps(facts or {})}
     for key, value in metadata.items():
         proto.metadata_props.add(key=key, value=value)
     return proto.SerializeToString()

@@ -4,8 +4,8 @@
 TensorFlow and Keras. It needs NumPy and the runtime of the file, nothing else.
 
 - KIND: savedmodel, litert or onnx.
-- FOLDER/faces.npy: float32 `[n, 48, 48, 1]`, the faces that the model receives.
-- FOLDER/expected.npy: float32 `[n, 7]`, the probabilities of Keras.
+- FOLDER/faces.npy: float32 `[n, side, side, channels]`, the faces that the model receives.
+- FOLDER/expected.npy: float32 `[n, k]`, the probabilities of Keras.
 - FOLDER/*.png: the first faces as files, for the signature `image_bytes`.
 
 It prints JSON: `furthest`, the largest difference of a probability from Keras'; `repeat`, the largest
@@ -115,7 +115,7 @@ def load_saved_model(folder):
         require(marks == [True] * len(files) + [False], f"signature image_bytes_checked: {marks}")
 
     def check_classify(faces, probabilities, _):
-        names = pathlib.Path(folder, "assets/classes.txt").read_text("utf-8").split()
+        names = pathlib.Path(folder, "assets/classes.txt").read_text("utf-8").splitlines()
         result = signatures["classify"](pixels=tf.constant(faces))
         same_scores = is_near(result["scores"], -np.sort(-probabilities, 1))
         labels = [label.decode() for label in result["labels"].numpy()[:, 0]]

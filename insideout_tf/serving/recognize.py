@@ -1,14 +1,16 @@
 """The one way from faces to probabilities: batches, views, temperature, on every engine."""
 
+import collections.abc
 import functools
 import os
 import pathlib
+import typing
 
 import numpy as np
 
 from insideout_tf import processes
 from insideout_tf.data import images
-from insideout_tf.data.classes import EMOTIONS
+from insideout_tf.data.contract import Contract
 from insideout_tf.errors import UserError
 from insideout_tf.serving import engines, packaged
 
@@ -17,10 +19,25 @@ CACHED_MODELS = 4  # models that stay loaded between calls
 BATCH_SIZE = 256
 
 
+class Recognizer(typing.NamedTuple):
+    """A function from faces to probabilities, with what the model behind it takes and means.
+
+    Attributes:
+        contract: the `Contract` of the model.
+    """
+
+    function: collections.abc.Callable
+    contract: Contract
+
+    def __call__(self, faces):
+        """Returns float32 `[n, k]` of uint8 faces `[n, *contract.face_shape]`."""
+        return self.function(faces)
+
+
 def load_recognizer(
     model=packaged.DEFAULT, engine="auto", calibrated=True, batch_size=BATCH_SIZE, tta="none"
 ):
-    """Returns a function from faces to probabilities.
+    """Returns a `Recognizer`: a function from faces to probabilities.
 
     A model is loaded at the first call, and again if its file has changed. Threads may call the
     function.
@@ -33,7 +50,7 @@ def load_recognizer(
         tta: see `average_views`.
 
     Returns:
-        A function uint8 `[n, 48, 48]`, grey levels → float32 `[n, 7]`, in the order of `EMOTIONS`.
+        A `Recognizer` of uint8 `[n, side, side]` or `[n, side, side, 3]` → float32 `[n, k]`.
 
     Raises:
         UserError: an option or the model is wrong; or faces have another shape.
@@ -45,21 +62,25 @@ def load_recognizer(
             f"batch_size: expected a whole number, at least 1. Received: {batch_size!r}"
         )
     if callable(model):
-        predict, temperature = engines.load_predictor(model, engine)
+        predict, temperature, contract = engines.load_predictor(model, engine)
     else:
-        predict, temperature = _load_cached(str(model), engine, _identify_file(str(model)))
+        predict, temperature, contract = _load_cached(
+            str(model), engine, _identify_file(str(model))
+        )
 
     def recognize(faces):
         batches = [
-            average_views(predict, images.to_model_input(faces[start : start + batch_size]), tta)
+            average_views(
+                predict, images.to_model_input(faces[start : start + batch_size], contract), tta
+            )
             for start in range(0, len(faces), batch_size)
         ]
         if not batches:
-            return np.zeros((0, len(EMOTIONS)), np.float32)
+            return np.zeros((0, contract.count), np.float32)
         probabilities = np.concatenate(batches)
         return apply_temperature(probabilities, temperature) if calibrated else probabilities
 
-    return recognize
+    return Recognizer(recognize, contract)
 
 
 def average_views(predict, faces, tta="none"):
@@ -103,8 +124,8 @@ def _check_tta(tta):
 @functools.lru_cache(maxsize=CACHED_MODELS)
 def _load_cached(model, engine, identity):
     """Returns what `load_predictor` returns, loaded once for each file; one thread at a time runs it."""
-    predict, temperature = engines.load_predictor(model, engine)
-    return processes.serialized(predict), temperature
+    predict, temperature, contract = engines.load_predictor(model, engine)
+    return processes.serialized(predict), temperature, contract
 
 
 def _identify_file(model):

@@ -12,7 +12,8 @@ import numpy as np
 
 from insideout_tf import processes
 from insideout_tf.data import images
-from insideout_tf.data.classes import EMOTIONS
+from insideout_tf.data.contract import FER2013, format_labels
+from insideout_tf.network.weights import contract_of
 
 QUANTIZE = ("none", "float16", "dynamic")
 # The largest difference of a probability from that of Keras, by the type of the stored weights.
@@ -22,20 +23,20 @@ SIGNATURES = ("serving_default", "uint8", "image_bytes", "image_bytes_checked", 
 MAX_SERVED_PIXELS = 1 << 24
 WARMUP = "assets.extra/tf_serving_warmup_requests"
 
-FACES = (None, images.FACE_SIDE, images.FACE_SIDE, 1)
-
 
 def write_saved_model(model, folder, facts):
     """Writes a SavedModel with five signatures for TF Serving.
 
-    - `serving_default`: pixels, float32 `[n, 48, 48, 1]`, 0..255 → probabilities, float32 `[n, 7]`.
-    - `uint8`: pixels, uint8 `[n, 48, 48, 1]` → the same.
+    Faces are `[n, side, side, channels]` and probabilities `[n, k]`, as the model has them.
+
+    - `serving_default`: pixels, float32, 0..255 → probabilities, float32.
+    - `uint8`: pixels, uint8 → the same.
     - `image_bytes`: PNG, JPEG, BMP or GIF files, string `[n]`, each a face of any size → the same.
       Files become faces as in `images.shrink`, but EXIF is ignored. A file with more than
       `MAX_SERVED_PIXELS` by its header is not decoded. One bad file fails the whole request.
     - `image_bytes_checked`: the same, but a bad file does not fail the others: is_valid, bool `[n]`, is
       False for it, and its probabilities are zeros.
-    - `classify`: pixels, float32 → labels, string `[n, 7]`, and scores, float32 `[n, 7]`, the
+    - `classify`: pixels, float32 → labels, string `[n, k]`, and scores, float32 `[n, k]`, the
       likeliest class first.
 
     Args:
@@ -45,35 +46,36 @@ def write_saved_model(model, folder, facts):
     """
     import tensorflow as tf
 
-    infer = create_inference_function(model)
-    names = tf.constant(EMOTIONS)
+    infer, contract = create_inference_function(model), contract_of(model, "model")
+    faces = (None, *contract.input_shape)
+    names = tf.constant(contract.classes)
 
-    @tf.function(input_signature=[tf.TensorSpec(FACES, tf.float32, "pixels")])
+    @tf.function(input_signature=[tf.TensorSpec(faces, tf.float32, "pixels")])
     def serving_default(pixels):
         return {"probabilities": infer(pixels)}
 
-    @tf.function(input_signature=[tf.TensorSpec(FACES, tf.uint8, "pixels")])
+    @tf.function(input_signature=[tf.TensorSpec(faces, tf.uint8, "pixels")])
     def uint8(pixels):
         return {"probabilities": infer(tf.cast(pixels, tf.float32))}
 
     @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, "image_bytes")])
     def image_bytes(image_bytes):
         pixels = tf.map_fn(
-            decode_in_graph,
+            lambda content: decode_in_graph(content, contract),
             image_bytes,
-            fn_output_signature=tf.TensorSpec(FACES[1:], tf.float32),
+            fn_output_signature=tf.TensorSpec(faces[1:], tf.float32),
         )
         return {"probabilities": infer(pixels)}
 
     @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, "image_bytes")])
     def image_bytes_checked(image_bytes):
-        pixels, is_valid = decode_valid_in_graph(image_bytes)
+        pixels, is_valid = decode_valid_in_graph(image_bytes, contract)
         probabilities = tf.where(is_valid[:, None], infer(pixels), 0.0)
         return {"probabilities": probabilities, "is_valid": is_valid}
 
-    @tf.function(input_signature=[tf.TensorSpec(FACES, tf.float32, "pixels")])
+    @tf.function(input_signature=[tf.TensorSpec(faces, tf.float32, "pixels")])
     def classify(pixels):
-        scores, order = tf.math.top_k(infer(pixels), k=len(EMOTIONS))
+        scores, order = tf.math.top_k(infer(pixels), k=contract.count)
         return {"labels": tf.gather(names, order), "scores": scores}
 
     functions = (serving_default, uint8, image_bytes, image_bytes_checked, classify)
@@ -81,7 +83,9 @@ def write_saved_model(model, folder, facts):
         module = tf.Module()
         # The loader of TF Serving restores only TensorFlow variables, not Keras' around them.
         module.weights = [variable.value for variable in model.variables]
-        module.files = [tf.saved_model.Asset(str(path)) for path in write_assets(scratch, facts)]
+        module.files = [
+            tf.saved_model.Asset(str(path)) for path in write_assets(scratch, facts, contract)
+        ]
         with processes.native_stderr_closed():
             tf.saved_model.save(
                 module,
@@ -90,10 +94,10 @@ def write_saved_model(model, folder, facts):
             )
 
 
-def write_assets(folder, facts):
+def write_assets(folder, facts, contract):
     """Writes classes.txt and model.json into a folder; returns their paths. facts: of the model."""
     texts = {
-        "classes.txt": "".join(f"{name}\n" for name in EMOTIONS),
+        "classes.txt": format_labels(contract.classes),
         "model.json": json.dumps(facts, indent=2, ensure_ascii=False) + "\n",
     }
     paths = []
@@ -103,18 +107,19 @@ def write_assets(folder, facts):
     return paths
 
 
-def decode_in_graph(content):
-    """Returns the face in an image file as grey levels, with TensorFlow alone.
+def decode_in_graph(content, contract=FER2013):
+    """Returns the face in an image file as a model's contract has it, with TensorFlow alone.
 
-    It follows `images.shrink` to within one grey level: ITU-R 601 luma in Pillow's integers, then a
-    bilinear resize with antialiasing, first of the width and then of the height, each rounded.
+    It follows `images.shrink` to within one level: for a model of grey levels, ITU-R 601 luma in
+    Pillow's integers; then a bilinear resize with antialiasing, first of the width and then of the height, each rounded.
     Transparency and EXIF are ignored.
 
     Args:
         content: a string tensor, the bytes of a PNG, JPEG, BMP or GIF file.
+        contract: the `Contract` of the model.
 
     Returns:
-        float32 `[48, 48, 1]`, 0..255.
+        float32 of `contract.input_shape`, 0..255.
 
     Raises:
         tf.errors.InvalidArgumentError: the bytes are not such a file, are more than
@@ -141,12 +146,14 @@ def decode_in_graph(content):
         lambda: tf.io.decode_image(content, channels=3, expand_animations=False),
     )
     rgb = tf.cast(tf.ensure_shape(rgb, (None, None, 3)), tf.int32)
-    grey = (19595 * rgb[..., 0] + 38470 * rgb[..., 1] + 7471 * rgb[..., 2] + 32768) // 65536
-    grey = tf.cast(grey, tf.float32)[..., None]
-    height, side = tf.shape(grey)[0], images.FACE_SIDE
+    if contract.channels == 1:
+        grey = (19595 * rgb[..., 0] + 38470 * rgb[..., 1] + 7471 * rgb[..., 2] + 32768) // 65536
+        rgb = grey[..., None]
+    face = tf.cast(rgb, tf.float32)
+    height, side = tf.shape(face)[0], contract.side
     for size in ((height, side), (side, side)):
-        grey = tf.floor(tf.image.resize(grey, size, "bilinear", antialias=True) + 0.5)
-    return tf.ensure_shape(tf.clip_by_value(grey, 0.0, 255.0), FACES[1:])
+        face = tf.floor(tf.image.resize(face, size, "bilinear", antialias=True) + 0.5)
+    return tf.ensure_shape(tf.clip_by_value(face, 0.0, 255.0), contract.input_shape)
 
 
 def count_pixels_in_graph(content):
@@ -186,20 +193,20 @@ def count_pixels_in_graph(content):
     )
 
 
-def decode_valid_in_graph(contents):
+def decode_valid_in_graph(contents, contract=FER2013):
     """Returns the faces in image files, with those that cannot be decoded marked.
 
-    contents: a string tensor `[n]`, as `decode_in_graph` takes each. Returns float32
-    `[n, 48, 48, 1]`, zeros for a bad file, and bool `[n]`, False for it.
+    contents: a string tensor `[n]`, as `decode_in_graph` takes each. contract: of the model. Returns
+    float32 `[n, *contract.input_shape]`, zeros for a bad file, and bool `[n]`, False for it.
     """
     import tensorflow as tf
 
     count = tf.shape(contents)[0]
     decoded = tf.data.Dataset.from_tensor_slices(contents).enumerate()
-    decoded = decoded.map(lambda index, content: (index, decode_in_graph(content)))
+    decoded = decoded.map(lambda index, content: (index, decode_in_graph(content, contract)))
     decoded = decoded.ignore_errors(log_warning=False)
     start = (
-        tf.zeros(tf.concat([[count], FACES[1:]], 0), tf.float32),
+        tf.zeros(tf.concat([[count], contract.input_shape], 0), tf.float32),
         tf.zeros([count], tf.bool),
     )
 
@@ -212,15 +219,16 @@ def decode_valid_in_graph(contents):
         )
 
     pixels, is_valid = decoded.reduce(start, add)
-    return tf.ensure_shape(pixels, FACES), is_valid
+    return tf.ensure_shape(pixels, (None, *contract.input_shape)), is_valid
 
 
-def write_warmup_requests(folder, name):
+def write_warmup_requests(folder, name, contract=FER2013):
     """Writes one request a signature, which TF Serving runs when it loads the SavedModel.
 
     Args:
         folder: that of the SavedModel.
         name: of the model on the server.
+        contract: the `Contract` of the model.
 
     Returns:
         False if tensorflow-serving-api is not installed, and nothing is written.
@@ -231,12 +239,13 @@ def write_warmup_requests(folder, name):
         from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
     except ImportError:
         return False
-    face = np.full((1, *FACES[1:]), 128, np.float32)
+    face = np.full((1, *contract.input_shape), 128, np.float32)
+    picture = _png(np.full(contract.face_shape, 128, np.uint8))
     inputs = {
         "serving_default": ("pixels", face),
         "uint8": ("pixels", face.astype(np.uint8)),
-        "image_bytes": ("image_bytes", [_png(face[0, ..., 0].astype(np.uint8))]),
-        "image_bytes_checked": ("image_bytes", [_png(face[0, ..., 0].astype(np.uint8))]),
+        "image_bytes": ("image_bytes", [picture]),
+        "image_bytes_checked": ("image_bytes", [picture]),
         "classify": ("pixels", face),
     }
     path = pathlib.Path(folder, WARMUP)

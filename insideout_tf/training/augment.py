@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from insideout_tf.config import Augmentation
-from insideout_tf.data.images import FACE_SIDE
+from insideout_tf.data.contract import FER2013
 
 _COLUMNS = 18  # uniform numbers for an image; noise and blur need one more each
 
@@ -26,7 +26,7 @@ def augment(pixels, labels, weights, settings, size, seed):
     it.
 
     Args:
-        pixels: `[b, 48, 48]`, 0..255, of any number type.
+        pixels: `[b, side, side]` or `[b, side, side, 3]`, 0..255, of any number type.
         labels: float32 `[b, classes]`; each row has the sum 1.
         weights: float32 `[b]`.
         settings: a `config.Augmentation`.
@@ -34,34 +34,45 @@ def augment(pixels, labels, weights, settings, size, seed):
         seed: a `keras.random.SeedGenerator`, part of the state that a resume restores.
 
     Returns:
-        A tuple of images, float32 `[b, size, size, 1]` in 0..255, labels and weights.
+        A tuple of images, float32 `[b, size, size, 1 or 3]` in 0..255, labels and weights.
     """
     count = pixels.shape[0]
     pixels = ops.cast(pixels, "float32")
     columns = _COLUMNS + bool(settings.noise) + bool(settings.blur)
     draws = keras.random.uniform((columns, count), seed=seed)
-    # Brightness and contrast commute with interpolation, so they run on the 48×48 pixels.
+    # Brightness and contrast commute with interpolation, so they run on the pixels of the data.
     images = photometric(pixels, settings, draws[0], draws[1])
     images = blur(images, settings, draws[-1])
     images = add_noise(images, settings, draws[min(_COLUMNS, columns - 1)], seed)
     images = warp(images, affine_matrices(settings, draws[2:9]), size)
     images = erase(images, settings, draws[9:14])
     images, labels, weights = mix(images, labels, weights, settings, draws[14:18])
-    return images[..., None], labels, weights
+    return (images if _is_colour(images) else images[..., None]), labels, weights
+
+
+def _is_colour(images):
+    """Returns True for `[b, h, w, 3]`, False for `[b, h, w]`."""
+    return len(images.shape) == 4
+
+
+def _of_each(values, images):
+    """Returns `[b]` or `[b, h, w]` with as many axes as `images`, so that they multiply."""
+    missing = len(images.shape) - len(values.shape)
+    return ops.reshape(values, (*values.shape, *(1,) * missing)) if missing else values
 
 
 def photometric(images, settings, brightness, contrast):
-    """Scales `[b, h, w]` about each image's mean and adds to it; draws uniform in 0..1, `[b]`."""
+    """Scales images about the mean of each and adds to it; draws uniform in 0..1, `[b]`."""
     if not (settings.brightness or settings.contrast):
         return images
-    mean = ops.mean(images, axis=(1, 2), keepdims=True)
-    factor = 1.0 + settings.contrast * (2.0 * contrast[:, None, None] - 1.0)
-    offset = 255.0 * settings.brightness * (2.0 * brightness[:, None, None] - 1.0)
+    mean = ops.mean(images, axis=tuple(range(1, len(images.shape))), keepdims=True)
+    factor = 1.0 + settings.contrast * (2.0 * _of_each(contrast, images) - 1.0)
+    offset = 255.0 * settings.brightness * (2.0 * _of_each(brightness, images) - 1.0)
     return ops.clip((images - mean) * factor + mean + offset, 0.0, 255.0)
 
 
 def blur(images, settings, strength):
-    """Blurs `[b, h, w]`, as a lens out of focus or a distant face; strength `[b]` in 0..1.
+    """Blurs images, as a lens out of focus or a distant face; strength `[b]` in 0..1.
 
     Each image is multiplied twice by a matrix of its own. The rows of the matrix are Gaussians with
     the sum 1 inside the image.
@@ -69,19 +80,24 @@ def blur(images, settings, strength):
     if not settings.blur:
         return images
     side = images.shape[1]
-    deviation = ops.maximum(settings.blur * strength * (side / FACE_SIDE), 1e-2)
+    deviation = ops.maximum(settings.blur * strength * (side / FER2013.side), 1e-2)
     axis = np.arange(side, dtype="float32")
     distance = ops.convert_to_tensor(np.square(axis[:, None] - axis[None, :]))
     rows = ops.exp(-distance / (2.0 * ops.square(deviation))[:, None, None])
     rows = rows / ops.sum(rows, axis=-1, keepdims=True)
-    return ops.matmul(ops.matmul(rows, images), ops.transpose(rows, (0, 2, 1)))
+    columns = ops.transpose(rows, (0, 2, 1))
+    if not _is_colour(images):
+        return ops.matmul(ops.matmul(rows, images), columns)
+    images = ops.transpose(images, (0, 3, 1, 2))
+    images = ops.matmul(ops.matmul(rows[:, None], images), columns[:, None])
+    return ops.transpose(images, (0, 2, 3, 1))
 
 
 def add_noise(images, settings, strength, seed):
-    """Adds normal noise to `[b, h, w]`, as a camera does before any resize; strength `[b]` in 0..1."""
+    """Adds normal noise to images, as a camera does before any resize; strength `[b]` in 0..1."""
     if not settings.noise:
         return images
-    deviation = 255.0 * settings.noise * strength[:, None, None]
+    deviation = 255.0 * settings.noise * _of_each(strength, images)
     normal = keras.random.normal(images.shape, seed=seed)
     return ops.clip(images + deviation * normal, 0.0, 255.0)
 
@@ -109,13 +125,13 @@ def affine_matrices(settings, draws):
 
 
 def warp(images, matrices, size):
-    """Resamples float32 `[b, h, w]` through `[b, 2, 3]` maps to `[b, size, size]`, bilinearly.
+    """Resamples float32 images through `[b, 2, 3]` maps to `[b, size, size]` or `[b, size, size, 3]`.
 
-    Pixel centres are at half pixels, so the identity map equals `keras.layers.Resizing`. Outside the
+    The interpolation is bilinear. Pixel centres are at half pixels, so the identity map equals `keras.layers.Resizing`. Outside the
     source the nearest edge pixel counts. One gather for each result pixel fetches its four neighbours
     together, which XLA compiles on every device.
     """
-    count, height, width = images.shape
+    count, height, width, *channels = images.shape
     axis = (np.arange(size, dtype="float32") + 0.5) / size - 0.5
     x, y = np.meshgrid(axis, axis)
     grid = ops.convert_to_tensor(np.stack([x.ravel(), y.ravel(), np.ones(size * size, "float32")]))
@@ -130,10 +146,14 @@ def warp(images, matrices, size):
     )
     first = np.arange(count, dtype="int32")[:, None] * ((height - 1) * (width - 1))
     index = first + ops.cast(top, "int32") * (width - 1) + ops.cast(left, "int32")
-    near = ops.take(ops.reshape(neighbours, (-1, 4)), index, axis=0)  # [b, size², 4]
+    flat = ops.reshape(neighbours, (-1, 4 * math.prod(channels)))
+    near = ops.take(flat, index, axis=0)  # [b, size², 4]
+    if channels:
+        near = ops.reshape(near, (count, size * size, *channels, 4))
+        right_share, bottom_share = right_share[..., None], bottom_share[..., None]
     upper = near[..., 0] + right_share * (near[..., 1] - near[..., 0])
     lower = near[..., 2] + right_share * (near[..., 3] - near[..., 2])
-    return ops.reshape(upper + bottom_share * (lower - upper), (count, size, size))
+    return ops.reshape(upper + bottom_share * (lower - upper), (count, size, size, *channels))
 
 
 def erase(images, settings, draws):
@@ -146,7 +166,8 @@ def erase(images, settings, draws):
     width, height = ops.sqrt(area * aspect), ops.sqrt(area / aspect)
     chosen = ops.cast(draws[4] < settings.erasing_probability, "float32")
     box = _boxes(images.shape[1], draws[2], draws[3], width * chosen, height * chosen)
-    level = 255.0 * ops.reshape((draws[4] / settings.erasing_probability) % 1.0, (-1, 1, 1))
+    level = 255.0 * _of_each((draws[4] / settings.erasing_probability) % 1.0, images)
+    box = _of_each(box, images)
     return images * (1.0 - box) + level * box
 
 
@@ -168,11 +189,12 @@ def mix(images, labels, weights, settings, draws):
         side = ops.sqrt(1.0 - _beta_quantile(draws[1], settings.cutmix_alpha))
         box = _boxes(size, draws[2], draws[3], side, side)
     else:
-        box = ops.zeros_like(images)
+        box = ops.zeros((images.shape[0], size, size), "float32")
     own_share = ops.where(cut[:, None, None], 1.0 - box, keep_mixup[:, None, None])
     own_share = ops.where(chosen[:, None, None], own_share, 1.0)
     partner = ops.roll(images, 1, axis=0)
-    images = images * own_share + partner * (1.0 - own_share)
+    shown = _of_each(own_share, images)
+    images = images * shown + partner * (1.0 - shown)
     share = ops.mean(own_share, axis=(1, 2)) if cutmix else ops.where(chosen, keep_mixup, 1.0)
     own, other = share * weights, (1.0 - share) * ops.roll(weights, 1, axis=0)
     total = own + other

@@ -83,7 +83,9 @@ class Validation(keras.callbacks.Callback):
             weights = self._compute_inference_weights()
             # Built after the first epoch, so that the first step need not wait for it.
             self._inference_model = self._inference_model or build_network(
-                experiment, experiment.size_of(experiment.stages[self._index])
+                experiment,
+                experiment.size_of(experiment.stages[self._index]),
+                self._job.faces.contract,
             )
             self._inference_model.set_weights(weights)
             scores = evaluate_epoch(self._job, self._inference_model)
@@ -127,7 +129,7 @@ def evaluate_epoch(job, model):
     clean = float((known.argmax(1) == job.faces.labels[probe]).mean())
     labels = job.faces.labels[job.split.validation]
     probabilities = predict_probabilities(model, job.faces.pixels[job.split.validation])
-    confusion = metrics.confusion_matrix(labels, probabilities.argmax(1))
+    confusion = metrics.confusion_matrix(labels, probabilities.argmax(1), len(job.faces.classes))
     accuracy = float(metrics.accuracy(confusion))
     return {
         "clean_accuracy": clean,

@@ -3,8 +3,6 @@
 import keras
 from keras import ops
 
-from insideout_tf.data import images
-
 
 def create_label_blend(teachers, weight):
     """Returns a function that blends teacher probabilities into the labels of a batch.
@@ -18,7 +16,7 @@ def create_label_blend(teachers, weight):
         weight: the share of the teachers in the label, 0..1.
 
     Returns:
-        A function of augmented faces, float32 `[b, size, size, 1]`, and labels, float32 `[b, 7]`, to
+        A function of augmented faces, float32 `[b, size, size, channels]`, and labels, float32 `[b, k]`, to
         labels of the same shape.
     """
     heads = []
@@ -27,7 +25,7 @@ def create_label_blend(teachers, weight):
             resize = model.get_layer("resize")
             heads.append((resize.height, keras.Model(resize.output, model.output)))
         else:  # an ensemble or another Keras model: the view goes through its own input
-            heads.append((images.FACE_SIDE, model))
+            heads.append((model.input_shape[1], model))
 
     def blend_labels(pixels, labels):
         if not heads:

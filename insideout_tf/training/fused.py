@@ -3,6 +3,7 @@
 import keras
 from keras import layers, ops
 
+from insideout_tf.data.contract import FER2013
 from insideout_tf.network import backbones, build
 
 _ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
@@ -59,7 +60,7 @@ def clone_for_training(model, precision):
     return twin
 
 
-def build_training_network(experiment, size, precision):
+def build_training_network(experiment, size, precision, contract=FER2013):
     """Builds the network of a stage for training.
 
     Its `weights` have the same order as those of the inference model.
@@ -68,8 +69,9 @@ def build_training_network(experiment, size, precision):
         experiment: the recipe.
         size: pixels a side that the network sees.
         precision: a Keras policy.
+        contract: the `Contract` of the model.
     """
-    model = build.build_network(experiment, size)
+    model = build.build_network(experiment, size, contract)
     if precision != "float32":
         return clone_for_training(model, precision)
     return use_fused_batch_norm(model)

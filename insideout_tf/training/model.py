@@ -9,7 +9,7 @@ from insideout_tf.training import augment, distillation
 class TrainingModel(keras.Model):
     """The step of one stage: a batch of faces → augmentation → core → weighted loss, all compiled.
 
-    A batch is a dict of `image` uint8 `[b, 48, 48]`, `label` float32 `[b, 7]` (smoothed, soft) and
+    A batch is a dict of `image` uint8 `[b, side, side]` or `[b, side, side, 3]`, `label` float32 `[b, k]` (smoothed, soft) and
     `weight` float32 `[b]`. If the data set is in device memory, it is a dict of `index` int32 `[b]`.
 
     Args:
@@ -76,7 +76,7 @@ class TrainingModel(keras.Model):
         return {"logits": logits, "label": labels, "weight": weights, **extra}
 
     def _pseudo_labels(self, inputs):
-        """Returns pseudo-labels `[b, 7]`: one-hot if the model is sure of a weak view, else 0."""
+        """Returns pseudo-labels `[b, k]`: one-hot if the model is sure of a weak view, else 0."""
         pixels, _, _ = augment.augment(
             inputs["image"],
             inputs["label"],

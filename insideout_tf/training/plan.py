@@ -35,6 +35,7 @@ def describe_plan(job, model):
         f"  device    {devices.describe_devices()}",
         *([f"  note      {NO_GPU.format(largest)}"] if lacks_gpu else []),
         f"  data      {faces.source}" + (f" ({faces.identified})" if faces.identified else ""),
+        f"  faces     {faces.contract.describe()}, {describe_classes(faces.classes)}",
         f"  training  {len(split.training):,} faces"
         + (f" and {unlabelled:,} without labels" if unlabelled else "")
         + (f" ({len(split.leaks):,} leaks dropped)" if experiment.drop_leaks else "")
@@ -58,6 +59,12 @@ def describe_plan(job, model):
         f"  memory    about {mebibytes:,.0f} MiB for weights, optimizer and activations (estimate)"
     )
     return "\n".join(lines)
+
+
+def describe_classes(classes, most=10):
+    """Returns the classes as text, such as "3 classes: angry, happy, sad"."""
+    shown = ", ".join(classes[:most]) + (", ..." if len(classes) > most else "")
+    return f"{len(classes)} classes: {shown}"
 
 
 def estimate_memory(job, model, trainable):

@@ -73,7 +73,10 @@ def create_model(job, stage):
     keras.utils.set_random_seed(job.experiment.seed)
     with job.scope():
         return fused.build_training_network(
-            job.experiment, job.experiment.size_of(stage), job.precision.policy
+            job.experiment,
+            job.experiment.size_of(stage),
+            job.precision.policy,
+            job.faces.contract,
         )
 
 
@@ -113,7 +116,7 @@ def run_all(job, model, progress, saved):
         progress.update(stage=index + 1, epoch=0, stopped=False)
         saved = model = None
     size = job.experiment.size_of(stages[progress["best_stage"]])
-    inference_model = build_network(job.experiment, size)
+    inference_model = build_network(job.experiment, size, job.faces.contract)
     inference_model.set_weights(best_weights)
     return progress, inference_model
 

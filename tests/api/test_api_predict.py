@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import insideout_tf
-from insideout_tf.data import drawn, images
+from insideout_tf.data import drawn
 from insideout_tf.data.classes import EMOTIONS
 from insideout_tf.errors import UserError
 from insideout_tf.photos import detect
@@ -163,4 +163,4 @@ def test_table_of_detected_faces(tmp_path):
     assert table[FACE_COLUMNS].to_numpy().tolist() == [record["box"] for record in records]
     rows = [list(record["probabilities"].values()) for record in records]
     assert np.allclose(table[list(EMOTIONS)], rows, atol=1e-5)
-    assert images.FACE_SIDE < table["box_width"].min()
+    assert 48 < table["box_width"].min()

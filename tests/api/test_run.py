@@ -123,7 +123,7 @@ def test_explain_and_predict_print_the_same_probability(real, tmp_path):
         (lambda: insideout_tf.open_run("small"), "expected a run folder with config.json"),
         (lambda: insideout_tf.train_model("effnet_b3"), "Did you mean 'effnet_b2'?"),
         (lambda: insideout_tf.train_model("quickstart", epoch=3), "Did you mean 'epochs'?"),
-        (lambda: insideout_tf.train_model("v2b0_cpu"), "--data: expected the path of FER2013"),
+        (lambda: insideout_tf.train_model("v2b0_cpu"), "--data: expected the path of faces"),
         (lambda: insideout_tf.load("smal"), "expected a run folder, a .keras file"),
     ],
 )

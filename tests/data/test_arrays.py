@@ -9,18 +9,20 @@ from insideout_tf.data.read import read_faces
 
 PIXELS = np.arange(3, dtype=np.uint8)[:, None, None] * np.ones((1, 48, 48), np.uint8)
 NPZ_EXPECTED = (
-    "expected an npz with 'pixels' uint8 [n, 48, 48], 'emotion' [n] 0..6 and 'usage' [n] "
+    "expected an npz with 'pixels' uint8 [n, side, side], 'emotion' [n] from 0 on and 'usage' [n] "
     "(0 Training, 1 PublicTest, 2 PrivateTest). "
 )
 BAD_ARRAYS = {
     "pixels of another type": (
         {"pixels": np.zeros((3, 48, 48))},
-        ": expected 'pixels' of type uint8 and shape [n, 48, 48]. Convert the array. "
+        ": expected 'pixels' of type uint8 and shape [n, side, side], such as [n, 48, 48], or "
+        "[n, side, side, 3] in colour. Convert the array. "
         "Received: float64 [3, 48, 48]",
     ),
     "pixels of another shape": (
         {"pixels": np.zeros((3, 40, 48), np.uint8)},
-        ": expected 'pixels' of type uint8 and shape [n, 48, 48]. Convert the array. "
+        ": expected 'pixels' of type uint8 and shape [n, side, side], such as [n, 48, 48], or "
+        "[n, side, side, 3] in colour. Convert the array. "
         "Received: uint8 [3, 40, 48]",
     ),
     "no pixels": (

@@ -119,7 +119,7 @@ def test_groups_of_steps_hold_the_same_batches(monkeypatch):
 @pytest.mark.parametrize("rule", ["none", "balanced", "clipped(0.5,2)"])
 def test_class_weights(rule):
     labels = np.repeat(np.arange(7), [3995, 436, 4097, 7215, 4830, 3171, 4965])
-    weights = batches.class_weights(labels, rule)
+    weights = batches.class_weights(labels, rule, 7)
     assert weights.dtype == np.float32 and weights[labels].mean() == pytest.approx(1, rel=1e-5)
     from sklearn.utils.class_weight import compute_class_weight
 

@@ -11,7 +11,9 @@ def test_order_of_the_labels():
 
 
 def test_variants_and_digits_in_any_case():
-    for name, emotion in {**VARIANTS, **{e: e for e in EMOTIONS}}.items():
+    assert {*VARIANTS.values()} - {*EMOTIONS} == {"contempt"}
+    known = {name: emotion for name, emotion in VARIANTS.items() if emotion in EMOTIONS}
+    for name, emotion in {**known, **{e: e for e in EMOTIONS}}.items():
         for spelling in (name, name.upper(), f" {name.title()} "):
             assert EMOTIONS[label_of(spelling, "x")] == emotion
     assert [label_of(str(i), "x") for i in range(7)] == list(range(7))

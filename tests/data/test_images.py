@@ -126,5 +126,5 @@ def test_input_of_a_model(faces):
     inputs = images.to_model_input(faces)
     assert inputs.dtype == np.float32 and inputs.shape == (len(faces), 48, 48, 1)
     assert np.array_equal(inputs[..., 0], faces)
-    with pytest.raises(UserError, match=r"\[n, 48, 48\].*shape \[9, 40, 48\]"):
+    with pytest.raises(UserError, match=r"\[n, side, side\].*shape \[9, 40, 48\]"):
         images.to_model_input(faces[:, :40])

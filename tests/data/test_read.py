@@ -74,8 +74,8 @@ def test_data_inside_folders(tmp_path):
 
 def test_folder_without_data(tmp_path):
     advice = (
-        "expected train/, test/ or validation/ with class folders, or one FER2013 file. "
-        "Give the path of the data itself. Received: "
+        "expected class folders with images, in train/, test/ or validation/ or alone, or one file of "
+        "faces. Give the path of the data itself. Received: "
     )
     assert error_of(tmp_path) == f"{tmp_path}: {advice}an empty folder"
     (tmp_path / "a.csv").touch()
@@ -98,11 +98,12 @@ def test_empty_missing_and_irregular_files(tmp_path):
     empty = tmp_path / "empty.csv"
     empty.touch()
     assert error_of(empty) == (
-        f"{empty}: expected a FER2013 file. Download it again. Received: an empty file"
+        f"{empty}: expected a file of faces. Download it again. Received: an empty file"
     )
     assert error_of(tmp_path / "none.csv") == (
         f"{tmp_path / 'none.csv'}: expected a file or folder that exists (fer2013.csv, "
-        "icml_face_data.csv, train.csv, .npz, .zip, .tar.gz, or a folder with train/ and test/). "
+        "icml_face_data.csv, train.csv, .npz, .zip, .tar.gz, or a folder with class "
+        "folders in train/ and test/). "
         "Check the path. Received: nothing there"
     )
     assert error_of("/dev/null") == (

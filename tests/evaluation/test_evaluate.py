@@ -75,7 +75,7 @@ def test_model_file_alone(run, capsys, small_drawn, tmp_path):
     path = tmp_path / "mine.keras"
     shutil.copy(run / "model.keras", path)
     status, _, error = call(capsys, path)
-    assert status == 2 and "--data: expected the path of FER2013" in error
+    assert status == 2 and "--data: expected the path of labelled faces" in error
     words = (path, "--data", small_drawn, "--json", "--out", tmp_path / "public")
     status, out, _ = call(capsys, *words)
     summary = json.loads(out)
@@ -116,10 +116,10 @@ def test_model_of_another_shape_is_refused(capsys, tmp_path):
 
     path = tmp_path / "other.keras"
     keras.Sequential(
-        [keras.Input((32, 32, 3)), keras.layers.Flatten(), keras.layers.Dense(7)]
+        [keras.Input((32, 40, 3)), keras.layers.Flatten(), keras.layers.Dense(7)]
     ).save(path)
     status, _, error = call(capsys, path, "--data", "drawn")
-    assert status == 2 and "from [n, 48, 48, 1] grey levels to [n, 7]" in error
+    assert status == 2 and "from square faces [n, side, side, 1 or 3]" in error
 
 
 @pytest.mark.slow

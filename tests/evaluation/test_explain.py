@@ -91,7 +91,7 @@ def test_equal_gradients_by_hand(trained):
     weights = np.asarray(model.get_layer("logits").kernel)
     for label in (0, 4):
         by_hand = np.maximum((np.asarray(features) * weights[:, label]).sum(3), 0)
-        large = np.stack([grad_cam._enlarge(each) for each in by_hand])
+        large = np.stack([grad_cam._enlarge(each, 48) for each in by_hand])
         large /= np.maximum(large.max((1, 2), keepdims=True), 1e-12)
         maps = grad_cam.heatmaps(model, pixels, [label] * 5)[0]
         assert np.abs(maps - large).max() < 1e-4

@@ -99,13 +99,13 @@ def test_other_files_and_shapes_are_refused(tmp_path):
             f"{tmp_path / name}: expected a saved Keras model named *.keras. Received: {received}"
         )
     path = tmp_path / "other.keras"
-    inputs = keras.Input((32, 32, 3))
+    inputs = keras.Input((32, 40, 3))
     keras.Model(inputs, keras.layers.Dense(7)(keras.layers.Flatten()(inputs))).save(path)
     with pytest.raises(UserError) as refusal:
         load_model(path)
     assert str(refusal.value) == (
-        f"{path}: expected a model from [n, 48, 48, 1] grey levels to [n, 7] probabilities. "
-        "Received: (None, 32, 32, 3) to (None, 7)"
+        f"{path}: expected a model from square faces [n, side, side, 1 or 3] to [n, classes] "
+        "probabilities, such as [n, 48, 48, 1] to [n, 7]. Received: [None, 32, 40, 3] to [None, 7]"
     )
 
 

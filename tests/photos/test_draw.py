@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from insideout_tf.data.classes import EMOTIONS
 from insideout_tf.photos import draw
 
 ROWS = np.full((2, 7), 1 / 7, np.float32)
@@ -39,7 +40,7 @@ def test_panels_do_not_overlap_where_there_is_room():
     pencil = ImageDraw.Draw(pencil_picture, "RGBA")
     for left, top, width, height in boxes:
         frame = (left, top, left + width, top + height)
-        panels.append(draw._draw_panel(pencil, frame, (1200, 900), 20, ROWS[0], panels))
+        panels.append(draw._draw_panel(pencil, frame, (1200, 900), 20, ROWS[0], panels, EMOTIONS))
     assert not draw._overlap(*panels)
 
 

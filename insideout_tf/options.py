@@ -1,0 +1,62 @@
+"""Command-line options that several verbs share: how data are read."""
+
+READING = ("input_size", "channels", "classes", "skip_classes", "map_classes")
+
+
+def add_reading(group):
+    """Adds the options of `data.reading.Reading` to an argparse parser or group."""
+    group.add_argument(
+        "--input-size",
+        type=int,
+        metavar="N",
+        help="resize every face to N pixels a side (default: all have one size, which stays)",
+    )
+    group.add_argument(
+        "--channels",
+        type=int,
+        choices=(1, 3),
+        help="1 grey levels, 3 colour (default: as the data)",
+    )
+    group.add_argument(
+        "--classes",
+        type=split_list,
+        default=(),
+        metavar="A,B,...",
+        help="what class folders or labels that are numbers mean, in their order",
+    )
+    group.add_argument(
+        "--skip-classes",
+        type=split_list,
+        default=(),
+        metavar="A,B,...",
+        help="leave the faces of these classes out",
+    )
+    group.add_argument(
+        "--map",
+        dest="map_classes",
+        type=split_list,
+        default=(),
+        metavar="A=B,...",
+        help="give classes other names, such as joy=happy; two may become one",
+    )
+
+
+def split_list(text):
+    """Returns the texts between the commas of an option, a tuple."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def to_keywords(arguments):
+    """Returns the options of `add_reading` as keywords of `data.read.read_faces`."""
+    return {name: getattr(arguments, name) for name in READING}
+
+
+def to_assignments(arguments):
+    """Returns the options of `add_reading` that were given, as `--set` takes them."""
+    import json
+
+    values = {name: value for name, value in to_keywords(arguments).items() if value}
+    return [
+        f"{name}={json.dumps(list(value) if isinstance(value, tuple) else value)}"
+        for name, value in values.items()
+    ]
