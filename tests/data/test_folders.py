@@ -95,13 +95,13 @@ def test_bad_images_one_by_one_and_skipped(small_tree, monkeypatch):
 
 
 def test_unknown_class_and_file_beside_the_classes(small_tree):
-    (small_tree / "train" / "hapy").mkdir()
+    (small_tree / "train" / "sad").rename(small_tree / "train" / "hapy")
     assert error_of(small_tree) == (
         f"{small_tree / 'train' / 'hapy'}: unknown class 'hapy'; expected one of angry, disgust, "
         "fear, happy, sad, surprise, neutral (or a usual variant, in any case). Did you mean "
         "'happy'? Rename or remove it. Received: 'hapy'"
     )
-    (small_tree / "train" / "hapy").rmdir()
+    (small_tree / "train" / "hapy").rename(small_tree / "train" / "sad")
     (small_tree / "test" / "labels.csv").touch()
     assert error_of(small_tree) == (
         f"{small_tree / 'test' / 'labels.csv'}: expected only class folders inside test/. "
