@@ -17,7 +17,9 @@ _HOMES = {  # of what is imported at its first use
     "Explanation": "insideout_tf.api.explain",
     "Run": "insideout_tf.api.run",
     "analyze_video": "insideout_tf.api.predict",
+    "compare_models": "insideout_tf.api.compare",
     "detect_emotions": "insideout_tf.api.predict",
+    "embed": "insideout_tf.api.embed",
     "explain_images": "insideout_tf.api.explain",
     "load": "insideout_tf.api.load",
     "open_run": "insideout_tf.api.run",
@@ -32,7 +34,9 @@ __all__ = [
     "UserError",
     "__version__",
     "analyze_video",
+    "compare_models",
     "detect_emotions",
+    "embed",
     "explain_images",
     "load",
     "open_run",
@@ -42,6 +46,8 @@ __all__ = [
 ]
 
 if typing.TYPE_CHECKING:  # so that editors and type checkers see the signatures
+    from insideout_tf.api.compare import compare_models
+    from insideout_tf.api.embed import embed
     from insideout_tf.api.explain import Explanation, explain_images
     from insideout_tf.api.load import load
     from insideout_tf.api.predict import analyze_video, detect_emotions, predict_emotions
