@@ -17,6 +17,7 @@ _HOMES = {  # of what is imported at its first use
     "Explanation": "insideout_tf.api.explain",
     "Run": "insideout_tf.api.run",
     "analyze_video": "insideout_tf.api.predict",
+    "audit_labels": "insideout_tf.api.audit",
     "compare_models": "insideout_tf.api.compare",
     "detect_emotions": "insideout_tf.api.predict",
     "embed": "insideout_tf.api.embed",
@@ -34,6 +35,7 @@ __all__ = [
     "UserError",
     "__version__",
     "analyze_video",
+    "audit_labels",
     "compare_models",
     "detect_emotions",
     "embed",
@@ -46,6 +48,7 @@ __all__ = [
 ]
 
 if typing.TYPE_CHECKING:  # so that editors and type checkers see the signatures
+    from insideout_tf.api.audit import audit_labels
     from insideout_tf.api.compare import compare_models
     from insideout_tf.api.embed import embed
     from insideout_tf.api.explain import Explanation, explain_images

@@ -18,6 +18,7 @@ VERBS = {
     },
     "measure": {
         "evaluate": "accuracy, macro-F1 and calibration of a run or a saved model",
+        "audit": "likely label errors and near-duplicates in a data set",
         "compare": "several models on the same faces, with paired intervals",
     },
     "ship": {

@@ -173,6 +173,12 @@ def name_of(split_name, faces):
     return (NAMES if faces.contract == FER2013 else OWN_NAMES)[split_name]
 
 
+def usage_name(faces, row):
+    """Returns how tables name the part of one face: "Training" of FER2013, "train" of other data."""
+    names = USAGES if faces.contract == FER2013 else ("train", OWN_VALIDATION, "test")
+    return names[faces.usage[row]]
+
+
 def also_in_training(faces, rows, training=None):
     """Returns bool `[len(rows)]`: which faces equal a training face outside `rows`, pixel for pixel.
 
