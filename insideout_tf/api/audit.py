@@ -61,6 +61,7 @@ class Audit(typing.NamedTuple):
         import pandas as pd
 
         faces = self.faces
+        assert faces.labels is not None
         columns = ["similarity", "is_identical"]
         for number in ("1", "2"):
             columns += [f"row_{number}", f"name_{number}", f"usage_{number}", f"label_{number}"]

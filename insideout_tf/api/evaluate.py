@@ -14,7 +14,7 @@ from insideout_tf.evaluation.report import METRICS
 from insideout_tf.network.weights import load_model
 from insideout_tf.serving import packaged, recognize
 
-FACES_BETWEEN_UPDATES = 1024  # of the progress bar
+FACES_TOGETHER = 8192  # that are in memory at a time
 
 
 def evaluate(
@@ -196,7 +196,15 @@ def predict_views(model, pixels, tta="none"):
     """
     from insideout_tf.network.predict import predict_probabilities
 
-    return recognize.average_views(lambda faces: predict_probabilities(model, faces), pixels, tta)
+    parts = [
+        recognize.average_views(
+            lambda faces: predict_probabilities(model, faces),
+            np.asarray(pixels[start : start + FACES_TOGETHER]),
+            tta,
+        )
+        for start in range(0, len(pixels), FACES_TOGETHER)
+    ]
+    return np.concatenate(parts)
 
 
 def read_selection_split(run):
