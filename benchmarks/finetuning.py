@@ -40,8 +40,9 @@ FROM_RANDOM = (  # what training from random weights needs instead
     "stages.head.epochs=1",
     'stages.head.batch_norm="train"',
     'stages.all.batch_norm="train"',
-    "stages.all.epochs=60",
-    "stages.all.learning_rate=2e-3",
+    "stages.all.epochs=100",
+    "stages.all.learning_rate=1e-3",
+    "ema_decay=0.98",
     "stages.all.patience=null",
 )
 TASKS = {

@@ -34,6 +34,7 @@ def get_config():
         batch_size=16,
         class_weight="clipped(0.5,2)",
         label_smoothing=0.05,
+        ema_decay=0.995,
         monitor="val_loss",
         augmentation=Augmentation(
             flip=True,
@@ -57,7 +58,7 @@ def get_config():
             Stage(
                 "all",
                 epochs=30,
-                learning_rate=2e-4,
+                learning_rate=1e-4,
                 batch_norm="frozen",
                 weight_decay=1e-2,
                 clip_norm=1.0,
