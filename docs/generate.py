@@ -126,7 +126,7 @@ def find_comment(lines, field):
 
 def escape(text):
     """Returns a comment as a cell of a table."""
-    text = re.sub(r'"[^"]*"', lambda match: f"`{match[0]}`", text)
+    text = re.sub(r'"[^"]*"|--[a-z-]+|\.weights\.h5|\w+\.csv', lambda match: f"`{match[0]}`", text)
     return text[:1].upper() + text[1:].replace("|", "\\|")
 
 
