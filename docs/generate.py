@@ -36,6 +36,10 @@ CLASSES = {  # in the order of the page: title, how a field is set
     ),
 }
 INTRODUCTION = """\
+---
+hide: [toc]
+---
+
 # Configuration
 
 A recipe is a Python file with `get_config()`, which returns an `Experiment`. An experiment holds its stages
@@ -126,7 +130,8 @@ def find_comment(lines, field):
 
 def escape(text):
     """Returns a comment as a cell of a table."""
-    text = re.sub(r'"[^"]*"|--[a-z-]+|\.weights\.h5|\w+\.csv', lambda match: f"`{match[0]}`", text)
+    code = r'"[^"]*"|--[a-z-]+|\.weights\.h5|\.h5|\.keras|[\w/]+\.(?:csv|py)|runs/NAME'
+    text = re.sub(code, lambda match: f"`{match[0]}`", text)
     return text[:1].upper() + text[1:].replace("|", "\\|")
 
 
