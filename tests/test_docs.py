@@ -241,6 +241,26 @@ def test_messages_exist():
         assert found, phrase
 
 
+def test_measured_numbers_are_those_of_the_evidence():
+    """Each decimal in the text and the tables of docs/ stands in the file that reports the measurement."""
+    files = ("README", "experiments/RESULTS", "experiments/NOTEBOOK", "benchmarks/README")
+    sources = [ROOT / f"{name}.md" for name in (*files, "insideout_tf/models/README")]
+    measured = " ".join(path.read_text("utf-8") for path in sources)
+    settings = " ".join(path.read_text("utf-8") for path in (ROOT / "insideout_tf").rglob("*.py"))
+    versions = (ROOT / "requirements.txt").read_text() + (ROOT / "setup.cfg").read_text() + "0.1.0"
+    known = set(re.findall(r"\d[\d,]*\.\d+", f"{measured} {settings} {versions}"))
+    for path in PAGES:
+        if path.name in ("configuration.md", "changelog.md", "contributing.md", "security.md"):
+            continue
+        text = re.sub(r"^```.*?^```$", "", path.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+        text = re.sub(r"`[^`\n]+`|arXiv \d+\.\d+|https?://\S+", "", text)
+        wrong = set(re.findall(r"\d[\d,]*\.\d+", text)) - known
+        assert not wrong, f"{path.name}: {wrong}"
+    (count,) = re.findall(r"- (\d+) trained networks have", sources[1].read_text("utf-8"))
+    assert f"{count} trained" in (ROOT / "docs/results.md").read_text("utf-8")
+    assert f"best of {count} networks" in (ROOT / "docs/evaluate.md").read_text("utf-8")
+
+
 def test_the_citation_is_of_this_release():
     text = (ROOT / "CITATION.cff").read_text("utf-8")
     assert re.search(r"^version: (\S+)$", text, re.MULTILINE)[1] == insideout_tf.__version__
