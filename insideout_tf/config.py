@@ -16,7 +16,7 @@ class Augmentation:
     interpolated once. Each face draws its own values.
     """
 
-    flip: bool = False
+    flip: bool = False  # mirror a face with probability 0.5
     rotation_degrees: float = 0.0  # uniform in ±value
     zoom: tuple[float, float] = (1.0, 1.0)  # uniform from low to high; above 1 the face grows
     shift: float = 0.0  # uniform in ±value, fraction of the image side, each axis
@@ -25,7 +25,7 @@ class Augmentation:
     contrast: float = 0.0  # factor uniform in 1±value about the image mean
     blur: float = 0.0  # Gaussian; deviation uniform in 0..value, in pixels of the input face
     noise: float = 0.0  # normal; deviation uniform in 0..value, as a fraction of 255
-    erasing_probability: float = 0.0
+    erasing_probability: float = 0.0  # of a rectangle of one grey level (Zhong et al. 2020)
     erasing_area: tuple[float, float] = (0.02, 0.2)  # uniform, fraction of the image
     mixup_alpha: float = 0.0  # Beta(alpha, alpha); 0 turns it off (Zhang et al. 2018, section 2)
     cutmix_alpha: float = 0.0  # the same (Yun et al. 2019, section 3.1)
@@ -66,9 +66,9 @@ class Augmentation:
 class Stage:
     """One stage of training: which layers learn, how, and for how many epochs."""
 
-    name: str
-    epochs: int
-    learning_rate: float
+    name: str  # a short word, by which --set finds the stage
+    epochs: int  # at most; patience may end the stage before
+    learning_rate: float  # after the warm-up; at the start of a schedule
     unfreeze_from: str | None = "all"  # None: the head only; "all"; or a block
     image_size: int | None = None  # None: the experiment's; a smaller one saves time
     batch_norm: str = "train"  # or "frozen": inference mode, fixed statistics and scale
@@ -151,16 +151,16 @@ class Experiment:
     Raises `UserError` if a value has the wrong type or is not allowed.
     """
 
-    name: str
-    stages: tuple[Stage, ...]
-    backbone: str = "EfficientNetV2B0"
+    name: str  # of the run folder, runs/NAME
+    stages: tuple[Stage, ...]  # in the order of the training
+    backbone: str = "EfficientNetV2B0"  # network/backbones.py lists them
     weights: str = "imagenet"  # "imagenet", "none", or a .weights.h5 or .h5 file
     start_from: str | None = None  # a trained run or model, with its head; or --start-from
     image_size: int = 224  # pixels a side; the model resizes its input to them
     # Whose mean and standard deviation the model sets: "none", "all" faces, or only "outliers", which
     # it brings within the range of the training faces.
     standardize: str = "none"
-    dropout: float = 0.5
+    dropout: float = 0.5  # in the head
     stochastic_depth: float | None = None  # rate of the last residual branch; None: the backbone's
     hidden_units: int = 0  # of a hidden layer in the head; 0: none
     data: str | None = None  # a path, "drawn" or "kaggle:OWNER/DATASET"; or --data
@@ -176,7 +176,7 @@ class Experiment:
     validation_fraction: float = 0.125  # of Training, with "stratified"
     training_fraction: float = 1.0  # of the training rows, each class in proportion
     drop_leaks: bool = False  # drop training faces that are pixel-identical to a test face
-    batch_size: int = 64
+    batch_size: int = 64  # faces in a training step
     class_weight: str = "none"  # "none", "balanced", "clipped(0.5,2)"
     label_smoothing: float = 0.0  # Szegedy et al. 2016, section 7
     ferplus: str | None = None  # the FER+ file, fer2013new.csv; or --ferplus
@@ -185,6 +185,7 @@ class Experiment:
     distillation_weight: float = 0.0  # weight in a label of the teacher's probabilities
     consistency_weight: float = 0.0  # of the loss on pseudo-labels; 0 turns it off
     consistency_threshold: float = 0.95  # least probability of a pseudo-label
+    # Of all stages that have none of their own.
     augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
     precision: str = "auto"  # "auto", "float32", "mixed_float16", "mixed_bfloat16"
     ema_decay: float | None = None  # of averaged weights, per step; None: no average
@@ -193,7 +194,7 @@ class Experiment:
     feed: str = "auto"
     distribution: str = "none"  # or "mirrored": all local devices share each batch
     jit_compile: str = "auto"  # "on", "off"; "auto": off on a CPU, except with JAX
-    seed: int = 0
+    seed: int = 0  # of the weights, the order and the augmentation; or --seed
     split_seed: int | None = None  # divides training from validation faces; None: seed
 
     def __post_init__(self):

@@ -51,7 +51,7 @@ def predict_emotions(
             process was forked after Keras' backend had started, and the engine is "keras".
         OSError: the operating system refuses to open an image file.
 
-    Example:
+    Examples:
         >>> predict_emotions(["face.png"]).shape
         (1, 7)
     """
@@ -99,7 +99,7 @@ def detect_emotions(
             the picture; or OpenCV is not installed.
         OSError: the operating system refuses to open the file.
 
-    Example:
+    Examples:
         >>> [face["emotion"] for face in detect_emotions("photo.jpg")]
         ['happy', 'neutral']
     """
@@ -155,7 +155,7 @@ def analyze_video(
         UserError: the video cannot be read, or the model or an option is wrong.
         OSError: the operating system refuses to open the file.
 
-    Example:
+    Examples:
         >>> table = analyze_video("clip.mp4")
         >>> table.groupby("face")["happy"].mean()
     """

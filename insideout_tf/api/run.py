@@ -11,9 +11,9 @@ from insideout_tf.serving import packaged
 class Run:
     """A finished run folder.
 
-    Example:
-        run = insideout_tf.open_run("runs/effnet_b2")
-        run.metrics["accuracy"], run.history.tail(1), run.predict(["face.png"])
+    Examples:
+        >>> run = insideout_tf.open_run("runs/effnet_b2")
+        >>> run.metrics["accuracy"], run.history.tail(1), run.predict(["face.png"])
 
     Attributes:
         path: the folder, a `pathlib.Path`.

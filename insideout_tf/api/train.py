@@ -33,8 +33,8 @@ def train_model(
 ) -> Run:
     """Trains a recipe and returns its `Run`.
 
-    Example:
-        run = insideout_tf.train_model("effnet_b2", "fer2013.csv", epochs=10)
+    Examples:
+        >>> run = insideout_tf.train_model("effnet_b2", "fer2013.csv", epochs=10)
 
     Args:
         recipe: the name of a recipe (`insideout recipes` lists them), the path of a recipe file, or a

@@ -47,7 +47,7 @@ def read_faces(
     Raises:
         UserError: what is wrong, with the line or the file.
 
-    Example:
+    Examples:
         >>> faces = read_faces("fer2013.csv")
         >>> faces.pixels.shape
         (35887, 48, 48)
