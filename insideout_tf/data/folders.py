@@ -32,12 +32,16 @@ RAFDB_FILE = re.compile(r"(train_\d{5}|test_\d{4})(_aligned)?\.\w+", re.IGNORECA
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """One file of a tree: its usage, the name of its class folder, its path, what is wrong with it."""
+    """One image file: its usage, its class folder, its path, what is wrong with it, the part of it.
+
+    `crop` is the `crop` of `images.decode_face`.
+    """
 
     usage: int
     folder: pathlib.Path | None
     file: pathlib.Path
     error: UserError | None = None
+    crop: tuple[int, int, int, int] | str | None = None
 
 
 def read_tree(path, reading=AS_THE_DATA):
@@ -243,16 +247,16 @@ def _read_class_numbers(path):
     return numbers
 
 
-def find_size(path, entries):
+def find_size(path, entries, suffixes=images.SUFFIXES):
     """Returns (width, height) of most images of `Entry`s, by the headers of some of them.
 
-    Raises `UserError` if they are not square.
+    suffixes: of image files. Raises `UserError` if the images are not square.
     """
     files = [each.file for each in entries if each.error is None]
     sizes: dict[tuple, int] = {}
     for file in files[:: max(1, len(files) // SIZE_PROBES)]:
         try:
-            size = images.measure(_read_bytes(file), file)
+            size = images.measure(_read_bytes(file, suffixes), file)
         except (UserError, OSError):  # reported when the file is read
             continue
         sizes[size] = sizes.get(size, 0) + 1
@@ -267,8 +271,11 @@ def find_size(path, entries):
     return width, height
 
 
-def read_images(entries, size, reading):
-    """Returns the pixels, the rows of `entries` that they are of, and the messages of the others."""
+def read_images(entries, size, reading, suffixes=images.SUFFIXES):
+    """Returns the pixels, the rows of `entries` that they are of, and the messages of the others.
+
+    size: of `images.decode_face`. suffixes: of image files.
+    """
     pixels = bytearray()  # grows in place: a list of arrays would need twice its memory in the end
     channels = reading.channels or 1
     rows: list[int] = []
@@ -278,7 +285,8 @@ def read_images(entries, size, reading):
         try:
             if entry.error:
                 raise entry.error
-            face = images.decode_face(_read_bytes(entry.file), entry.file, size, reading.channels)
+            data = _read_bytes(entry.file, suffixes)
+            face = images.decode_face(data, entry.file, size, reading.channels, entry.crop)
         except UserError as error:
             is_odd = "expected an image of" in str(error) and "pixels. Crop" in str(error)
             if reading.bad_rows == "stop":
@@ -305,15 +313,15 @@ def _advise_size(error):
     return UserError(str(error).replace("Crop and", "Give --input-size N for all, or crop and", 1))
 
 
-def _read_bytes(file):
+def _read_bytes(file, suffixes):
     """Returns the bytes of an image file in a class folder; another file raises `UserError`."""
     if file.is_dir():
         raise UserError(
             f"{file}: expected image files in a class folder. Move its files up, or remove it. "
             "Received: a folder"
         )
-    expected = f"image files ({', '.join(images.SUFFIXES)}) in a class folder"
-    if file.suffix.lower() not in images.SUFFIXES:
+    expected = f"image files ({', '.join(suffixes)}) in a class folder"
+    if file.suffix.lower() not in suffixes:
         raise UserError(
             f"{file}: expected {expected}. Move "
             f"or remove it. Received: {file.suffix or 'no suffix'!r}"
