@@ -6,6 +6,7 @@ counted in `Faces.skipped`. The persons are unknown.
 """
 
 import collections
+import dataclasses
 import io
 import os
 import pathlib
@@ -262,8 +263,11 @@ def read_kaggle(path, reading):
         known.get(classes.canonical(folder), label) != label
         for folder, label in zip(folders, faces.labels)
     )
-    name = f"{NAME} (Kaggle)" + (f", {others:,} labels unlike their folders" if others else "")
-    return listed.identify(faces, name, PUBLISHED_KAGGLE)
+    faces = listed.identify(faces, f"{NAME} from Kaggle", PUBLISHED_KAGGLE)
+    if not others:
+        return faces
+    text = f"{faces.identified}; {others:,} labels differ from their folders"
+    return dataclasses.replace(faces, identified=text)
 
 
 def _find_table(path):

@@ -3,6 +3,7 @@
 CK+ has no parts. The usual protocol divides the faces by person: see `splits.person_folds`.
 """
 
+import dataclasses
 import os
 import pathlib
 import re
@@ -208,5 +209,6 @@ def read_extended(path, reading):
     faces = fer2013.read_csv(path, reading.bad_rows, reading.classes or EXTENDED)
     counts = dict(zip(faces.classes, np.bincount(faces.labels, minlength=len(faces.classes))))
     parts = tuple(np.bincount(faces.usage, minlength=3))
-    name = "ckextended (CK+, code 7 is contempt)"
-    return listed.identify(faces, name, (parts,) if counts == EXTENDED_COUNTS else ())
+    published = (parts,) if counts == EXTENDED_COUNTS else ()
+    faces = listed.identify(faces, "ckextended.csv", published)
+    return dataclasses.replace(faces, identified=f"{faces.identified}; 7 is {faces.classes[-1]}")

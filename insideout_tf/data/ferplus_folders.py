@@ -14,7 +14,7 @@ from insideout_tf.data.faces import PRIVATE_TEST, PUBLIC_TEST, TRAINING
 from insideout_tf.data.ferplus import ANNOTATORS, COLUMNS
 from insideout_tf.errors import UserError
 
-NAME = "FER+, majority"
+NAME = "FER+ by majority"
 PARTS = {
     "FER2013Train": TRAINING,
     "FER2013Valid": PUBLIC_TEST,

@@ -12,7 +12,7 @@ from insideout_tf.data import listed
 from insideout_tf.data.people import KDEF, share_of
 from insideout_tf.errors import UserError
 
-NAME = "KDEF, straight view"
+NAME = "KDEF straight view"
 MIN_SHARE = 0.9  # of the names in the folder
 PERSON_FOLDER = re.compile(r"[AB][FM]\d\d", re.IGNORECASE)
 AVERAGED = re.compile(r"[FM](AF|AN|DI|HA|NE|SA|SU)(FL|HL|S|HR|FR)\.\w+", re.IGNORECASE)  # AKDEF
