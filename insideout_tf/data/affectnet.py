@@ -104,7 +104,7 @@ def read_lists(path, reading):
         root = root.parent
     for file, usage in lists.items():
         pictures = None
-        for line, row in listed.read_table(file, COLUMNS):
+        for line, row in listed.read_columns(file, COLUMNS):
             where = f"{file}, line {line}"
             pictures = pictures or _find_pictures(root, file)
             try:

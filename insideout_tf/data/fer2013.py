@@ -97,7 +97,7 @@ def read_csv(path, bad_rows="stop", names=EMOTIONS):
         labels if "emotion" in columns else None,
         usage,
         source=str(path),
-        identified=KNOWN_FILES.get(digest.hexdigest()),
+        identified=KNOWN_FILES.get(digest.hexdigest()) if tuple(names) == EMOTIONS else None,
         skipped=tuple(skipped),
         classes=tuple(names),
     )

@@ -62,6 +62,11 @@ def read(path, reading):
     left_out: collections.Counter = collections.Counter()
     for folder, usage in _find_parts(path).items():
         file = folder / "label.csv"
+        if not listed.list_pictures(folder):
+            raise UserError(
+                f"{folder}: expected the pictures that label.csv names. Make them with the script "
+                "generate_training_data.py of FER+. Received: no picture"
+            )
         for number, line in listed.read_lines(file):
             where = f"{file}, line {number}"
             try:

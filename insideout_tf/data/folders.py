@@ -294,7 +294,7 @@ def read_images(entries, size, reading, suffixes=images.SUFFIXES):
             odd_count += is_odd
             if is_odd and odd_count > max(1, MAX_ODD_SIZES * len(entries)):
                 raise _advise_size(error) from None
-            is_of_file = str(error).startswith(str(entry.file))
+            is_of_file = entry.error is not None or str(error).startswith(str(entry.file))
             messages.append(str(error) if is_of_file else f"{entry.file}: {error}")
             continue
         side = face.shape[0]

@@ -66,12 +66,8 @@ def read_rows(root, rows, reading, layout, published=(), notes=()):
         UserError: a bad row, unless `reading` skips them; pictures of several sizes; no good row.
     """
     words = list(dict.fromkeys(row.word for row in rows if row.error is None))
-    if reading.classes:
-        classes = reading.classes
-        labels = {word: class_names.label_of(word, root, classes) for word in words}
-    else:
-        classes, settled = class_names.order_classes(words)
-        labels = {word: classes.index(settled[word]) for word in words}
+    classes, settled = class_names.order_classes(words)
+    labels = {word: classes.index(settled[word]) for word in words}
     size = reading.input_size
     if size is None and any(isinstance(row.crop, tuple) for row in rows):
         raise UserError(
@@ -97,7 +93,18 @@ def read_rows(root, rows, reading, layout, published=(), notes=()):
         people=_all_or_none(row.person for row in chosen),
         pictures=_all_or_none(row.picture for row in chosen),
     )
-    return identify(faces, layout, published)
+    return reorder(identify(faces, layout, published), reading.classes)
+
+
+def reorder(faces, classes):
+    """Returns faces with the given classes in their order; no classes change nothing.
+
+    Raises `UserError` if a class of the faces is not among them.
+    """
+    if not classes:
+        return faces
+    mapping = [class_names.label_of(name, faces.source, classes) for name in faces.classes]
+    return faces.relabel(classes, mapping)
 
 
 def _all_or_none(values):
@@ -164,7 +171,7 @@ def read_lines(path):
     return lines
 
 
-def read_table(path, columns):
+def read_columns(path, columns):
     """Yields (line number, {column: text}) for each row of a CSV with a header.
 
     Args:

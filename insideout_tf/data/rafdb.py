@@ -4,6 +4,7 @@ Its parts are training and test; nothing names the persons. The compound set has
 with labels up to 11, which are refused.
 """
 
+import dataclasses
 import os
 import pathlib
 import re
@@ -133,7 +134,8 @@ def read_kaggle(path, reading):
         for place in dict.fromkeys((path, root)):
             if os.path.isfile(place / name):
                 _check_table(place / name, root / part)
-    return listed.identify(folders.read_tree(root, reading), NAME, PUBLISHED)
+    faces = folders.read_tree(root, dataclasses.replace(reading, classes=()))
+    return listed.reorder(listed.identify(faces, NAME, PUBLISHED), reading.classes)
 
 
 def _find_tree(path):
@@ -168,7 +170,7 @@ def _check_table(file, part):
         if os.path.isdir(folder)
         for picture in folder.iterdir()
     }
-    for line, row in listed.read_table(file, ("image", "label")):
+    for line, row in listed.read_columns(file, ("image", "label")):
         name = pathlib.PurePosixPath(row["image"].strip()).name
         label = listed.to_whole(row["label"])
         if name in found and str(label) != found[name]:

@@ -341,7 +341,7 @@ def _draw_people(faces, rows, field, fraction, seed):
         count = len(np.unique(people.groups_of(faces)[rows]))
         raise UserError(
             f"{faces.source}: {field} {fraction:g} expects each class on either side with no {word} on "
-            f"both. Change it with --set, or add faces. Received: {count} {word}s among "
-            f"{len(rows)} Training faces"
+            f"both. Change it with --set, or add faces. Received: {len(rows)} "
+            f"Training faces of {count} {word}{'' if count == 1 else 's'}"
         )
     return rows[part]

@@ -243,3 +243,19 @@ def write_ferplus(folder):
                 expected[f"data/FER2013{part}/{name}"] = (word, usage, None)
         write(folder / f"data/FER2013{part}/label.csv", *lines)
     return expected
+
+
+# Of each layout: the writer, and the options with which `read_faces` reads it.
+WRITERS: dict = {
+    "rafdb": (write_rafdb, {}),
+    "rafdb kaggle": (write_rafdb_kaggle, {}),
+    "affectnet": (write_affectnet, {"input_size": 48}),
+    "affectnet arrays": (write_affectnet_arrays, {}),
+    "affectnet kaggle": (write_affectnet_kaggle, {}),
+    "ck+": (write_ckplus, {"input_size": 48}),
+    "ck+48": (write_ck48, {}),
+    "jaffe": (write_jaffe, {}),
+    "kdef": (write_kdef, {"input_size": 48}),
+    "expw": (write_expw, {"input_size": 48}),
+    "fer+": (write_ferplus, {}),
+}
