@@ -17,7 +17,10 @@ _HOMES = {  # of what is imported at its first use
     "Explanation": "insideout_tf.api.explain",
     "Run": "insideout_tf.api.run",
     "analyze_video": "insideout_tf.api.predict",
+    "audit_labels": "insideout_tf.api.audit",
+    "compare_models": "insideout_tf.api.compare",
     "detect_emotions": "insideout_tf.api.predict",
+    "embed": "insideout_tf.api.embed",
     "explain_images": "insideout_tf.api.explain",
     "load": "insideout_tf.api.load",
     "open_run": "insideout_tf.api.run",
@@ -32,7 +35,10 @@ __all__ = [
     "UserError",
     "__version__",
     "analyze_video",
+    "audit_labels",
+    "compare_models",
     "detect_emotions",
+    "embed",
     "explain_images",
     "load",
     "open_run",
@@ -42,6 +48,9 @@ __all__ = [
 ]
 
 if typing.TYPE_CHECKING:  # so that editors and type checkers see the signatures
+    from insideout_tf.api.audit import audit_labels
+    from insideout_tf.api.compare import compare_models
+    from insideout_tf.api.embed import embed
     from insideout_tf.api.explain import Explanation, explain_images
     from insideout_tf.api.load import load
     from insideout_tf.api.predict import analyze_video, detect_emotions, predict_emotions

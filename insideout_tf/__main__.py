@@ -13,11 +13,13 @@ VERBS = {
     },
     "train": {
         "recipes": "the recipes that come with the package; --copy begins one of your own",
-        "inspect": "what is in a FER2013 file or folder: counts, duplicates, blank images",
+        "inspect": "what is in a data set: classes, counts, sizes, duplicates, blank images",
         "train": "train a recipe; without arguments the quickstart, on drawn faces",
     },
     "measure": {
         "evaluate": "accuracy, macro-F1 and calibration of a run or a saved model",
+        "audit": "likely label errors and near-duplicates in a data set",
+        "compare": "several models on the same faces, with paired intervals",
     },
     "ship": {
         "export": "a trained model for TF Serving, LiteRT and ONNX Runtime, each file checked",

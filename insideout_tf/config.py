@@ -189,7 +189,8 @@ class Experiment:
     precision: str = "auto"  # "auto", "float32", "mixed_float16", "mixed_bfloat16"
     ema_decay: float | None = None  # of averaged weights, per step; None: no average
     monitor: str = "val_macro_f1"  # chooses the best epoch; or "val_accuracy", "val_loss"
-    feed: str = "auto"  # "memory", "device" (the data set lives in device memory), "auto"
+    # Where training faces are: "memory"; "device" memory; "files", decoded for each batch; or "auto".
+    feed: str = "auto"
     distribution: str = "none"  # or "mirrored": all local devices share each batch
     jit_compile: str = "auto"  # "on", "off"; "auto": off on a CPU, except with JAX
     seed: int = 0
@@ -208,7 +209,7 @@ class Experiment:
             "precision", self.precision, ("auto", "float32", "mixed_float16", "mixed_bfloat16")
         )
         require_one_of("monitor", self.monitor, ("val_macro_f1", "val_accuracy", "val_loss"))
-        require_one_of("feed", self.feed, ("auto", "memory", "device"))
+        require_one_of("feed", self.feed, ("auto", "memory", "device", "files"))
         require_one_of("distribution", self.distribution, ("none", "mirrored"))
         require_one_of("jit_compile", self.jit_compile, ("auto", "on", "off"))
         for name, low, high in (

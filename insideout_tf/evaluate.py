@@ -23,7 +23,7 @@ def parse(argv):
     parser.add_argument(
         "--split",
         choices=splits.EVALUATED,
-        help="validation, public, private, merged (both tests), training, or rest: what "
+        help="validation, public, private or test, merged (both tests), all, training, or rest: what "
         "training_fraction excluded from it (default: validation; of a model file alone: public). "
         "private is the test split: report it once, for a final model",
     )

@@ -95,7 +95,6 @@ def examine(faces):
                 per_class = {name: int(n) for name, n in zip(faces.classes, counts)}
             usages[name] = {"n": int(chosen.sum()), "per_class": per_class}
     known, shared = people.count_people(faces)
-    flat = faces.pixels.reshape(len(faces), -1)
     return {
         "source": faces.source,
         "identified": faces.identified,
@@ -106,9 +105,19 @@ def examine(faces):
         "duplicates": _duplicates(faces),
         "people": known,
         "people_in_two_usages": shared,
-        "blank": int((flat.min(1) == flat.max(1)).sum()),
+        "blank": count_blank(faces.pixels),
         "skipped": list(faces.skipped),
     }
+
+
+def count_blank(pixels, together=4096):
+    """Returns how many images have one single level; `together` are in memory at a time."""
+    count = 0
+    for start in range(0, len(pixels), together):
+        faces = np.asarray(pixels[start : start + together])
+        flat = faces.reshape(len(faces), -1)
+        count += int((flat.min(1) == flat.max(1)).sum())
+    return count
 
 
 def _duplicates(faces):

@@ -1,10 +1,11 @@
 """Which files a verb may write: never an input, nor what it did not make itself."""
 
 import os
+import re
 import stat
 import typing
 
-from insideout_tf.errors import UserError
+from insideout_tf.errors import UserError, printable
 
 PICTURE_KEY = "insideout_tf"  # of the text in a PNG file that names the kind of picture
 
@@ -83,6 +84,11 @@ def describe_node(path):
     if os.path.islink(path):
         return f"a link to {os.readlink(path)}"
     return "a folder" if os.path.isdir(path) else "a device or a pipe"
+
+
+def escape_cell(text):
+    """Returns a text that is safe as a cell of CSV: control characters escaped, and no formula."""
+    return re.sub(r"^(?=[=+@-])", "./", printable(text))
 
 
 def has_begin(path, begin):

@@ -14,7 +14,7 @@ from insideout_tf.evaluation.report import METRICS
 from insideout_tf.network.weights import load_model
 from insideout_tf.serving import packaged, recognize
 
-FACES_BETWEEN_UPDATES = 1024  # of the progress bar
+FACES_TOGETHER = 8192  # that are in memory at a time
 
 
 def evaluate(
@@ -32,8 +32,8 @@ def evaluate(
     Args:
         run_or_model: a run folder, a .keras file or the name of a packaged model.
         data: what `read_faces` reads; the data of the run by default.
-        split: one of `splits.EVALUATED`; by default "validation" for a run and "public" for a model
-            without one. "private" is the test split: report it once, for a final model.
+        split: one of `splits.EVALUATED`; by default "validation" for a run and `splits.default_part`
+            for a model without one. "private" is the test split: report it once, for a final model.
         tta: "flip" averages each face with its mirror image.
         out: the folder to write; by default RUN/SPLIT, with -TTA appended if one is used. For a model
             without a run nothing is written by default.
@@ -53,7 +53,7 @@ def evaluate(
     """
     path, run = packaged.model_path(run_or_model)
     experiment = runs.experiment_of(run) if run else None
-    split = split or ("validation" if run else "public")
+    split = split or ("validation" if run else None)
     data = data or (experiment.data if experiment else None)
     if data is None:
         raise UserError(
@@ -66,6 +66,7 @@ def evaluate(
     devices.prepare_backend()
     model = load_model(path)
     faces = read_for(model.contract, data, experiment, bad_rows, map_classes)
+    split = split or splits.default_part(faces)
     faces, rows, columns, without = match_classes(faces, model.contract, split, experiment)
     name = splits.name_of(split, faces)
     check_place(out, {**facts, "split": name, "data_digest": faces.digest}, overwrite)
@@ -195,7 +196,15 @@ def predict_views(model, pixels, tta="none"):
     """
     from insideout_tf.network.predict import predict_probabilities
 
-    return recognize.average_views(lambda faces: predict_probabilities(model, faces), pixels, tta)
+    parts = [
+        recognize.average_views(
+            lambda faces: predict_probabilities(model, faces),
+            np.asarray(pixels[start : start + FACES_TOGETHER]),
+            tta,
+        )
+        for start in range(0, len(pixels), FACES_TOGETHER)
+    ]
+    return np.concatenate(parts)
 
 
 def read_selection_split(run):
@@ -209,7 +218,7 @@ def has_selection_overlap(split, selected_on):
     """Returns True if faces of `split` also selected the epoch, so that its figures are optimistic."""
     if selected_on is None:
         return None
-    return split in ("validation", "training") or (
+    return split in ("validation", "training", "all") or (
         selected_on in ("PublicTest", splits.OWN_VALIDATION) and split in ("public", "merged")
     )
 

@@ -162,7 +162,10 @@ def _make_dataset(arrays, get_order, steps, size, layers):
         name: tf.TensorSpec((size, *array.shape[1:]), array.dtype) for name, array in arrays.items()
     }
     dataset = tf.data.Dataset.from_generator(
-        lambda: ({name: array[rows] for name, array in arrays.items()} for rows in get_order()),
+        lambda: (
+            {name: np.asarray(array[rows]) for name, array in arrays.items()}
+            for rows in get_order()
+        ),
         output_signature=signature,
     )
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps))
@@ -206,7 +209,7 @@ class ArrayBatches(keras.utils.PyDataset):
         if not 0 <= index < self._steps:
             raise IndexError(index)
         order = self._read_order(index)
-        return {name: array[order[index]] for name, array in self._arrays.items()}
+        return {name: np.asarray(array[order[index]]) for name, array in self._arrays.items()}
 
     def _read_order(self, index):
         """Returns the order of the epoch, anew at its first item."""

@@ -9,6 +9,7 @@ import numpy as np
 from insideout_tf.data import classes as class_names
 from insideout_tf.data.classes import EMOTIONS
 from insideout_tf.data.contract import FER2013, Contract
+from insideout_tf.data.lazy import FilePixels
 
 # The three parts of FER2013 (Goodfellow et al. 2013, section 4). Arrays of usage hold these numbers.
 USAGES = ("Training", "PublicTest", "PrivateTest")
@@ -21,7 +22,7 @@ class Faces:
 
     Attributes:
         pixels: uint8 `[n, side, side]`, grey levels 0..255, or `[n, side, side, 3]`, red, green,
-            blue. FER2013 has 48×48 grey levels.
+            blue. FER2013 has 48×48 grey levels. Of a large data set they are a `lazy.FilePixels`.
         labels: uint8 `[n]`, index into `classes`. None if the file has no labels.
         usage: uint8 `[n]`, 0..2, index into `USAGES`.
         source: the path of the data.
@@ -121,8 +122,10 @@ def content_keys(pixels):
 
     The keys are digests of 16 bytes (BLAKE2b), which need little memory beside the pixels.
 
-    pixels: uint8 `[n, ...]`. Returns an array `[n]` of void dtype.
+    pixels: uint8 `[n, ...]`, or a `lazy.FilePixels`. Returns an array `[n]` of void dtype.
     """
+    if isinstance(pixels, FilePixels):
+        return pixels.keys
     digests = b"".join(
         hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in pixels
     )
@@ -135,10 +138,13 @@ def content_digest(pixels, labels, usage, classes=EMOTIONS):
     pixels: uint8 `[n, ...]`. labels: uint8 `[n]` or None. usage: uint8 `[n]`. classes: their names.
     """
     labels = np.full(len(usage), 255, np.uint8) if labels is None else labels
+    shape = pixels.shape[1:]
+    if isinstance(pixels, FilePixels):  # their keys, since the pixels are in files
+        pixels = pixels.keys
     each = sorted(
         hashlib.blake2b(image.tobytes() + bytes((int(label), int(use))), digest_size=16).digest()
         for image, label, use in zip(pixels, labels, usage)
     )
-    if classes != EMOTIONS or pixels.shape[1:] != FER2013.face_shape:
-        each.append(repr((classes, pixels.shape[1:])).encode())
+    if classes != EMOTIONS or shape != FER2013.face_shape:
+        each.append(repr((classes, shape)).encode())
     return hashlib.sha256(b"".join(each)).hexdigest()

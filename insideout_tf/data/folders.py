@@ -8,7 +8,7 @@ import numpy as np
 
 from insideout_tf.data import classes as class_names
 from insideout_tf.data import contract as contracts
-from insideout_tf.data import images, inputs
+from insideout_tf.data import images, inputs, lazy
 from insideout_tf.data.faces import PRIVATE_TEST, PUBLIC_TEST, TRAINING, USAGES, Faces
 from insideout_tf.data.reading import AS_THE_DATA
 from insideout_tf.errors import UserError
@@ -274,39 +274,63 @@ def find_size(path, entries, suffixes=images.SUFFIXES):
 def read_images(entries, size, reading, suffixes=images.SUFFIXES):
     """Returns the pixels, the rows of `entries` that they are of, and the messages of the others.
 
+    Every file is decoded once, so that a bad one is known before the work begins. The pixels are an
+    array, or a `lazy.FilePixels` if `reading.feed` or the size of the data set asks for it.
+
     size: of `images.decode_face`. suffixes: of image files.
     """
+    stays_in_files = reading.feed == "files" or (
+        reading.feed == "auto" and lazy.is_large(len(entries), size, reading.channels)
+    )
     pixels = bytearray()  # grows in place: a list of arrays would need twice its memory in the end
-    channels = reading.channels or 1
+    keys, channels = bytearray(), reading.channels or 1
     rows: list[int] = []
     messages: list[str] = []
     odd_count, side = 0, 0
-    for row, entry in enumerate(entries):
-        try:
-            if entry.error:
-                raise entry.error
-            data = _read_bytes(entry.file, suffixes)
-            face = images.decode_face(data, entry.file, size, reading.channels, entry.crop)
-        except UserError as error:
-            is_odd = "expected an image of" in str(error) and "pixels. Crop" in str(error)
-            if reading.bad_rows == "stop":
-                raise (_advise_size(error) if is_odd else error) from None
+    for row, face in enumerate(_decode_all(entries, size, reading.channels, suffixes)):
+        if isinstance(face, UserError):
+            is_odd = "expected an image of" in str(face) and "pixels. Crop" in str(face)
             odd_count += is_odd
-            if is_odd and odd_count > max(1, MAX_ODD_SIZES * len(entries)):
-                raise _advise_size(error) from None
-            is_of_file = entry.error is not None or str(error).startswith(str(entry.file))
-            messages.append(str(error) if is_of_file else f"{entry.file}: {error}")
+            if reading.bad_rows == "stop" or odd_count > max(1, MAX_ODD_SIZES * len(entries)):
+                raise _advise_size(face) if is_odd else face
+            file = entries[row].file
+            is_of_file = entries[row].error is not None or str(file) in str(face)
+            messages.append(str(face) if is_of_file else f"{file}: {face}")
             continue
         side = face.shape[0]
         if face.ndim == 3 and channels == 1:  # the first image in colour: those before it were grey
             channels = 3
             pixels = bytearray(np.repeat(np.frombuffer(pixels, np.uint8), 3).tobytes())
-        if face.ndim == 2 and channels == 3:
-            face = np.repeat(face[..., None], 3, axis=-1)
-        pixels += face.tobytes()
+        if stays_in_files:
+            keys += lazy.key_of(face)
+        else:
+            if face.ndim == 2 and channels == 3:
+                face = np.repeat(face[..., None], 3, axis=-1)
+            pixels += face.tobytes()
         rows.append(row)
     shape = (side, side) if channels == 1 else (side, side, 3)
-    return np.frombuffer(pixels, np.uint8).reshape(len(rows), *shape), rows, messages
+    if not stays_in_files:
+        return np.frombuffer(pixels, np.uint8).reshape(len(rows), *shape), rows, messages
+    files = np.array([str(entries[row].file) for row in rows], object)
+    crops = np.fromiter((entries[row].crop for row in rows), object, len(rows))
+    digests = np.frombuffer(keys, np.dtype((np.void, lazy.KEY_BYTES)))
+    return lazy.FilePixels(files, crops, size, channels, shape, digests), rows, messages
+
+
+def _decode_all(entries, size, channels, suffixes):
+    """Yields the face of each entry, or its `UserError`, in order; threads decode some at a time."""
+
+    def decode(entry):
+        try:
+            if entry.error:
+                return entry.error
+            data = _read_bytes(entry.file, suffixes)
+            return images.decode_face(data, entry.file, size, channels, entry.crop)
+        except UserError as error:
+            return error
+
+    for start in range(0, len(entries), lazy.TOGETHER):
+        yield from lazy.create_pool().map(decode, entries[start : start + lazy.TOGETHER])
 
 
 def _advise_size(error):

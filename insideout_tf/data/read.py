@@ -165,7 +165,8 @@ def _read_archive(path, reading, depth):
 
         archives.extract_archive(path, pathlib.Path(folder))
         try:
-            faces = _read_any(pathlib.Path(folder), reading, depth + 1)
+            in_memory = dataclasses.replace(reading, feed="memory")  # the folder will be gone
+            faces = _read_any(pathlib.Path(folder), in_memory, depth + 1)
         except UserError as error:
             raise UserError(rename(str(error))) from None
     skipped = tuple(rename(message) for message in faces.skipped)

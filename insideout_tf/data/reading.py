@@ -18,6 +18,8 @@ class Reading:
         classes: the names of the classes in the order of their numbers; empty: as the data.
         skip_classes: classes that are left out.
         map_classes: texts such as "anger=angry": the first class becomes the second.
+        feed: "memory" decodes all images at once; "files" leaves them in their files until they are
+            needed; "auto" is "files" if they would take more than `lazy.MEMORY_BYTES`.
     """
 
     bad_rows: str = "stop"
@@ -26,6 +28,7 @@ class Reading:
     classes: tuple[str, ...] = ()
     skip_classes: tuple[str, ...] = ()
     map_classes: tuple[str, ...] = ()
+    feed: str = "auto"
 
     def __post_init__(self):
         if self.bad_rows not in ("stop", "skip"):
@@ -71,6 +74,7 @@ def of_experiment(experiment, bad_rows=None):
         experiment.classes,
         experiment.skip_classes,
         experiment.map_classes,
+        {"device": "memory"}.get(experiment.feed, experiment.feed),
     )
 
 

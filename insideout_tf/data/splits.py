@@ -13,7 +13,8 @@ from insideout_tf.data.faces import PRIVATE_TEST, PUBLIC_TEST, TRAINING, USAGES,
 from insideout_tf.errors import UserError
 
 # The values of --split, in the order of its help.
-EVALUATED = ("private", "public", "merged", "validation", "training", "rest", "test")
+EVALUATED = ("private", "public", "merged", "validation", "training", "rest", "test", "all")
+WITHOUT_RUN = ("public", "private", "merged", "test", "all")  # those that need no run
 OWN_VALIDATION = "val"
 # How tables and figures name them.
 NAMES = {
@@ -24,6 +25,7 @@ NAMES = {
     "training": "Training",
     "rest": "the rest of Training",
     "test": "test",
+    "all": "all faces",
 }
 # Of data other than FER2013.
 OWN_NAMES = {
@@ -188,6 +190,7 @@ def evaluation_rows(faces, split_name, experiment):
         "public": (PUBLIC_TEST,),
         "merged": (PUBLIC_TEST, PRIVATE_TEST),
         "test": (PRIVATE_TEST,),
+        "all": (),
     }[split_name]
     absent = [USAGES[usage] for usage in usages if not (faces.usage == usage).any()]
     if absent:
@@ -195,7 +198,18 @@ def evaluation_rows(faces, split_name, experiment):
             f"{faces.source}: --split {split_name} expects faces with usage "
             f"{' and '.join(absent)}. Choose another --split or another file. Received: none"
         )
-    return np.flatnonzero(np.isin(faces.usage, usages))
+    return np.flatnonzero(np.isin(faces.usage, usages) | (split_name == "all"))
+
+
+def default_part(faces):
+    """Returns the part that a model is evaluated on by default, one of `WITHOUT_RUN`.
+
+    PublicTest of FER2013 and of the drawn faces; of other data the first there is of validation, test
+    and all.
+    """
+    if faces.contract == FER2013 or (faces.usage == PUBLIC_TEST).any():
+        return "public"
+    return "test" if (faces.usage == PRIVATE_TEST).any() else "all"
 
 
 def name_of(split_name, faces):
@@ -203,6 +217,12 @@ def name_of(split_name, faces):
     if faces.source == "drawn":
         return "drawn"
     return (NAMES if faces.contract == FER2013 else OWN_NAMES)[split_name]
+
+
+def usage_name(faces, row):
+    """Returns how tables name the part of one face: "Training" of FER2013, "train" of other data."""
+    names = USAGES if faces.contract == FER2013 else ("train", OWN_VALIDATION, "test")
+    return names[faces.usage[row]]
 
 
 def also_in_training(faces, rows, training=None):

@@ -27,12 +27,12 @@ def predict_probabilities(model, pixels, batch_size=256):
     """
     count = len(pixels)
     batch_size = min(batch_size, max(count, 1))
-    padding = -count % batch_size
-    pixels = np.concatenate([pixels, np.zeros((padding, *pixels.shape[1:]), pixels.dtype)])
     per_call = max(1, VALUES_PER_CALL // max(1, pixels[:1].size) // batch_size) * batch_size
     parts = []
-    for start in range(0, len(pixels), per_call):
-        block = images.to_model_input(pixels[start : start + per_call])
+    for start in range(0, count, per_call):
+        faces = np.asarray(pixels[start : start + per_call])
+        padding = np.zeros((-len(faces) % batch_size, *faces.shape[1:]), faces.dtype)
+        block = images.to_model_input(np.concatenate([faces, padding]))
         if keras.backend.backend() == "tensorflow":
             parts.append(model.predict(batches.in_order(block, batch_size), verbose=0))
         else:

@@ -115,7 +115,7 @@ class Csv(JsonLines):
 
     def encode(self, record):
         values = {**record, **dict(zip(BOX_FIELDS, record["box"] or ()))}
-        values["source"] = re.sub(r"^(?=[=+@-])", "./", printable(record["source"]))
+        values["source"] = targets.escape_cell(record["source"])
         probabilities = record["probabilities"] or {}
         return _to_row(
             [

@@ -64,9 +64,7 @@ def load_recognizer(
     if callable(model):
         predict, temperature, contract = engines.load_predictor(model, engine)
     else:
-        predict, temperature, contract = _load_cached(
-            str(model), engine, _identify_file(str(model))
-        )
+        predict, temperature, contract = _load_cached(str(model), engine, identify_file(str(model)))
 
     def recognize(faces):
         batches = [
@@ -128,7 +126,7 @@ def _load_cached(model, engine, identity):
     return processes.serialized(predict), temperature, contract
 
 
-def _identify_file(model):
+def identify_file(model):
     """Returns a value that changes if the file of a model does; None for a packaged name."""
     path = pathlib.Path(model).expanduser()
     path = path / packaged.MODEL if os.path.isdir(path) else path

@@ -11,6 +11,7 @@ import numpy as np
 from insideout_tf import config, devices
 from insideout_tf.data import batches
 from insideout_tf.data.faces import Faces
+from insideout_tf.data.lazy import FilePixels
 from insideout_tf.data.splits import Split
 from insideout_tf.network.build import build_network, freeze_layers
 from insideout_tf.training import callbacks, checkpoint, fused, optimizers
@@ -62,6 +63,7 @@ class Job:
             and devices.accelerator() != "cpu"
             and not experiment.augmentation.keras_cv
             and experiment.distribution == "none"
+            and not isinstance(self.arrays["image"], FilePixels)
         )
 
 
@@ -154,17 +156,29 @@ def run_stage(job, index, model, progress, saved, best_weights):
         together=together,
     )
     with devices.graphs_rounded(job.precision.rounds_graphs):
-        step_model.fit(
-            faces,
-            initial_epoch=first + done,
-            epochs=first + stage.epochs,
-            shuffle=False,
-            verbose=job.verbose,
-            callbacks=callbacks.create_callbacks(
-                job, index, validation, counter, progress, state, together
-            ),
-        )
+        with _file_errors_named(job.arrays["image"]):
+            step_model.fit(
+                faces,
+                initial_epoch=first + done,
+                epochs=first + stage.epochs,
+                shuffle=False,
+                verbose=job.verbose,
+                callbacks=callbacks.create_callbacks(
+                    job, index, validation, counter, progress, state, together
+                ),
+            )
     return validation.best_weights
+
+
+@contextlib.contextmanager
+def _file_errors_named(pixels):
+    """Raises the error of an image file in place of that of the pipeline that read it."""
+    try:
+        yield
+    except Exception:
+        if isinstance(pixels, FilePixels) and pixels.error:
+            raise pixels.error[0] from None
+        raise
 
 
 def compile_step(job, index, model):

@@ -23,7 +23,7 @@ from insideout_tf.data import (
 from insideout_tf.data.classes import EMOTIONS
 from insideout_tf.data.contract import Contract
 from insideout_tf.data.faces import Faces
-from insideout_tf.data.read import read_faces
+from insideout_tf.data.read import read, read_faces
 from insideout_tf.data.reading import Reading
 from insideout_tf.errors import UserError
 
@@ -148,6 +148,18 @@ def test_pixels_are_those_of_the_face(tmp_path):
     pixels = read_faces(tmp_path / "ckplus", input_size=48).pixels
     wide = layouts.Image.fromarray(layouts.face_of("neutral", 1)).resize((64, 48))
     assert np.array_equal(pixels[0], np.asarray(wide)[:, 8:56])
+
+
+@pytest.mark.parametrize("name", ["expw", "kdef", "jaffe"])
+def test_faces_that_stay_in_files_are_cut_the_same(name, tmp_path):
+    WRITERS[name][0](tmp_path)
+    in_files, in_memory = (
+        read(tmp_path, Reading(input_size=48, feed=feed)) for feed in ("files", "memory")
+    )
+    assert not isinstance(in_files.pixels, np.ndarray)
+    assert np.array_equal(np.asarray(in_files.pixels), in_memory.pixels)
+    assert np.array_equal(np.asarray(in_files.pixels[1:3]), in_memory.pixels[1:3])
+    assert np.array_equal(in_files.pixels[2], in_memory.pixels[2])
 
 
 def test_code_7_of_ckextended_is_contempt(tmp_path):

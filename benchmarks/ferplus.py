@@ -1,0 +1,59 @@
+"""Evaluate the packaged models against the FER+ majority, a second truth for FER2013's test faces.
+
+    python benchmarks/ferplus.py --data fer2013.csv --ferplus fer2013new.csv
+
+FER+ (Barsoum et al. 2016, arXiv 1608.01041) has the votes of ten annotators for each face. The majority is the
+emotion with most votes; faces whose most votes are for contempt, unknown or no face, or are shared by two
+emotions, are left out. The table has the accuracy against FER2013's own labels and against the majority, on
+the same remaining faces, with 95 % bootstrap intervals.
+"""
+
+import argparse
+
+import numpy as np
+
+import insideout_tf
+from insideout_tf import errors
+from insideout_tf.data import ferplus, splits
+from insideout_tf.data.classes import match_classes
+from insideout_tf.evaluation import metrics
+from insideout_tf.serving import packaged
+
+
+def majority_labels(counts, classes):
+    """Returns the label with most votes, integers `[n]`; -1 for a class that is not known, or a draw.
+
+    counts: uint8 `[n, 10]`, in the order of `ferplus.COLUMNS`. classes: names of the classes.
+    """
+    known = np.array(match_classes(ferplus.COLUMNS, classes))
+    ordered = np.sort(counts, axis=1)
+    return np.where(ordered[:, -1] > ordered[:, -2], known[counts.argmax(1)], -1)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--ferplus", required=True)
+    arguments = parser.parse_args()
+    faces = insideout_tf.read_faces(arguments.data)
+    counts = ferplus.read_counts(arguments.ferplus, faces)
+    print("| model | faces | against FER2013 | against FER+ | macro-F1 against FER+ |")
+    print("|---|---|---|---|---|")
+    for split in ("public", "private"):
+        rows = splits.evaluation_rows(faces, split, None)
+        majority = majority_labels(counts[rows], faces.classes)
+        rows, majority = rows[majority >= 0], majority[majority >= 0]
+        for name in packaged.names():
+            probabilities = insideout_tf.predict_emotions(faces.pixels[rows], name)
+            cells = []
+            for labels in (faces.labels[rows], majority):
+                found = metrics.summarize(probabilities, labels)
+                low, high = found["intervals_95"]["accuracy"]
+                cells.append(f"{found['accuracy']:.2%} [{low:.2%}, {high:.2%}]")
+            part = f"{len(rows):,} of {splits.NAMES[split]}"
+            print(f"| {name} | {part} | {cells[0]} | {cells[1]} | {found['macro_f1']:.3f} |")
+
+
+if __name__ == "__main__":
+    with errors.reported("ferplus.py"):
+        main()

@@ -1,0 +1,70 @@
+"""The packaged `small`, trained further on faces of your own, with their own classes.
+
+    insideout train finetune --data MY_FACES
+    insideout evaluate runs/finetune --split test
+
+MY_FACES is a folder of class folders, in `train/`, `val/` and `test/` or alone, or any other data that
+`insideout inspect` reads. Without a part for validation, an eighth of each class is held out. Faces become
+48×48 grey levels, as the packaged model takes them.
+
+The head of the network gets the classes of the data. A class that `small` knows, such as happy, keeps its
+weights. First the head learns alone, so that its random rows do not disturb what is below (Kumar et al.
+2022, arXiv 2202.10054). Then all layers learn at a low rate. BatchNorm keeps its statistics, since a few
+faces would give poor ones. Training stops when the validation loss has not fallen for eight epochs.
+
+`--start-from RUN` begins from another model of the same network. `benchmarks/finetuning.py` compares the
+recipe with the untouched model and with training from random weights.
+"""
+
+from insideout_tf.config import Augmentation, Experiment, Stage
+
+
+def get_config():
+    return Experiment(
+        name="finetune",
+        backbone="CompactFERSmallWhole",
+        weights="none",
+        start_from="small",
+        standardize="outliers",
+        input_size=48,
+        channels=1,
+        image_size=48,
+        dropout=0.3,
+        split="auto",
+        batch_size=16,
+        class_weight="clipped(0.5,2)",
+        label_smoothing=0.05,
+        ema_decay=0.995,
+        monitor="val_loss",
+        augmentation=Augmentation(
+            flip=True,
+            rotation_degrees=12.0,
+            zoom=(0.9, 1.1),
+            shift=0.06,
+            brightness=0.1,
+            contrast=0.25,
+            erasing_probability=0.25,
+            erasing_area=(0.02, 0.15),
+        ),
+        stages=(
+            Stage(
+                "head",
+                epochs=8,
+                learning_rate=2e-3,
+                unfreeze_from=None,
+                batch_norm="frozen",
+                schedule="cosine",
+            ),
+            Stage(
+                "all",
+                epochs=30,
+                learning_rate=1e-4,
+                batch_norm="frozen",
+                weight_decay=1e-2,
+                clip_norm=1.0,
+                schedule="cosine",
+                warmup_epochs=1.0,
+                patience=8,
+            ),
+        ),
+    )
