@@ -9,6 +9,7 @@ import sys
 import numpy as np
 
 from insideout_tf import errors, options, targets
+from insideout_tf.data import people
 from insideout_tf.data.contract import Contract
 from insideout_tf.data.faces import USAGES, content_keys
 from insideout_tf.data.read import read_faces
@@ -81,7 +82,8 @@ def examine(faces):
     `skipped`: what is wrong with each excluded row. `duplicates`: `distinct` images; `groups_within`:
     groups of identical images inside one usage
     (summed over usages), `..._conflicting` those with different labels; `groups_across`: groups
-    found in two or more usages. `blank`: images of one single grey level.
+    found in two or more usages. `blank`: images of one single grey level. `people`: how many there are,
+    and `people_in_two_usages`: how many of them are in two or more usages, None if unknown.
     """
     usages = {}
     for index, name in enumerate(USAGES):
@@ -92,6 +94,7 @@ def examine(faces):
                 counts = np.bincount(faces.labels[chosen], minlength=len(faces.classes))
                 per_class = {name: int(n) for name, n in zip(faces.classes, counts)}
             usages[name] = {"n": int(chosen.sum()), "per_class": per_class}
+    known, shared = people.count_people(faces)
     return {
         "source": faces.source,
         "identified": faces.identified,
@@ -100,6 +103,8 @@ def examine(faces):
         "channels": faces.contract.channels,
         "usages": usages,
         "duplicates": _duplicates(faces),
+        "people": known,
+        "people_in_two_usages": shared,
         "blank": count_blank(faces.pixels),
         "skipped": list(faces.skipped),
     }
@@ -163,6 +168,17 @@ def tabulate(usages, classes):
     return lines
 
 
+def describe_people(facts):
+    """Returns the line on the people in a list; an empty list if they are unknown."""
+    if facts["people"] is None:
+        return []
+    shared = facts["people_in_two_usages"]
+    return [
+        f"people      {facts['people']:,}"
+        + (f", {shared:,} of them in two splits" if shared else "")
+    ]
+
+
 def report(facts):
     """Returns the facts as text for a terminal."""
     lines = [
@@ -182,6 +198,7 @@ def report(facts):
         f"({duplicates['groups_within_conflicting']:,} with different labels)",
         f"            {duplicates['groups_across']:,} groups across splits "
         f"({duplicates['groups_across_conflicting']:,} with different labels)",
+        *describe_people(facts),
         f"blank       {facts['blank']:,} images of a single grey level",
     ]
     if facts["skipped"]:

@@ -30,6 +30,8 @@ class Faces:
         names: the relative path of each image in a folder tree, else None.
         skipped: the message of each bad row or image that is not in the arrays.
         classes: the names of the classes, in the order of the labels.
+        people: the person of each face, where the data tell it, else None.
+        pictures: the picture of each face, if several faces can be cut from one, else None.
     """
 
     pixels: np.ndarray
@@ -40,6 +42,8 @@ class Faces:
     names: tuple[str, ...] | None = None
     skipped: tuple[str, ...] = ()
     classes: tuple[str, ...] = EMOTIONS
+    people: tuple[str, ...] | None = None
+    pictures: tuple[str, ...] | None = None
 
     def __len__(self):
         return len(self.usage)
@@ -61,7 +65,9 @@ class Faces:
             pixels=self.pixels[rows],
             labels=None if self.labels is None else self.labels[rows],
             usage=self.usage[rows],
-            names=None if self.names is None else tuple(self.names[row] for row in rows),
+            names=_choose(self.names, rows),
+            people=_choose(self.people, rows),
+            pictures=_choose(self.pictures, rows),
             identified=None,
         )
 
@@ -77,6 +83,11 @@ class Faces:
         return dataclasses.replace(
             faces, labels=labels[labels >= 0].astype(np.uint8), classes=tuple(classes)
         )
+
+
+def _choose(values, rows):
+    """Returns the values of the chosen rows: a tuple, or None if there are none."""
+    return None if values is None else tuple(np.asarray(values, object)[rows])
 
 
 def match(faces, classes):

@@ -4,6 +4,7 @@ NumPy parses the pixels of a block of rows in one call, and one check covers the
 block that fails goes row by row through the strict parser, whose messages name the line.
 """
 
+import functools
 import hashlib
 
 import numpy as np
@@ -45,7 +46,7 @@ KNOWN_CONTENTS = {
 }
 
 
-def read_csv(path, bad_rows="stop"):
+def read_csv(path, bad_rows="stop", names=EMOTIONS):
     """Reads a CSV with the columns pixels, emotion and Usage, in any order.
 
     The columns emotion and Usage are optional. Without Usage, every face is a Training face. Fields
@@ -55,6 +56,7 @@ def read_csv(path, bad_rows="stop"):
     Args:
         path: `pathlib.Path` of the file.
         bad_rows: "stop" at the first bad row, or "skip" all of them and list their messages.
+        names: the names of the classes, in the order of their numbers.
 
     Returns:
         `Faces`, with `identified` set for a file of `KNOWN_FILES`.
@@ -68,7 +70,7 @@ def read_csv(path, bad_rows="stop"):
             f"{path}: expected at most {MAX_CSV_BYTES >> 30} GB. Give a FER2013 CSV, which has "
             f"0.3 GB. Received: {size >> 30} GB"
         )
-    digest, skipped = hashlib.sha256(), []
+    digest, skipped, words = hashlib.sha256(), [], _words_of(tuple(names))
     # They grow in place: arrays of blocks, concatenated, would need twice the memory in the end.
     columns_of_faces = (bytearray(), bytearray(), bytearray())
     with open(path, "rb", buffering=MAX_LINE_BYTES) as file:
@@ -77,9 +79,9 @@ def read_csv(path, bad_rows="stop"):
         columns = _parse_header(header, path)
         for first_line, lines in _read_blocks(file, path):
             digest.update(b"".join(lines))
-            arrays = _parse_block(lines, columns)
+            arrays = _parse_block(lines, columns, words)
             if arrays is None:
-                arrays, messages = _parse_rows(lines, columns, path, first_line, bad_rows)
+                arrays, messages = _parse_rows(lines, columns, words, path, first_line, bad_rows)
                 skipped += messages
             for column, array in zip(columns_of_faces, arrays):
                 column += array.tobytes()
@@ -95,8 +97,9 @@ def read_csv(path, bad_rows="stop"):
         labels if "emotion" in columns else None,
         usage,
         source=str(path),
-        identified=KNOWN_FILES.get(digest.hexdigest()),
+        identified=KNOWN_FILES.get(digest.hexdigest()) if tuple(names) == EMOTIONS else None,
         skipped=tuple(skipped),
+        classes=tuple(names),
     )
 
 
@@ -170,7 +173,7 @@ def _read_blocks(file, path):
 # -- a block at once -------------------------------------------------------------------------------
 
 
-def _parse_block(lines, columns):
+def _parse_block(lines, columns, words):
     """Parses rows in the published layout.
 
     Returns pixels uint8 `[n, 2304]`, labels uint8 `[n]` and usage uint8 `[n]`, or None if any row
@@ -180,7 +183,7 @@ def _parse_block(lines, columns):
     if any(len(row) != columns[None] for row in rows):
         return None
     try:
-        marks = [_parse_marks(row, columns, "", False) for row in rows]
+        marks = [_parse_marks(row, columns, words, "", False) for row in rows]
     except UserError:
         return None
     texts = [row[columns["pixels"]] for row in rows]
@@ -200,12 +203,12 @@ def _parse_block(lines, columns):
 # -- one row at a time, strictly -------------------------------------------------------------------
 
 
-def _parse_rows(lines, columns, path, first_line, bad_rows):
+def _parse_rows(lines, columns, words, path, first_line, bad_rows):
     """Returns the arrays of `_parse_block` for the good rows, and the messages of the bad ones."""
     rows, messages = [], []
     for number, line in enumerate(lines, first_line):
         try:
-            rows.append(_parse_row(line, columns, f"{path}, line {number}"))
+            rows.append(_parse_row(line, columns, words, f"{path}, line {number}"))
         except UserError as error:
             if bad_rows == "stop":
                 raise
@@ -219,7 +222,7 @@ def _parse_rows(lines, columns, path, first_line, bad_rows):
     return arrays, messages
 
 
-def _parse_row(line, columns, where):
+def _parse_row(line, columns, words, where):
     """Returns the pixels (a list of int), the label and the usage of one row."""
     is_cut = not line.endswith(b"\n")
     row = _split_row(line, columns)
@@ -229,14 +232,14 @@ def _parse_row(line, columns, where):
             f"{where}: expected {columns[None]} comma-separated fields. {_advice(is_cut)}"
             f"Received: {len(row)} fields, {text}"
         )
-    label, usage = _parse_marks(row, columns, where, is_cut)
-    words = row[columns["pixels"]].split()
-    pixels = [_parse_pixel(word) for word in words]
+    label, usage = _parse_marks(row, columns, words, where, is_cut)
+    texts = row[columns["pixels"]].split()
+    pixels = [_parse_pixel(text) for text in texts]
     if None in pixels:
         position = pixels.index(None)
         raise UserError(
             f"{where}: expected whole pixel values from 0 to 255. {_advice(is_cut)}"
-            f"Received: {_excerpt(words[position])} as pixel {position + 1}"
+            f"Received: {_excerpt(texts[position])} as pixel {position + 1}"
         )
     if len(pixels) != PIXELS:
         raise UserError(
@@ -251,14 +254,19 @@ def _split_row(line, columns):
     return [field.strip(b' \t\r\n"') for field in line.split(columns[""])]
 
 
-def _parse_marks(row, columns, where, is_cut):
-    """Returns the label and the usage of a row; 0 and Training where the column is absent."""
-    label = _LABELS.get(row[columns["emotion"]].lower()) if "emotion" in columns else 0
+def _parse_marks(row, columns, words, where, is_cut):
+    """Returns the label and the usage of a row; 0 and Training where the column is absent.
+
+    words: of `_words_of`.
+    """
+    label = words.get(row[columns["emotion"]].lower()) if "emotion" in columns else 0
     usage = _USAGE_NUMBERS.get(row[columns["usage"]].lower()) if "usage" in columns else TRAINING
     if label is None:
+        names = list(words)  # the first of them are the names of the classes
+        last = max(words.values())
         raise UserError(
-            f"{where}: expected an emotion from 0 to {len(EMOTIONS) - 1} (0 {EMOTIONS[0]} ... "
-            f"{len(EMOTIONS) - 1} {EMOTIONS[-1]}). Correct or remove the row. "
+            f"{where}: expected an emotion from 0 to {last} (0 {names[0].decode()} ... "
+            f"{last} {names[last].decode()}). Correct or remove the row. "
             f"Received: {_excerpt(row[columns['emotion']])}"
         )
     if usage is None:
@@ -269,16 +277,25 @@ def _parse_marks(row, columns, where, is_cut):
     return label, usage
 
 
-# A label as FER2013 writes it, as pandas writes it beside an empty cell (3.0), and as a word.
-_LABELS = {
-    **{str(label).encode(): label for label in range(len(EMOTIONS))},
-    **{f"{label}.0".encode(): label for label in range(len(EMOTIONS))},
-    **{
-        name.encode(): classes.label_of(name, "")
-        for name in (*EMOTIONS, *classes.VARIANTS)
-        if classes.canonical(name) in EMOTIONS
-    },
-}
+@functools.cache
+def _words_of(names):
+    """Returns the label of each text, as lower-case bytes, that a row may have; the names come first.
+
+    A label is a name, a usual variant of it, a number as FER2013 writes it, or one as pandas writes it
+    beside an empty cell (3.0).
+    """
+    known = [classes.canonical(name) for name in names]
+    variants = {
+        word: known.index(meaning) for word, meaning in classes.VARIANTS.items() if meaning in known
+    }
+    words = {
+        **{name.lower(): label for label, name in enumerate(names)},
+        **{str(label): label for label in range(len(names))},
+        **{f"{label}.0": label for label in range(len(names))},
+    }
+    return {word.encode(): label for word, label in {**words, **variants, **words}.items()}
+
+
 _USAGE_NUMBERS = {name.lower().encode(): number for number, name in enumerate(USAGES)}
 
 

@@ -32,12 +32,16 @@ RAFDB_FILE = re.compile(r"(train_\d{5}|test_\d{4})(_aligned)?\.\w+", re.IGNORECA
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """One file of a tree: its usage, the name of its class folder, its path, what is wrong with it."""
+    """One image file: its usage, its class folder, its path, what is wrong with it, the part of it.
+
+    `crop` is the `crop` of `images.decode_face`.
+    """
 
     usage: int
     folder: pathlib.Path | None
     file: pathlib.Path
     error: UserError | None = None
+    crop: tuple[int, int, int, int] | str | None = None
 
 
 def read_tree(path, reading=AS_THE_DATA):
@@ -243,16 +247,16 @@ def _read_class_numbers(path):
     return numbers
 
 
-def find_size(path, entries):
+def find_size(path, entries, suffixes=images.SUFFIXES):
     """Returns (width, height) of most images of `Entry`s, by the headers of some of them.
 
-    Raises `UserError` if they are not square.
+    suffixes: of image files. Raises `UserError` if the images are not square.
     """
     files = [each.file for each in entries if each.error is None]
     sizes: dict[tuple, int] = {}
     for file in files[:: max(1, len(files) // SIZE_PROBES)]:
         try:
-            size = images.measure(_read_bytes(file), file)
+            size = images.measure(_read_bytes(file, suffixes), file)
         except (UserError, OSError):  # reported when the file is read
             continue
         sizes[size] = sizes.get(size, 0) + 1
@@ -267,11 +271,13 @@ def find_size(path, entries):
     return width, height
 
 
-def read_images(entries, size, reading):
+def read_images(entries, size, reading, suffixes=images.SUFFIXES):
     """Returns the pixels, the rows of `entries` that they are of, and the messages of the others.
 
     Every file is decoded once, so that a bad one is known before the work begins. The pixels are an
     array, or a `lazy.FilePixels` if `reading.feed` or the size of the data set asks for it.
+
+    size: of `images.decode_face`. suffixes: of image files.
     """
     stays_in_files = reading.feed == "files" or (
         reading.feed == "auto" and lazy.is_large(len(entries), size, reading.channels)
@@ -281,14 +287,14 @@ def read_images(entries, size, reading):
     rows: list[int] = []
     messages: list[str] = []
     odd_count, side = 0, 0
-    for row, face in enumerate(_decode_all(entries, size, reading.channels)):
+    for row, face in enumerate(_decode_all(entries, size, reading.channels, suffixes)):
         if isinstance(face, UserError):
             is_odd = "expected an image of" in str(face) and "pixels. Crop" in str(face)
             odd_count += is_odd
             if reading.bad_rows == "stop" or odd_count > max(1, MAX_ODD_SIZES * len(entries)):
                 raise _advise_size(face) if is_odd else face
             file = entries[row].file
-            is_of_file = str(file) in str(face)
+            is_of_file = entries[row].error is not None or str(file) in str(face)
             messages.append(str(face) if is_of_file else f"{file}: {face}")
             continue
         side = face.shape[0]
@@ -306,18 +312,20 @@ def read_images(entries, size, reading):
     if not stays_in_files:
         return np.frombuffer(pixels, np.uint8).reshape(len(rows), *shape), rows, messages
     files = np.array([str(entries[row].file) for row in rows], object)
+    crops = np.fromiter((entries[row].crop for row in rows), object, len(rows))
     digests = np.frombuffer(keys, np.dtype((np.void, lazy.KEY_BYTES)))
-    return lazy.FilePixels(files, size, channels, shape, digests), rows, messages
+    return lazy.FilePixels(files, crops, size, channels, shape, digests), rows, messages
 
 
-def _decode_all(entries, size, channels):
+def _decode_all(entries, size, channels, suffixes):
     """Yields the face of each entry, or its `UserError`, in order; threads decode some at a time."""
 
     def decode(entry):
         try:
             if entry.error:
                 return entry.error
-            return images.decode_face(_read_bytes(entry.file), entry.file, size, channels)
+            data = _read_bytes(entry.file, suffixes)
+            return images.decode_face(data, entry.file, size, channels, entry.crop)
         except UserError as error:
             return error
 
@@ -329,15 +337,15 @@ def _advise_size(error):
     return UserError(str(error).replace("Crop and", "Give --input-size N for all, or crop and", 1))
 
 
-def _read_bytes(file):
+def _read_bytes(file, suffixes):
     """Returns the bytes of an image file in a class folder; another file raises `UserError`."""
     if file.is_dir():
         raise UserError(
             f"{file}: expected image files in a class folder. Move its files up, or remove it. "
             "Received: a folder"
         )
-    expected = f"image files ({', '.join(images.SUFFIXES)}) in a class folder"
-    if file.suffix.lower() not in images.SUFFIXES:
+    expected = f"image files ({', '.join(suffixes)}) in a class folder"
+    if file.suffix.lower() not in suffixes:
         raise UserError(
             f"{file}: expected {expected}. Move "
             f"or remove it. Received: {file.suffix or 'no suffix'!r}"

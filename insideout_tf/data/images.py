@@ -24,7 +24,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 PICTURE_SUFFIXES = (*SUFFIXES, ".jfif", ".jpe", ".tif", ".tiff", ".gif", ".avif", ".heic", ".heif")
 
 
-def decode_face(data, where, size=None, channels=None):
+def decode_face(data, where, size=None, channels=None, crop=None):
     """Decodes an image file of a data set to a face.
 
     Args:
@@ -33,6 +33,9 @@ def decode_face(data, where, size=None, channels=None):
         size: the (width, height) that the image must have; or one number, a side in pixels to which
             it is resized as in `shrink`.
         channels: 1 for grey levels (ITU-R 601 luma), 3 for colour; None keeps what the file has.
+        crop: which part of an image is resized; None: all of it. (left, top, right, bottom) in pixels
+            of the image as it is stored, without what lies beyond its edges; or "middle", the largest
+            square in the middle. A `size` that the image must have already ignores it.
 
     Returns:
         uint8 `[side, side]` grey levels, or `[side, side, 3]`. With `channels` None, a file whose
@@ -50,9 +53,7 @@ def decode_face(data, where, size=None, channels=None):
             )
         _check_pixels(image, where)
         if is_resized:
-            from PIL import ImageOps
-
-            image = ImageOps.exif_transpose(image)
+            image = _crop(image, crop, where)
         image = levels.to_8_bits(image, where)
         if channels == 1:
             image = levels.to_grey(image, where)
@@ -66,6 +67,27 @@ def decode_face(data, where, size=None, channels=None):
     if channels == 3 and array.ndim == 2:
         return np.repeat(array[..., None], 3, axis=-1)
     return array
+
+
+def _crop(image, crop, where):
+    """Returns the part of a PIL image that `crop` names, upright; see `decode_face`."""
+    from PIL import ImageOps
+
+    if isinstance(crop, tuple):  # boxes are measured on the file, whatever its EXIF tag says
+        left, top = (max(0, each) for each in crop[:2])
+        right, bottom = (min(limit, each) for limit, each in zip(image.size, crop[2:]))
+        if left >= right or top >= bottom:
+            raise UserError(
+                f"{where}: expected a face box inside the picture of {image.size[0]}×{image.size[1]} "
+                f"pixels. Correct or remove the row. Received: {', '.join(map(str, crop))}"
+            )
+        return image.crop((left, top, right, bottom))
+    image = ImageOps.exif_transpose(image)
+    if crop == "middle":
+        side = min(image.size)
+        left, top = ((length - side) // 2 for length in image.size)
+        image = image.crop((left, top, left + side, top + side))
+    return image
 
 
 def measure(data, where):

@@ -31,9 +31,13 @@ class FilePixels:
 
     dtype = np.dtype(np.uint8)
 
-    def __init__(self, files, size, channels, shape, keys, error=None):
-        """files: array of paths. size, channels: as of `images.decode_face`. shape: of one face."""
-        self._files, self._size, self._channels = files, size, channels
+    def __init__(self, files, crops, size, channels, shape, keys, error=None):
+        """Keeps what decodes the faces.
+
+        files: array of paths. crops: array of the `crop` of each, an object. size, channels: all three
+        as of `images.decode_face`. shape: of one face.
+        """
+        self._files, self._crops, self._size, self._channels = files, crops, size, channels
         self.shape, self.keys = (len(files), *shape), keys
         self.error = [] if error is None else error
 
@@ -57,9 +61,10 @@ class FilePixels:
         if isinstance(rows, tuple):
             return np.asarray(self)[rows]
         if np.ndim(rows) == 0 and not isinstance(rows, slice):
-            return self._decode(self._files[rows])
+            return self._decode(self._files[rows], self._crops[rows])
         return FilePixels(
             self._files[rows],
+            self._crops[rows],
             self._size,
             self._channels,
             self.shape[1:],
@@ -70,16 +75,16 @@ class FilePixels:
     def __array__(self, dtype=None, copy=None):
         array = np.empty(self.shape, np.uint8)
         if len(self) < 2:
-            faces = map(self._decode, self._files)
+            faces = map(self._decode, self._files, self._crops)
         else:
-            faces = create_pool().map(self._decode, self._files)
+            faces = create_pool().map(self._decode, self._files, self._crops)
         for row, face in enumerate(faces):
             array[row] = face
         return array if dtype is None else array.astype(dtype)
 
-    def _decode(self, file):
+    def _decode(self, file, crop):
         try:
-            return decode(file, self._size, self._channels)
+            return decode(file, self._size, self._channels, crop)
         except (UserError, OSError) as error:
             self.error.append(error)
             raise
@@ -92,10 +97,12 @@ def create_pool():
     return concurrent.futures.ThreadPoolExecutor(count, thread_name_prefix="decode")
 
 
-def decode(file, size, channels):
+def decode(file, size, channels, crop=None):
     """Returns the face in an image file; arguments as of `images.decode_face`."""
     with open(file, "rb") as opened:
-        return images.decode_face(opened.read(images.MAX_FILE_BYTES + 1), file, size, channels)
+        return images.decode_face(
+            opened.read(images.MAX_FILE_BYTES + 1), file, size, channels, crop
+        )
 
 
 def key_of(face):

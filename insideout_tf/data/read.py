@@ -4,15 +4,62 @@ import dataclasses
 import os
 import pathlib
 import tempfile
+import typing
 
-from insideout_tf.data import archives, arrays, fer2013, folders, inputs, tables
+from insideout_tf.data import (
+    affectnet,
+    archives,
+    arrays,
+    ckplus,
+    expw,
+    fer2013,
+    ferplus_folders,
+    folders,
+    inputs,
+    jaffe,
+    kdef,
+    rafdb,
+    tables,
+)
+from insideout_tf.data.classes import EMOTIONS
 from insideout_tf.data.contract import FER2013
 from insideout_tf.data.faces import Faces
+from insideout_tf.data.people import find_people
 from insideout_tf.data.reading import Reading, regroup, resize
 from insideout_tf.errors import UserError
 
 MAX_ARCHIVE_DEPTH = 2  # the archive of the competition on Kaggle is a .zip around a .tar.gz
 MAX_FOLDER_DEPTH = 8  # folders around the data
+
+
+class Layout(typing.NamedTuple):
+    """How a published data set lies on the disk.
+
+    `is_layout(path)` recognises its folder or file, and `read(path, reading)` returns its `Faces`.
+    `has_parts` tells whether its folder may have parts of class folders, such as train/.
+    """
+
+    name: str
+    is_layout: typing.Callable
+    read: typing.Callable
+    has_parts: bool = False
+
+
+# Published data sets, beside FER2013 and the general layouts. Exactly one may fit a path.
+LAYOUTS = (
+    Layout("RAF-DB", rafdb.is_official, rafdb.read_official),
+    Layout("RAF-DB from Kaggle", rafdb.is_kaggle, rafdb.read_kaggle, has_parts=True),
+    Layout("AffectNet with lists", affectnet.is_lists, affectnet.read_lists),
+    Layout("AffectNet with arrays", affectnet.is_arrays, affectnet.read_arrays),
+    Layout("AffectNet from Kaggle", affectnet.is_kaggle, affectnet.read_kaggle),
+    Layout("CK+", ckplus.is_official, ckplus.read_official),
+    Layout("CK+48", ckplus.is_folders, ckplus.read_folders),
+    Layout("ckextended.csv", ckplus.is_extended, ckplus.read_extended),
+    Layout("JAFFE", jaffe.is_layout, jaffe.read),
+    Layout("KDEF", kdef.is_layout, kdef.read),
+    Layout("ExpW", expw.is_layout, expw.read),
+    Layout("FER+", ferplus_folders.is_layout, ferplus_folders.read),
+)
 
 
 def read_faces(
@@ -28,7 +75,8 @@ def read_faces(
     """Reads faces with their labels. It never drops a bad row or image without a message.
 
     Args:
-        path: FER2013 in any published form; a folder tree of images with a folder for each class, in
+        path: FER2013 in any published form; the folder of RAF-DB, AffectNet, CK+, JAFFE, KDEF, ExpW or
+            FER+ (see `LAYOUTS`); a folder tree of images with a folder for each class, in
             `train/`, `val/` and `test/` or alone; a table (CSV or parquet) of paths and labels; an
             .npz; a .zip or .tar.gz of one of these; `kaggle:OWNER/DATASET`; or `drawn` for the drawn
             faces of the quickstart.
@@ -42,7 +90,8 @@ def read_faces(
         map_classes: texts such as "anger=angry": the first class becomes the second.
 
     Returns:
-        `Faces`, with `identified` set if these are the official faces in any form and order.
+        `Faces`, with `identified` set if these are the official faces in any form and order, or have
+        the layout of a published data set.
 
     Raises:
         UserError: what is wrong, with the line or the file.
@@ -76,12 +125,16 @@ def read(path, reading):
         faces = _read_any(pathlib.Path(path).expanduser(), reading)
     if faces.identified is None and faces.labels is not None and faces.contract == FER2013:
         faces = dataclasses.replace(faces, identified=fer2013.KNOWN_CONTENTS.get(faces.digest))
+    if faces.people is None and faces.pictures is None:
+        faces = dataclasses.replace(faces, people=find_people(faces.names))
     return resize(regroup(faces, reading), reading)
 
 
 def _read_any(path, reading, depth=0):
     """Returns the `Faces` in a file or folder of any layout. depth: the archives around it."""
-    path = _find_data(path)
+    path, layout = _find_data(path)
+    if layout is not None:
+        return layout.read(path, reading)
     if os.path.isdir(path):
         return folders.read_tree(path, reading)
     _check_file(path)
@@ -91,14 +144,14 @@ def _read_any(path, reading, depth=0):
         return tables.read_table(path, reading)
     if archives.is_archive(path):
         return _read_archive(path, reading, depth)
-    return fer2013.read_csv(path, reading.bad_rows)
+    return fer2013.read_csv(path, reading.bad_rows, reading.classes or EMOTIONS)
 
 
 def _read_archive(path, reading, depth):
     """Extracts an archive into a temporary folder and returns the `Faces` in it.
 
-    Messages name the archive and the file in it: `ARCHIVE » FILE`. The faces keep no `identified`,
-    since that means the file that the user gave.
+    Messages name the archive and the file in it: `ARCHIVE » FILE`. The faces do not keep the name of a
+    published file, since `identified` means the file that the user gave.
     """
     if depth == MAX_ARCHIVE_DEPTH:
         raise UserError(
@@ -117,7 +170,9 @@ def _read_archive(path, reading, depth):
         except UserError as error:
             raise UserError(rename(str(error))) from None
     skipped = tuple(rename(message) for message in faces.skipped)
-    return dataclasses.replace(faces, source=str(path), identified=None, skipped=skipped)
+    is_file = faces.identified in fer2013.KNOWN_FILES.values()
+    identified = None if is_file else faces.identified
+    return dataclasses.replace(faces, source=str(path), identified=identified, skipped=skipped)
 
 
 def _check_file(path):
@@ -143,15 +198,37 @@ def _check_file(path):
 
 
 def _find_data(path):
-    """Returns the file or the folder of parts inside the folder `path`. A file returns itself."""
+    """Returns (the file or the folder of the data inside the folder `path`, its `Layout` or None)."""
     for _ in range(MAX_FOLDER_DEPTH):
-        if not os.path.isdir(path) or folders.find_parts(path) or folders.is_class_tree(path):
-            return path
+        layout = find_layout(path)
+        if layout is not None or not os.path.isdir(path):
+            return path, layout
+        if folders.find_parts(path) or folders.is_class_tree(path):
+            return path, None
         path = _choose_child(path)
     raise UserError(
         f"{path}: expected the data at most {MAX_FOLDER_DEPTH} folders deep. Give the path of the "
         "data itself. Received: another folder"
     )
+
+
+def find_layout(path):
+    """Returns the one of `LAYOUTS` that a file or folder has, or None.
+
+    Raises `UserError` if it has two, or one and parts of class folders: none of them is guessed.
+    """
+    if not os.path.isdir(path) and not os.path.isfile(path):
+        return None
+    found = [layout for layout in LAYOUTS if layout.is_layout(path)]
+    names = [layout.name for layout in found]
+    if found and not any(layout.has_parts for layout in found) and os.path.isdir(path):
+        names += [f"{part.name}/" for part in folders.find_parts(path)]
+    if len(names) > 1:
+        raise UserError(
+            f"{path}: expected the layout of one data set. Give the folder of one of them alone. "
+            f"Received: {', '.join(names)}"
+        )
+    return found[0] if found else None
 
 
 def _choose_child(path):
@@ -169,6 +246,9 @@ def _choose_child(path):
         return data[0]
     if not data and len(inner) == 1:
         return inner[0]
+    known = [child for child in inner if find_layout(child) is not None]
+    if not data and len(known) == 1:
+        return known[0]
     names = ", ".join(child.name for child in children[:8]) or "an empty folder"
     raise UserError(
         f"{path}: expected class folders with images, in train/, test/ or validation/ or alone, or "

@@ -7,6 +7,7 @@ import dataclasses
 
 import numpy as np
 
+from insideout_tf.data import people
 from insideout_tf.data.contract import FER2013
 from insideout_tf.data.faces import PRIVATE_TEST, PUBLIC_TEST, TRAINING, USAGES, content_keys
 from insideout_tf.errors import UserError
@@ -43,7 +44,7 @@ class Split:
     Attributes:
         training: the rows that train with their label.
         validation: the rows that select the best epoch.
-        validation_name: "PublicTest" or "stratified validation".
+        validation_name: "PublicTest", "val", "stratified validation" or "validation by person".
         leaks: Training rows outside `training` because a test face has the same pixels.
         unlabelled: Training rows outside `training` because of `training_fraction`.
     """
@@ -60,8 +61,9 @@ def make(faces, split, validation_fraction, seed, drop_leaks, training_fraction=
 
     Args:
         faces: `Faces` with labels.
-        split: "official" validates on PublicTest. "stratified" validates on a part of Training.
-            "auto" is "official" if there are PublicTest faces.
+        split: "official" validates on PublicTest. "stratified" validates on a part of Training; if the
+            data tell the people, no person is on both sides. "auto" is "official" if there are
+            PublicTest faces.
         validation_fraction: the size of that part, 0..1. Every class has its share of it.
         seed: the seed of every random draw, a whole number.
         drop_leaks: whether to exclude Training faces that equal a test face, pixel for pixel.
@@ -89,7 +91,12 @@ def make(faces, split, validation_fraction, seed, drop_leaks, training_fraction=
         name = "PublicTest" if faces.contract == FER2013 else OWN_VALIDATION
     else:
         name = "stratified validation"
-        validation = _draw_part(faces, training, "validation_fraction", validation_fraction, seed)
+        field = "validation_fraction"
+        if people.groups_of(faces) is None:
+            validation = _draw_part(faces, training, field, validation_fraction, seed)
+        else:
+            name = f"validation by {people.word_of(faces)}"
+            validation = _draw_people(faces, training, field, validation_fraction, seed)
         training = np.setdiff1d(training, validation)
     leaks = training[:0]
     if drop_leaks:
@@ -107,6 +114,45 @@ def make(faces, split, validation_fraction, seed, drop_leaks, training_fraction=
             f"or choose another file. Received: none of {', '.join(missing[:20])}"
         )
     return Split(training, validation, name, leaks, np.setdiff1d(rows, training))
+
+
+def person_folds(faces, count, seed=None):
+    """Divides all faces into folds by person, for data without a published test part.
+
+    Args:
+        faces: `Faces` with `people`.
+        count: the number of folds, from 2 to the number of people. With all of them, each fold leaves
+            one person out.
+        seed: the seed of the order of the people, a whole number. None: the sorted order, as usual for
+            CK+. A fold tests every `count`-th person.
+
+    Returns:
+        A list of tuples (training rows, test rows), int64 in ascending order. Each face is in the test
+        rows of one fold.
+
+    Raises:
+        UserError: the people are unknown, or too few for so many folds.
+
+    Example:
+        >>> len(person_folds(read_faces("jaffe"), 10))
+        10
+    """
+    if faces.people is None:
+        raise UserError(
+            f"{faces.source}: expected faces whose file names tell the person, as in CK+, JAFFE and "
+            "KDEF. Choose another split. Received: no people"
+        )
+    names, person = np.unique(np.array(faces.people), return_inverse=True)
+    if not 2 <= count <= len(names):
+        raise UserError(
+            f"{faces.source}: expected 2 to {len(names)} folds, since there are {len(names)} people. "
+            f"Choose such a number. Received: {count}"
+        )
+    order = np.arange(len(names))
+    if seed is not None:
+        order = np.random.default_rng(seed).permutation(order)
+    is_test = [np.isin(person, order[fold::count]) for fold in range(count)]
+    return [(np.flatnonzero(~each), np.flatnonzero(each)) for each in is_test]
 
 
 def of_experiment(faces, experiment):
@@ -305,3 +351,17 @@ def _draw_part(faces, rows, field, fraction, seed):
             f"{size} of {len(rows)} Training faces"
         )
     return np.sort(part)
+
+
+def _draw_people(faces, rows, field, fraction, seed):
+    """Returns a part of `rows` (ascending) as `_draw_part`, with all faces of some people."""
+    part = people.draw_part(people.groups_of(faces)[rows], faces.labels[rows], fraction, seed)
+    if part is None:
+        word = people.word_of(faces)
+        count = len(np.unique(people.groups_of(faces)[rows]))
+        raise UserError(
+            f"{faces.source}: {field} {fraction:g} expects each class on either side with no {word} on "
+            f"both. Change it with --set, or add faces. Received: {len(rows)} "
+            f"Training faces of {count} {word}{'' if count == 1 else 's'}"
+        )
+    return rows[part]

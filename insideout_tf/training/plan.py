@@ -3,7 +3,7 @@
 import math
 
 from insideout_tf import devices
-from insideout_tf.data import batches
+from insideout_tf.data import batches, people
 from insideout_tf.network.build import freeze_layers
 
 GPU_SIZE = 128  # pixels a side from which a recipe is made for a GPU
@@ -36,6 +36,7 @@ def describe_plan(job, model):
         *([f"  note      {NO_GPU.format(largest)}"] if lacks_gpu else []),
         f"  data      {faces.source}" + (f" ({faces.identified})" if faces.identified else ""),
         f"  faces     {faces.contract.describe()}, {describe_classes(faces.classes)}",
+        *describe_people(faces),
         f"  training  {len(split.training):,} faces"
         + (f" and {unlabelled:,} without labels" if unlabelled else "")
         + (f" ({len(split.leaks):,} leaks dropped)" if experiment.drop_leaks else "")
@@ -59,6 +60,14 @@ def describe_plan(job, model):
         f"  memory    about {mebibytes:,.0f} MiB for weights, optimizer and activations (estimate)"
     )
     return "\n".join(lines)
+
+
+def describe_people(faces):
+    """Returns a line on the people in a list; an empty list if the data do not tell them."""
+    known, shared = people.count_people(faces)
+    if known is None:
+        return []
+    return [f"  people    {known:,}" + (f", {shared:,} of them in two parts" if shared else "")]
 
 
 def describe_classes(classes, most=10):

@@ -7,6 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from insideout_tf.data import fer2013
+from insideout_tf.data.classes import EMOTIONS
 from insideout_tf.data.read import read_faces
 
 PIXELS_EXPECTED = "expected 2304 pixels (48×48). Correct or remove the row. Received: "
@@ -168,9 +169,10 @@ def test_block_parser_agrees_with_the_strict_one(edits):
     columns = fer2013._parse_header(HEAD.encode(), "a.csv")
     good = f"3,{' '.join(str(i % 256) for i in range(2304))},PublicTest\n".encode()
     lines = [good, edit(good[:-1], edits) + b"\n"]
-    strict, messages = fer2013._parse_rows(lines, columns, "a.csv", 2, "skip")
-    block = fer2013._parse_block(lines, columns)
-    assert fer2013._parse_block(lines[:1], columns) is not None
+    words = fer2013._words_of(EMOTIONS)
+    strict, messages = fer2013._parse_rows(lines, columns, words, "a.csv", 2, "skip")
+    block = fer2013._parse_block(lines, columns, words)
+    assert fer2013._parse_block(lines[:1], columns, words) is not None
     if block is not None:
         assert not messages
         assert all(np.array_equal(a, b) and a.dtype == b.dtype for a, b in zip(block, strict))
