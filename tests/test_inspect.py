@@ -23,6 +23,9 @@ def test_the_real_fer2013(unpacked, capsys, tmp_path):
     assert status == 0 and set(facts) == {
         "source",
         "identified",
+        "classes",
+        "side",
+        "channels",
         "usages",
         "duplicates",
         "blank",

@@ -76,6 +76,14 @@ RUNS = {
             "--set weights=efficientnetb2_grown_from_lite2.weights.h5",
         ),
     ),
+    "effnet_b2_votes": Run(
+        (
+            "python experiments/tools/grow_b2.py efficientnet-lite2.pth "
+            "efficientnetb2_grown_from_lite2.weights.h5 $FER2013",
+            "insideout train effnet_b2_votes $FERPLUS "
+            "--set weights=efficientnetb2_grown_from_lite2.weights.h5",
+        ),
+    ),
     "baseline_cnn": Run(
         ("insideout train baseline_cnn $FER2013",),
         minutes={0: 106},

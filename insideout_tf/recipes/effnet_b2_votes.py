@@ -11,6 +11,10 @@ A variant of `effnet_b2_grown`, whose docstring says where the weights come from
 - All of Training trains. The log loss on PublicTest chooses the epoch.
 - The rate of the cosine ends at zero, and the paper's last stage with a fixed BatchNorm is left out: it
   lost accuracy after `effnet_b2_grown`'s stages.
+
+Measured with seed 0, whose best epoch is the third of "larger": PrivateTest 69.49 % [68.01, 70.97], macro-F1
+0.670, with flips 69.66 %; PublicTest 69.16 %; 108 minutes on two CPU cores beside other work. The paper
+reports 68.78 %. Against `effnet_b2_grown`, PrivateTest gains 1.7 points.
 """
 
 import dataclasses

@@ -12,8 +12,13 @@ weights. First the head learns alone, so that its random rows do not disturb wha
 2022, arXiv 2202.10054). Then all layers learn at a low rate. BatchNorm keeps its statistics, since a few
 faces would give poor ones. Training stops when the validation loss has not fallen for eight epochs.
 
-`--start-from RUN` begins from another model of the same network. `benchmarks/finetuning.py` compares the
-recipe with the untouched model and with training from random weights.
+`--start-from RUN` begins from another model of the same network.
+
+Measured with one seed on tasks from PublicTest (`benchmarks/finetuning.py`): with classes that `small` does
+not know, 100 faces each, 79.8 % of three classes; training from random weights reached 36.1 %. With FER2013's
+own classes there is little to learn that `small` has not seen: 68.6 % after 50 faces of each class against
+69.4 % untouched, and 76.9 against 77.8 % on five classes of tinted pictures. Compare with
+`insideout compare small runs/finetune --data MY_FACES` before you use the new model.
 """
 
 from insideout_tf.config import Augmentation, Experiment, Stage
@@ -34,7 +39,6 @@ def get_config():
         batch_size=16,
         class_weight="clipped(0.5,2)",
         label_smoothing=0.05,
-        ema_decay=0.995,
         monitor="val_loss",
         augmentation=Augmentation(
             flip=True,
@@ -58,7 +62,7 @@ def get_config():
             Stage(
                 "all",
                 epochs=30,
-                learning_rate=1e-4,
+                learning_rate=2e-4,
                 batch_norm="frozen",
                 weight_decay=1e-2,
                 clip_norm=1.0,

@@ -43,6 +43,7 @@ def test_run_directory_holds_the_promised_files(finished):
     expected = {
         files.MARKER,
         "config.json",
+        "labels.txt",
         "environment.json",
         "history.csv",
         "model.keras",
