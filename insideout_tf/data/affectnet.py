@@ -266,7 +266,8 @@ def read_kaggle(path, reading):
     faces = listed.identify(faces, f"{NAME} from Kaggle", PUBLISHED_KAGGLE)
     if not others:
         return faces
-    text = f"{faces.identified}; {others:,} labels differ from their folders"
+    verb = "label differs" if others == 1 else "labels differ"
+    text = f"{faces.identified}; {others:,} {verb} from the folders"
     return dataclasses.replace(faces, identified=text)
 
 

@@ -56,7 +56,7 @@ CASES = {
     ),
     "affectnet kaggle": (
         Contract(("angry", "happy", "contempt"), 96, 3),
-        "AffectNet from Kaggle layout, 6 faces; 1 labels differ from their folders",
+        "AffectNet from Kaggle layout, 6 faces; 1 label differs from the folders",
         (),
     ),
     "ck+": (
@@ -343,7 +343,7 @@ def test_a_list_can_be_given_itself(tmp_path):
     layouts.write_rafdb(tmp_path / "raf")
     assert len(read_faces(tmp_path / "raf/EmoLabel/list_patition_label.txt")) == 28
     layouts.write_affectnet_kaggle(tmp_path / "kaggle")
-    assert "; 1 labels" in read_faces(tmp_path / "kaggle/labels.csv").identified
+    assert "; 1 label differs" in read_faces(tmp_path / "kaggle/labels.csv").identified
 
 
 def test_a_list_that_is_a_pipe_is_no_layout(tmp_path):
