@@ -18,7 +18,7 @@ from insideout_tf.errors import UserError
 
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 TEXTS = [ROOT / "README.md", *PAGES]
-VERBS = ("evaluate", "explain", "export", "inspect", "predict", "train")
+VERBS = ("audit", "compare", "evaluate", "explain", "export", "inspect", "predict", "train")
 names = pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
 
 

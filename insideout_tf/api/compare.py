@@ -15,7 +15,7 @@ def compare_models(models, data, split=None, bad_rows="stop", map_classes=()):
     The classes are those that all models and the data have: faces of others are left out, and the
     probabilities of others too. Words that mean the same emotion match.
 
-    Example:
+    Examples:
         compare_models(["nano", "small", "runs/mine"], ["my_faces", "raf-db"])
 
     Args:

@@ -36,7 +36,7 @@ def embed(
     Raises:
         UserError: the faces or the model are wrong, or the model has no pooling layer.
 
-    Example:
+    Examples:
         >>> embed(["face.png"]).shape
         (1, 256)
     """
