@@ -35,8 +35,18 @@ BAR_WIDTH = 6  # times the height of the letters
 
 
 def colour_of(index, classes):
-    """Returns the colour of a class, "#RRGGBB"; those that are no emotion of FER2013 take turns."""
-    return COLOURS.get(classes[index]) or OTHER_COLOURS[index % len(OTHER_COLOURS)]
+    """Returns the colour of a class, "#RRGGBB".
+
+    An emotion of FER2013 has its own. The other classes take turns with the colours that no emotion among
+    `classes` has.
+    """
+    name = classes[index]
+    if name in COLOURS:
+        return COLOURS[name]
+    used = {COLOURS[each] for each in classes if each in COLOURS}
+    free = [colour for colour in OTHER_COLOURS if colour not in used] or OTHER_COLOURS
+    others = [each for each in classes if each not in COLOURS]
+    return free[others.index(name) % len(free)]
 
 
 def draw_faces(image, boxes, probabilities, scale=None, classes=EMOTIONS):

@@ -70,3 +70,11 @@ def test_timeline_with_a_gap(tmp_path):
     rows[2] = np.nan
     draw.write_timeline(tmp_path / "t.png", [0, 0.1, 0.2, 0.3, 0.4], rows, "a clip")
     assert Image.open(tmp_path / "t.png").size[0] > 800
+
+
+def test_classes_of_ones_own_have_colours_of_their_own():
+    classes = ("angry", "happy", "bored", "contempt", "focused")
+    colours = [draw.colour_of(index, classes) for index in range(5)]
+    assert len(set(colours)) == 5 and colours[0] == draw.COLOURS["angry"]
+    many = tuple(f"class {number}" for number in range(200))
+    assert draw.colour_of(199, many) in draw.OTHER_COLOURS
