@@ -202,7 +202,7 @@ def report(facts):
         f"blank       {facts['blank']:,} images of a single grey level",
     ]
     if facts["skipped"]:
-        lines.append(f"skipped     {len(facts['skipped']):,} bad rows or images:")
+        lines.append(f"skipped     {len(facts['skipped']):,} bad rows, images or classes left out:")
         lines += [
             f"            {errors.printable(message)}"
             for message in facts["skipped"][:SHOWN_BAD_ROWS]
