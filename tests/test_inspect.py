@@ -26,6 +26,8 @@ def test_the_real_fer2013(unpacked, capsys, tmp_path):
         "classes",
         "side",
         "channels",
+        "people",
+        "people_in_two_usages",
         "usages",
         "duplicates",
         "blank",
