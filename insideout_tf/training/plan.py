@@ -41,7 +41,11 @@ def describe_plan(job, model):
         + (f" and {unlabelled:,} without labels" if unlabelled else "")
         + (f" ({len(split.leaks):,} leaks dropped)" if experiment.drop_leaks else "")
         + f", {steps} steps of {experiment.batch_size} an epoch",
-        *([f"  skipped   {len(faces.skipped):,} bad rows, images or classes"] if faces.skipped else []),
+        *(
+            [f"  skipped   {len(faces.skipped):,} bad rows, images or classes"]
+            if faces.skipped
+            else []
+        ),
         f"  selection {len(split.validation):,} faces ({split.validation_name}), best "
         f"{experiment.monitor}",
     ]
