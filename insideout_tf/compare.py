@@ -35,14 +35,7 @@ def parse(argv):
         choices=splits.WITHOUT_RUN,
         help="default: PublicTest of FER2013; of other data the first there is of val, test and all",
     )
-    parser.add_argument(
-        "--map",
-        dest="map_classes",
-        type=options.split_list,
-        default=(),
-        metavar="A=B,...",
-        help="which classes of the data are which of the models, such as bored=neutral",
-    )
+    options.add_map(parser)
     parser.add_argument(
         "--bad-rows",
         choices=("stop", "skip"),

@@ -47,15 +47,7 @@ def parse(argv):
         choices=("stop", "skip"),
         help="stop at the first bad row or image of the data, or skip them (default: as the run)",
     )
-    parser.add_argument(
-        "--map",
-        dest="map_classes",
-        type=options.split_list,
-        default=(),
-        metavar="A=B,...",
-        help="which classes of --data are which of the model, such as joy=happy (words that mean the "
-        "same emotion match without it)",
-    )
+    options.add_map(parser)
     parser.add_argument("--json", action="store_true", help="print metrics.json instead of a table")
     return parser.parse_args(argv)
 

@@ -41,6 +41,19 @@ def add_reading(group):
     )
 
 
+def add_map(parser):
+    """Adds --map of an evaluation, where classes of the data become classes of the model."""
+    parser.add_argument(
+        "--map",
+        dest="map_classes",
+        type=split_list,
+        default=(),
+        metavar="A=B,...",
+        help="which classes of --data are which of the model, such as bored=neutral (words that mean "
+        "the same emotion match without it)",
+    )
+
+
 def split_list(text):
     """Returns the texts between the commas of an option, a tuple."""
     return tuple(part.strip() for part in text.split(",") if part.strip())

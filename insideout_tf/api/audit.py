@@ -5,7 +5,7 @@ import typing
 import numpy as np
 
 from insideout_tf.api.embed import embed
-from insideout_tf.data import images, splits
+from insideout_tf.data import images, people, splits
 from insideout_tf.data import reading as readings
 from insideout_tf.data.classes import match_classes
 from insideout_tf.data.faces import Faces
@@ -122,7 +122,8 @@ def audit_labels(
                 f"{folds} parts. Give fewer --folds, or a --model. Received: "
                 f"{', '.join(few[:10]) or 'one class'}"
             )
-        probabilities = audit.predict_by_folds(embeddings, faces.labels, folds, seed)
+        groups = people.groups_of(faces)
+        probabilities = audit.predict_by_folds(embeddings, faces.labels, folds, seed, groups)
         judged_by = f"classifiers on embeddings of {embedder}, {folds} parts"
     return Audit(
         faces,
@@ -155,7 +156,8 @@ def _predict_by_model(faces, model):
     for label, index in enumerate(found):
         if index >= 0:
             result[:, label] = predicted[:, index]
-    known = np.array([index >= 0 for index in found])
-    result[~known[faces.labels]] = 0  # a label that the model does not know is no error
-    result[~known[faces.labels], faces.labels[~known[faces.labels]]] = 1
+    # A label that the model does not know is no error.
+    unknown = np.flatnonzero(np.array(found)[faces.labels] < 0)
+    result[unknown] = 0
+    result[unknown, faces.labels[unknown]] = 1
     return result / np.maximum(result.sum(1, keepdims=True), 1e-9)

@@ -74,7 +74,9 @@ def find_close(name, classes=EMOTIONS):
 
 
 def order_classes(names):
-    """Returns the classes of a data set in their order: FER2013's first, then the others by name.
+    """Returns the classes of a data set in their order, and a dict from each name to its class.
+
+    FER2013's emotions come first, in its order, then the others by name.
 
     names: the names that the data use, each once. A name that means an emotion of FER2013 gets
     FER2013's word, unless two names mean the same one (such as "calm" and "neutral"): these stay.
@@ -87,12 +89,12 @@ def order_classes(names):
 
     def rank(name):
         is_known = name in EMOTIONS
-        return (0, EMOTIONS.index(name), ()) if is_known else (1, 0, _natural(name.casefold()))
+        return (0, EMOTIONS.index(name), ()) if is_known else (1, 0, natural_order(name.casefold()))
 
     return tuple(sorted(settled.values(), key=rank)), settled
 
 
-def _natural(text):
+def natural_order(text):
     """Returns a sort key that compares the numbers in a text by value."""
     return tuple(
         (0, int(word), "") if word.isdecimal() else (1, 0, word)

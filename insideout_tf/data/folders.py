@@ -124,7 +124,7 @@ def _list_files(path):
                     "Received: an empty folder"
                 )
                 yield Entry(usage, folder, folder, empty)
-            for file in sorted(files, key=_natural_order):
+            for file in sorted(files, key=lambda file: class_names.natural_order(file.name)):
                 yield Entry(_usage_of(file.name, usage), folder, file)
 
 
@@ -365,11 +365,3 @@ def _usage_of(name, usage):
         if name.lower().startswith(word.lower() + "_"):
             return number
     return usage
-
-
-def _natural_order(path):
-    """Returns a sort key that compares the numbers in a file name by value."""
-    return [
-        (0, int(word), "") if word.isdecimal() else (1, 0, word)
-        for word in re.split(r"(\d+)", path.name)
-    ]

@@ -65,10 +65,10 @@ class Reading:
 AS_THE_DATA = Reading()
 
 
-def of_experiment(experiment, bad_rows=None):
-    """Returns the `Reading` of an experiment; bad_rows: another value than the experiment's."""
+def of_experiment(experiment):
+    """Returns the `Reading` of an experiment."""
     return Reading(
-        bad_rows or experiment.bad_rows,
+        experiment.bad_rows,
         experiment.input_size,
         experiment.channels,
         experiment.classes,

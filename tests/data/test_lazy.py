@@ -1,11 +1,13 @@
 """Faces that stay in their files are the faces, the batches and the training of those in memory."""
 
 import json
+import shutil
 
 import keras
 import numpy as np
 import pytest
 from conftest import run_verb
+from PIL import Image
 from test_own_data import OWN, write_tree
 
 from insideout_tf import train
@@ -47,6 +49,15 @@ def test_the_faces_are_equal(options, tree):
     assert np.array_equal(content_keys(pixels) == content_keys(pixels)[:1], equal)
     assert np.array_equal(in_files.select(rows).pixels, there.pixels[rows])
     assert in_files.digest == read_lazily(tree, **options).digest
+
+
+def test_grey_files_among_colour_are_colour(tree, tmp_path):
+    mixed = shutil.copytree(tree, tmp_path / "mixed")
+    for path in (mixed / "train/bored").glob("*.png"):
+        Image.open(path).convert("L").save(path)
+    there, in_files = read_faces(mixed), read_lazily(mixed)
+    assert there.contract == in_files.contract and there.contract.channels == 3
+    assert np.array_equal(np.asarray(in_files.pixels), there.pixels)
 
 
 def test_files_are_chosen_by_size(tree, monkeypatch):
