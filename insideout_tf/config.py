@@ -156,6 +156,9 @@ class Experiment:
     backbone: str = "EfficientNetV2B0"  # network/backbones.py lists them
     weights: str = "imagenet"  # "imagenet", "none", or a .weights.h5 or .h5 file
     start_from: str | None = None  # a trained run or model, with its head; or --start-from
+    # Shares of the weights that the last stage began with. Each is tried at the end, mixed with the best
+    # weights, and the one that `monitor` prefers is kept (Wortsman et al. 2022, arXiv 2109.01903).
+    interpolation: tuple[float, ...] = ()
     image_size: int = 224  # pixels a side; the model resizes its input to them
     # Whose mean and standard deviation the model sets: "none", "all" faces, or only "outliers", which
     # it brings within the range of the training faces.
@@ -254,6 +257,8 @@ class Experiment:
             "0 with mixup_alpha or cutmix_alpha, since a mixed face has no pseudo-label",
             self.consistency_weight,
         )
+        for share in self.interpolation:
+            require(0 < share < 1, "interpolation", "shares above 0 and below 1", share)
         class_weight_rule(self.class_weight)
 
     def size_of(self, stage):

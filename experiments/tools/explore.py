@@ -159,7 +159,7 @@ def write_row(directory, path, **facts):
             **facts,
             "evaluation": evaluation,
             **{key: summary[key] for key in (*figures, "parameters", "image_size", "seed")},
-            "gap": float(history[summary["best_epoch"] - 1]["gap"]),
+            "gap": float(history[max(summary["best_epoch"], 1) - 1]["gap"]),
             "epochs": len(history),
             **{key: environment[key] for key in ("device", "backend", "git_commit")},
             "config": collect.shorten_paths(experiment),

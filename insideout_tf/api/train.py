@@ -225,6 +225,8 @@ def plan_run(job, progress, saved):
     if progress is not None:
         weights = model.get_weights()
         checkpoint.check_checkpoint(job.directory, progress, saved, experiment.stages, weights)
+        if experiment.interpolation:
+            checkpoint.check_shapes(job.directory, "begin", weights, saved)
     if experiment.start_from is not None and not saved:
         inputs["start_sha256"] = load_start(experiment, model, job.faces.contract)
     return plan.describe_plan(job, model), model if left else None, inputs
@@ -350,6 +352,8 @@ def write_validation_report(job, model, progress):
         "training_seconds": round(sum(row["seconds"] for row in progress["history"]), 1),
         "leaks_dropped": job.experiment.drop_leaks,
     }
+    if "interpolation" in progress:
+        facts["interpolation"] = progress["interpolation"]
     probabilities = predict_probabilities(model, job.faces.pixels[rows])
     return write_report(
         job.directory,

@@ -283,11 +283,12 @@ def read_images(entries, size, reading, suffixes=images.SUFFIXES):
         reading.feed == "auto" and lazy.is_large(len(entries), size, reading.channels)
     )
     pixels = bytearray()  # grows in place: a list of arrays would need twice its memory in the end
-    keys, channels = bytearray(), reading.channels or 1
+    keys, plain, channels = bytearray(), bytearray(), reading.channels or 1
     rows: list[int] = []
     messages: list[str] = []
     odd_count, side = 0, 0
-    for row, face in enumerate(_decode_all(entries, size, reading.channels, suffixes)):
+    decoded = _decode_all(entries, size, reading.channels, suffixes, stays_in_files)
+    for row, (face, is_plain) in enumerate(decoded):
         if isinstance(face, UserError):
             is_odd = "expected an image of" in str(face) and "pixels. Crop" in str(face)
             odd_count += is_odd
@@ -303,6 +304,7 @@ def read_images(entries, size, reading, suffixes=images.SUFFIXES):
             pixels = bytearray(np.repeat(np.frombuffer(pixels, np.uint8), 3).tobytes())
         if stays_in_files:
             keys += lazy.key_of(face)
+            plain.append(is_plain)
         else:
             if face.ndim == 2 and channels == 3:
                 face = np.repeat(face[..., None], 3, axis=-1)
@@ -314,20 +316,27 @@ def read_images(entries, size, reading, suffixes=images.SUFFIXES):
     files = np.array([str(entries[row].file) for row in rows], object)
     crops = np.fromiter((entries[row].crop for row in rows), object, len(rows))
     digests = np.frombuffer(keys, np.dtype((np.void, lazy.KEY_BYTES)))
-    return lazy.FilePixels(files, crops, size, channels, shape, digests), rows, messages
+    is_plain = np.frombuffer(plain, bool)
+    in_files = lazy.FilePixels(files, crops, is_plain, size, channels, shape, digests)
+    return in_files, rows, messages
 
 
-def _decode_all(entries, size, channels, suffixes):
-    """Yields the face of each entry, or its `UserError`, in order; threads decode some at a time."""
+def _decode_all(entries, size, channels, suffixes, checks_plain):
+    """Yields the face of each entry, or its `UserError`, in order, and whether it is plain.
+
+    Threads decode some at a time. checks_plain: whether to ask `lazy.is_plain`; False is then yielded.
+    """
 
     def decode(entry):
         try:
             if entry.error:
-                return entry.error
+                return entry.error, False
             data = _read_bytes(entry.file, suffixes)
-            return images.decode_face(data, entry.file, size, channels, entry.crop)
+            face = images.decode_face(data, entry.file, size, channels, entry.crop)
         except UserError as error:
-            return error
+            return error, False
+        is_plain = checks_plain and entry.crop is None and lazy.is_plain(data, face, size, channels)
+        return face, is_plain
 
     for start in range(0, len(entries), lazy.TOGETHER):
         yield from lazy.create_pool().map(decode, entries[start : start + lazy.TOGETHER])

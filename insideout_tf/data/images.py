@@ -52,8 +52,7 @@ def decode_face(data, where, size=None, channels=None, crop=None):
                 f"resize it, or remove it. Received: {image.size[0]}×{image.size[1]}"
             )
         _check_pixels(image, where)
-        if is_resized:
-            image = _crop(image, crop, where)
+        image = _crop(image, crop if is_resized else None, where)
         image = levels.to_8_bits(image, where)
         if channels == 1:
             image = levels.to_grey(image, where)
@@ -62,7 +61,7 @@ def decode_face(data, where, size=None, channels=None, crop=None):
             if channels is None and _is_grey(image):
                 image = image.getchannel(0)
         if is_resized:
-            image = _resize(image, size)
+            image = resize(image, size)
         array = np.asarray(image, np.uint8)
     if channels == 3 and array.ndim == 2:
         return np.repeat(array[..., None], 3, axis=-1)
@@ -102,7 +101,7 @@ def _is_grey(image):
     return bool((array[..., :1] == array[..., 1:]).all())
 
 
-def _resize(image, side):
+def resize(image, side):
     """Returns a PIL image with another side: bilinear with antialiasing, whatever its proportions."""
     from PIL import Image
 
@@ -258,7 +257,7 @@ def shrink(image, contract=FER2013):
         image = levels.to_grey(image, "images")
     else:
         image = levels.to_8_bits(image, "images").convert("RGB")
-    return np.asarray(_resize(image, contract.side), np.uint8)
+    return np.asarray(resize(image, contract.side), np.uint8)
 
 
 def to_faces(images, contract=FER2013):

@@ -100,7 +100,7 @@ def learning_curves(history, best_epoch=None):
     Args:
         history: list of a dict per epoch, with `stage`, `epoch` (from 1), and the keys of
             `LOSS_CURVES` and `SCORE_CURVES`.
-        best_epoch: its number, which a line marks; None: no line.
+        best_epoch: its number, which a line marks; 0: the start; None: no line.
     """
     epochs = [int(row["epoch"]) for row in history]
     figure, (left, right) = create_figure(11, 4.4, columns=2)
@@ -120,9 +120,8 @@ def learning_curves(history, best_epoch=None):
     right.set_ylim(0, 1)
     for axes in (left, right):
         axes.legend(fontsize=8, loc="best")
-    figure.suptitle(
-        "Learning curves" + (f" (best epoch: {best_epoch})" if best_epoch else ""), fontsize=12
-    )
+    best = "" if best_epoch is None else f" (best epoch: {best_epoch or 'the start'})"
+    figure.suptitle(f"Learning curves{best}", fontsize=12)
     return figure
 
 

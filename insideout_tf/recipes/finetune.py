@@ -40,6 +40,7 @@ def get_config():
         class_weight="clipped(0.5,2)",
         label_smoothing=0.05,
         monitor="val_loss",
+        interpolation=(0.25, 0.5, 0.75),
         augmentation=Augmentation(
             flip=True,
             rotation_degrees=12.0,

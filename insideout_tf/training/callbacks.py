@@ -109,12 +109,17 @@ class Validation(keras.callbacks.Callback):
         return averaging.inference_weights(self.model, self._network, faces)
 
     def _note_best(self, epoch, logs, weights):
-        monitor, progress = self._job.experiment.monitor, self._progress
-        value = logs[monitor] if MONITOR_MODES[monitor] == "max" else -logs[monitor]
+        progress, value = self._progress, monitored(self._job.experiment, logs)
         self.is_best = progress["best"] is None or value > progress["best"]
         if self.is_best:
             progress.update(best=value, best_epoch=epoch + 1, best_stage=self._index)
             self.best_weights = weights
+
+
+def monitored(experiment, scores):
+    """Returns the value that chooses the best epoch; larger is better. scores: of `evaluate_epoch`."""
+    value = scores[experiment.monitor]
+    return value if MONITOR_MODES[experiment.monitor] == "max" else -value
 
 
 def evaluate_epoch(job, model):
@@ -273,10 +278,12 @@ class Checkpoint(keras.callbacks.Callback):
         progress: the progress of the run, updated here.
         state: list of variables that training continues from.
         validation: the `Validation`, which has the best weights.
+        begin_weights: the weights that the stage began with, to be kept too, or None.
     """
 
-    def __init__(self, directory, stage, counter, progress, state, validation):
+    def __init__(self, directory, stage, counter, progress, state, validation, begin_weights=None):
         super().__init__()
+        self._begin_weights = begin_weights or []
         self._directory, self._stage, self._counter = directory, stage, counter
         self._progress, self._state, self._validation = progress, state, validation
 
@@ -292,6 +299,7 @@ class Checkpoint(keras.callbacks.Callback):
             {
                 **{f"state_{i}": np.asarray(variable) for i, variable in enumerate(self._state)},
                 **{f"best_{i}": array for i, array in enumerate(best)},
+                **{f"begin_{i}": array for i, array in enumerate(self._begin_weights)},
             },
         )
         files.write_history(
@@ -335,7 +343,9 @@ def create_tensorboard(directory):
     return [keras.callbacks.TensorBoard(str(folder), write_graph=False, profile_batch=0)]
 
 
-def create_callbacks(job, index, validation, counter, progress, state, together):
+def create_callbacks(
+    job, index, validation, counter, progress, state, together, begin_weights=None
+):
     """Returns the callbacks of a stage in the order in which they run.
 
     Args:
@@ -345,6 +355,7 @@ def create_callbacks(job, index, validation, counter, progress, state, together)
         progress: the progress of the run; its last `progress["epoch"]` rows are the stage's so far.
         state: list of variables that training continues from.
         together: training steps that one batch of `fit` holds.
+        begin_weights: as of `Checkpoint`.
     """
     experiment, stage = job.experiment, job.experiment.stages[index]
     steps = batches.steps_per_epoch(len(job.arrays["image"]), experiment.batch_size)
@@ -372,7 +383,7 @@ def create_callbacks(job, index, validation, counter, progress, state, together)
         validation,
         *keras_own,
         *job.callbacks,
-        Checkpoint(job.directory, stage, counter, progress, state, validation),
+        Checkpoint(job.directory, stage, counter, progress, state, validation, begin_weights),
         *progress_bar,
         *create_tensorboard(job.directory),
         *([EpochLine(stage, counter, validation, job.say)] if job.verbose else []),

@@ -84,7 +84,7 @@ def check_checkpoint(directory, progress, arrays, stages, weights):
 def check_shapes(directory, prefix, variables, arrays):
     """Raises `UserError` unless a checkpoint holds an array of the shape of each variable.
 
-    prefix: "best" or "state", which the names of the arrays begin with. variables: a list of arrays
+    prefix: "best", "begin" or "state", which the names of the arrays begin with. variables: a list of arrays
     or variables.
     """
     path = pathlib.Path(directory) / CHECKPOINT

@@ -87,7 +87,7 @@ def begin():
 
     `stage` and `epoch` (in the stage) say what comes next, `stopped` that the stage ended early.
     `history` has a dict for each epoch. `best`, `best_epoch` and `best_stage` concern the monitored
-    value; larger is better.
+    value; larger is better. Epoch 0 is the start of a run with `start_from`.
     """
     return {"stage": 0, "epoch": 0, "stopped": False, "history": [], "best": None}
 
@@ -104,30 +104,82 @@ def run_all(job, model, progress, saved):
 
     Returns:
         A tuple of the progress and the inference model with the best epoch's weights. Each stage
-        starts from the best weights so far.
+        starts from the best weights so far, which may be those of `start_from`.
     """
-    best_weights = None
-    if saved:
-        best_weights = [saved[f"best_{i}"] for i in range(len(saved)) if f"best_{i}" in saved]
+    best_weights, begin_weights = list_saved(saved, "best"), list_saved(saved, "begin")
     stages = job.experiment.stages
+    if not saved and model is not None and job.experiment.start_from is not None:
+        best_weights = evaluate_start(job, model, progress)
     for index in range(progress["stage"], len(stages)):
         model = model or create_model(job, stages[index])
         if best_weights is not None:
             model.set_weights(best_weights)
-        best_weights = run_stage(job, index, model, progress, saved, best_weights)
+        if not saved:
+            begin_weights = model.get_weights() if job.experiment.interpolation else None
+        best_weights = run_stage(job, index, model, progress, saved, best_weights, begin_weights)
         progress.update(stage=index + 1, epoch=0, stopped=False)
         saved = model = None
     size = job.experiment.size_of(stages[progress["best_stage"]])
     inference_model = build_network(job.experiment, size, job.faces.contract)
     inference_model.set_weights(best_weights)
+    is_last = progress["best_stage"] == len(stages) - 1 and progress["best_epoch"] > 0
+    if job.experiment.interpolation and is_last:
+        interpolate(job, inference_model, begin_weights, progress)
     return progress, inference_model
 
 
-def run_stage(job, index, model, progress, saved, best_weights):
+def list_saved(saved, prefix):
+    """Returns the arrays of a checkpoint named `prefix`_N, in their order; None if there are none."""
+    return [saved[f"{prefix}_{i}"] for i in range(len(saved)) if f"{prefix}_{i}" in saved] or None
+
+
+def evaluate_start(job, model, progress):
+    """Evaluates the weights that training starts from as epoch 0; returns them.
+
+    model: the network of the first stage, with these weights. `progress` gets their monitored value.
+    """
+    size = job.experiment.size_of(job.experiment.stages[0])
+    inference_model = build_network(job.experiment, size, job.faces.contract)
+    weights = model.get_weights()
+    inference_model.set_weights(weights)
+    scores = callbacks.evaluate_epoch(job, inference_model)
+    value = callbacks.monitored(job.experiment, scores)
+    progress.update(best=value, best_epoch=0, best_stage=0)
+    job.say(
+        f"start: validation accuracy {scores['val_accuracy']:.4f}, macro-F1 "
+        f"{scores['val_macro_f1']:.4f}, loss {scores['val_loss']:.4f}"
+    )
+    return weights
+
+
+def interpolate(job, model, begin, progress):
+    """Mixes the best weights with those that the last stage began with, where that is better.
+
+    Args:
+        job: the `Job`, whose experiment has the shares to try.
+        model: the inference model with the best weights, which gets the mixed ones.
+        begin: the weights that the last stage began with.
+        progress: the progress of the run; `interpolation` is the share of `begin` that was chosen.
+    """
+    best, chosen = model.get_weights(), 0.0
+    for share in job.experiment.interpolation:
+        model.set_weights([share * old + (1 - share) * new for old, new in zip(begin, best)])
+        value = callbacks.monitored(job.experiment, callbacks.evaluate_epoch(job, model))
+        if value > progress["best"]:
+            progress["best"], chosen = value, share
+    model.set_weights([chosen * old + (1 - chosen) * new for old, new in zip(begin, best)])
+    progress["interpolation"] = chosen
+    job.say(
+        f"interpolation: {chosen:g} of the weights before stage {job.experiment.stages[-1].name!r}, "
+        f"{job.experiment.monitor} {abs(progress['best']):.4f}"
+    )
+
+
+def run_stage(job, index, model, progress, saved, best_weights, begin_weights=None):
     """Runs one stage from `progress["epoch"]`; updates `progress` and returns the best weights so far.
 
     model: the network, which `fit` changes. saved: as of `run_all`; if it is not empty, the stage
-    continues from it.
+    continues from it. begin_weights: what the checkpoints keep for `interpolate`; None: nothing.
     """
     experiment, stage = job.experiment, job.experiment.stages[index]
     if progress.get("stopped") or progress["epoch"] >= stage.epochs:
@@ -164,7 +216,7 @@ def run_stage(job, index, model, progress, saved, best_weights):
                 shuffle=False,
                 verbose=job.verbose,
                 callbacks=callbacks.create_callbacks(
-                    job, index, validation, counter, progress, state, together
+                    job, index, validation, counter, progress, state, together, begin_weights
                 ),
             )
     return validation.best_weights

@@ -125,3 +125,47 @@ def test_bad_files_are_known_before_the_work(tmp_path):
     with pytest.raises(UserError, match="train/bored/3.png: expected a readable"):
         read_lazily(tree)
     assert len(read_lazily(tree, bad_rows="skip")) == 95
+
+
+def write_odd_files(folder):
+    """Writes one picture in files of many kinds; returns the names of those that are usual."""
+    pixels = np.random.default_rng(3).integers(0, 256, (40, 40, 3), np.uint8)
+    image = Image.fromarray(pixels)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by a quarter
+    image.save(folder / "jpeg.jpg", quality=85)
+    image.save(folder / "progressive.jpg", progressive=True)
+    image.save(folder / "png.png")
+    image.convert("L").save(folder / "grey.jpg")
+    image.save(folder / "turned.jpg", exif=exif)
+    image.convert("CMYK").save(folder / "cmyk.jpg")
+    image.convert("P").save(folder / "palette.png")
+    image.convert("RGBA").save(folder / "alpha.png")
+    Image.fromarray(pixels[..., 0].astype(np.uint16) * 257).save(folder / "deep.png")
+    return {"jpeg.jpg", "progressive.jpg", "png.png", "grey.jpg"}
+
+
+@pytest.mark.parametrize("options", [{}, {"channels": 1}, {"channels": 3, "input_size": 24}])
+def test_the_fast_decoder_serves_only_files_of_which_it_gives_the_same_pixels(options, tmp_path):
+    for name in ("calm", "cross"):
+        (tmp_path / "train" / name).mkdir(parents=True)
+        usual = write_odd_files(tmp_path / "train" / name)
+    there, in_files = read_faces(tmp_path, **options), read_lazily(tmp_path, **options)
+    assert np.array_equal(np.asarray(in_files.pixels), there.pixels)
+    plain = in_files.pixels._plain
+    by_name = {name.rpartition("/")[2]: flag for name, flag in zip(in_files.names, plain)}
+    assert all(by_name[name] for name in usual) and not by_name["turned.jpg"]
+
+
+def test_a_file_that_changes_later_is_still_decoded_or_named(tmp_path):
+    for name in ("calm", "cross"):
+        (tmp_path / "train" / name).mkdir(parents=True)
+        for number in range(3):
+            Image.new("RGB", (40, 40), (9, number, 80)).save(
+                tmp_path / "train" / name / f"{number}.png"
+            )
+    faces = read_lazily(tmp_path)
+    changed = next(tmp_path.rglob(faces.names[0].rpartition("/")[2]))
+    changed.write_bytes(changed.read_bytes()[:60])
+    with pytest.raises(UserError, match=changed.name):
+        np.asarray(faces.pixels)
