@@ -16,6 +16,7 @@ from insideout_tf.api import train as api_train
 from insideout_tf.evaluation import metrics, plots
 from insideout_tf.network.weights import load_model, save_model
 from insideout_tf.serving import packaged
+from insideout_tf.training import callbacks, stages
 
 call = functools.partial(run_verb, train.main)
 
@@ -226,7 +227,7 @@ def test_killed_run_resumes_to_the_same_weights(tiny_experiment, small_drawn, tm
 def test_resume_refuses_another_experiment_or_data(
     capsys, tiny_experiment, small_drawn, tmp_path, monkeypatch
 ):
-    from insideout_tf.training import stages
+    from insideout_tf.training import callbacks, stages
 
     def interrupted(*_, **__):
         raise KeyboardInterrupt
@@ -559,6 +560,68 @@ def test_training_goes_on_from_a_trained_model(tiny_experiment, small_drawn, tmp
     environment = json.loads((second / "environment.json").read_text())
     content = (first / "model.keras").read_bytes()
     assert environment["start_sha256"] == hashlib.sha256(content).hexdigest()
+
+
+@pytest.mark.slow
+def test_a_start_that_no_epoch_improves_is_kept(tiny_experiment, small_drawn, tmp_path, capsys):
+    """Training at a rate that ruins the network ends with the weights that it started from."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    base = (tiny_experiment, "--data", small_drawn)
+    assert run_verb(train.main, capsys, *base, "--verbose", "0", "--run-dir", first)[0] == 0
+    fields = ["monitor=val_loss", "ema_decay=null", "interpolation=[0.5]"]
+    fields += [f"stages.{stage}.optimizer=sgd" for stage in (0, 1)]
+    fields += [f"stages.{stage}.learning_rate={rate}" for stage, rate in ((0, 30), (1, 30))]
+    ruined = [word for field in fields for word in ("--set", field)]
+    status, out, err = run_verb(
+        train.main, capsys, *base, "--run-dir", second, "--start-from", first, *ruined
+    )
+    assert status == 0, err
+    assert "start: validation accuracy" in out
+    before, after = (load_model(run / "model.keras") for run in (first, second))
+    assert all(map(np.array_equal, before.get_weights(), after.get_weights()))
+    metrics_after = json.loads((second / "metrics.json").read_text())
+    assert metrics_after["best_epoch"] == 0 and "interpolation" not in metrics_after
+
+
+@pytest.mark.slow
+def test_interpolated_weights_are_those_that_validation_prefers(
+    tiny_experiment, small_drawn, tmp_path, capsys, monkeypatch
+):
+    """They lie between the start and the best epoch, also after an interruption."""
+    fields = ["interpolation=[0.25,0.5,0.75]", "monitor=val_loss", "ema_decay=null"]
+    fields += ["stages.head.learning_rate=1e-6", "stages.finetune.learning_rate=1e-3"]
+    fields += ["stages.head.batch_norm=frozen", "stages.finetune.batch_norm=frozen"]
+    words = [word for field in fields for word in ("--set", field)]
+    command = (tiny_experiment, "--data", small_drawn, "--verbose", "0", *words, "--run-dir")
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    kept = {}
+    interpolate = stages.interpolate
+
+    def prefer_the_second(job, model, begin, progress):
+        kept.update(begin=begin, best=model.get_weights())
+        losses = iter([9.0, 0.001, 9.0])
+        with monkeypatch.context() as patch:
+            patch.setattr(callbacks, "evaluate_epoch", lambda *_: {"val_loss": next(losses)})
+            interpolate(job, model, begin, progress)
+
+    monkeypatch.setattr(stages, "interpolate", prefer_the_second)
+    assert run_verb(train.main, capsys, *command, whole)[0] == 0
+    assert json.loads((whole / "metrics.json").read_text())["interpolation"] == 0.5
+    mixed = [(old + new) / 2 for old, new in zip(kept["begin"], kept["best"])]
+    assert not all(map(np.array_equal, mixed, kept["best"]))
+    after = load_model(whole / "model.keras").get_weights()
+    for one, other in zip(mixed, after):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-6)
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stages, "interpolate", stop)
+    assert run_verb(train.main, capsys, *command, cut)[0] != 0
+    monkeypatch.setattr(stages, "interpolate", prefer_the_second)
+    assert run_verb(train.main, capsys, *command, cut, "--resume")[0] == 0
+    resumed = load_model(cut / "model.keras").get_weights()
+    assert all(map(np.array_equal, resumed, after))
 
 
 def test_a_network_that_drops_branches_starts_from_one_that_does_not():
