@@ -19,6 +19,7 @@ _HOMES = {  # of what is imported at its first use
     "analyze_video": "insideout_tf.api.predict",
     "audit_labels": "insideout_tf.api.audit",
     "compare_models": "insideout_tf.api.compare",
+    "cross_validate": "insideout_tf.api.cross_validate",
     "detect_emotions": "insideout_tf.api.predict",
     "embed": "insideout_tf.api.embed",
     "explain_images": "insideout_tf.api.explain",
@@ -37,6 +38,7 @@ __all__ = [
     "analyze_video",
     "audit_labels",
     "compare_models",
+    "cross_validate",
     "detect_emotions",
     "embed",
     "explain_images",
@@ -50,6 +52,7 @@ __all__ = [
 if typing.TYPE_CHECKING:  # so that editors and type checkers see the signatures
     from insideout_tf.api.audit import audit_labels
     from insideout_tf.api.compare import compare_models
+    from insideout_tf.api.cross_validate import cross_validate
     from insideout_tf.api.embed import embed
     from insideout_tf.api.explain import Explanation, explain_images
     from insideout_tf.api.load import load

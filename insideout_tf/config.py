@@ -177,6 +177,8 @@ class Experiment:
     # data have a part for validation.
     split: str = "official"
     validation_fraction: float = 0.125  # of Training, with "stratified"
+    folds: int | None = None  # parts of a cross-validation, which divide Training; or --folds
+    fold: int | None = None  # the part that is the test, from 1 on
     training_fraction: float = 1.0  # of the training rows, each class in proportion
     drop_leaks: bool = False  # drop training faces that are pixel-identical to a test face
     batch_size: int = 64  # faces in a training step
@@ -232,6 +234,8 @@ class Experiment:
             ("consistency_threshold", 0, 1),
             ("seed", 0, 2**31 - 1),
             ("split_seed", 0, 2**31 - 1),
+            ("folds", 2, 10000),
+            ("fold", 1, self.folds or 10000),
             ("ema_decay", 0, 0.999999),
         ):
             if getattr(self, name) is not None:
@@ -256,6 +260,12 @@ class Experiment:
             "consistency_weight",
             "0 with mixup_alpha or cutmix_alpha, since a mixed face has no pseudo-label",
             self.consistency_weight,
+        )
+        require(
+            (self.fold is None) == (self.folds is None),
+            "fold",
+            "both fold and folds, or neither",
+            self.fold,
         )
         for share in self.interpolation:
             require(0 < share < 1, "interpolation", "shares above 0 and below 1", share)

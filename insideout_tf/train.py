@@ -94,6 +94,13 @@ def _add_settings(group):
 
 
 def _add_run(group):
+    group.add_argument(
+        "--folds",
+        type=int,
+        metavar="N",
+        help="cross-validation: train once for each of N parts of the data, by person where files tell "
+        "them, and evaluate on that part",
+    )
     group.add_argument("--run-dir", type=pathlib.Path, help="default: runs/NAME_OF_THE_RECIPE")
     group.add_argument(
         "--resume",
@@ -136,17 +143,18 @@ def main(argv=None):
         progress.announce(
             f"{errors.printable(experiment.name)}: loading the data and the framework ..."
         )
+        options = {
+            "resume": bool(arguments.resume),
+            "overwrite": arguments.overwrite,
+            "verbose": arguments.verbose,
+            "callbacks": load_callbacks(arguments.callback),
+            "device": arguments.device,
+        }
+        if arguments.folds is not None:
+            errors.show(train_folds(experiment, directory, arguments, options))
+            return
         try:
-            metrics = train(
-                experiment,
-                directory,
-                resume=bool(arguments.resume),
-                overwrite=arguments.overwrite,
-                dry_run=arguments.dry_run,
-                verbose=arguments.verbose,
-                callbacks=load_callbacks(arguments.callback),
-                device=arguments.device,
-            )
+            metrics = train(experiment, directory, dry_run=arguments.dry_run, **options)
         except KeyboardInterrupt:
             if is_resumable(directory, arguments):
                 resume = f"insideout train --resume {shlex.quote(str(directory))}"
@@ -154,6 +162,24 @@ def main(argv=None):
             raise
         if metrics:
             errors.show(report(directory, metrics))
+
+
+def train_folds(experiment, directory, arguments, options):
+    """Trains each fold of a cross-validation; returns the closing lines. options: of `api.train.train`."""
+    from insideout_tf.api import cross_validate
+
+    if arguments.dry_run or isinstance(arguments.resume, str):
+        raise UserError(
+            "--folds: expected the recipe, --data and perhaps --resume alone. Leave --dry-run out, and "
+            f"name the folder by --run-dir. Received: {'--dry-run' if arguments.dry_run else '--resume'}"
+        )
+    try:
+        return cross_validate.describe(
+            cross_validate.train_folds(experiment, directory, arguments.folds, **options)
+        )
+    except KeyboardInterrupt:
+        errors.show("\nThe same command with --resume goes on.", sys.stderr)
+        raise
 
 
 def choose_run(arguments):

@@ -1,6 +1,6 @@
 """CK+ (Lucey et al. 2010): the official tree, the class folders CK+48, and the table ckextended.csv.
 
-CK+ has no parts. The usual protocol divides the faces by person: see `splits.person_folds`.
+CK+ has no parts. The usual protocol divides the faces by person: see `folds.person_folds`.
 """
 
 import dataclasses

@@ -1,6 +1,6 @@
 """JAFFE (Lyons, Akamatsu, Kamachi & Gyoba 1998): one folder of `KA.AN1.39.tiff`.
 
-It has ten persons and no parts. The usual protocol leaves one person out: see `splits.person_folds`.
+It has ten persons and no parts. The usual protocol leaves one person out: see `folds.person_folds`.
 """
 
 import os

@@ -1,7 +1,7 @@
 """KDEF (Lundqvist, Flykt & Öhman 1998): `KDEF/AF01/AF01ANS.JPG`.
 
 It has 70 persons, two sessions of each, and no parts. The usual protocol divides the faces by person: see
-`splits.person_folds`.
+`folds.person_folds`.
 """
 
 import collections

@@ -15,6 +15,7 @@ from insideout_tf.data import (
     fer2013,
     ferplus_folders,
     folders,
+    folds,
     inputs,
     jaffe,
     kdef,
@@ -127,7 +128,8 @@ def read(path, reading):
         faces = dataclasses.replace(faces, identified=fer2013.KNOWN_CONTENTS.get(faces.digest))
     if faces.people is None and faces.pictures is None:
         faces = dataclasses.replace(faces, people=find_people(faces.names))
-    return resize(regroup(faces, reading), reading)
+    faces = resize(regroup(faces, reading), reading)
+    return folds.choose_fold(faces, *reading.fold) if reading.fold else faces
 
 
 def _read_any(path, reading, depth=0):

@@ -20,6 +20,8 @@ class Reading:
         map_classes: texts such as "anger=angry": the first class becomes the second.
         feed: "memory" decodes all images at once; "files" leaves them in their files until they are
             needed; "auto" is "files" if they would take more than `lazy.MEMORY_BYTES`.
+        fold: (number from 1 on, number of folds, seed): the part of Training that becomes the test, as
+            of `folds.choose_fold`; None: the parts of the data.
     """
 
     bad_rows: str = "stop"
@@ -29,6 +31,7 @@ class Reading:
     skip_classes: tuple[str, ...] = ()
     map_classes: tuple[str, ...] = ()
     feed: str = "auto"
+    fold: tuple[int, int, int] | None = None
 
     def __post_init__(self):
         if self.bad_rows not in ("stop", "skip"):
@@ -75,6 +78,9 @@ def of_experiment(experiment):
         experiment.skip_classes,
         experiment.map_classes,
         {"device": "memory"}.get(experiment.feed, experiment.feed),
+        (experiment.fold, experiment.folds, experiment.split_seed or 0)
+        if experiment.fold
+        else None,
     )
 
 

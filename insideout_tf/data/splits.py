@@ -116,45 +116,6 @@ def make(faces, split, validation_fraction, seed, drop_leaks, training_fraction=
     return Split(training, validation, name, leaks, np.setdiff1d(rows, training))
 
 
-def person_folds(faces, count, seed=None):
-    """Divides all faces into folds by person, for data without a published test part.
-
-    Args:
-        faces: `Faces` with `people`.
-        count: the number of folds, from 2 to the number of people. With all of them, each fold leaves
-            one person out.
-        seed: the seed of the order of the people, a whole number. None: the sorted order, as usual for
-            CK+. A fold tests every `count`-th person.
-
-    Returns:
-        A list of tuples (training rows, test rows), int64 in ascending order. Each face is in the test
-        rows of one fold.
-
-    Raises:
-        UserError: the people are unknown, or too few for so many folds.
-
-    Example:
-        >>> len(person_folds(read_faces("jaffe"), 10))
-        10
-    """
-    if faces.people is None:
-        raise UserError(
-            f"{faces.source}: expected faces whose file names tell the person, as in CK+, JAFFE and "
-            "KDEF. Choose another split. Received: no people"
-        )
-    names, person = np.unique(np.array(faces.people), return_inverse=True)
-    if not 2 <= count <= len(names):
-        raise UserError(
-            f"{faces.source}: expected 2 to {len(names)} folds, since there are {len(names)} people. "
-            f"Choose such a number. Received: {count}"
-        )
-    order = np.arange(len(names))
-    if seed is not None:
-        order = np.random.default_rng(seed).permutation(order)
-    is_test = [np.isin(person, order[fold::count]) for fold in range(count)]
-    return [(np.flatnonzero(~each), np.flatnonzero(each)) for each in is_test]
-
-
 def of_experiment(faces, experiment):
     """Returns the `Split` of an experiment. The same faces and experiment give the same split."""
     return make(

@@ -1,5 +1,6 @@
 """Published data sets are known by their layout, with their classes, parts and persons."""
 
+import dataclasses
 import os
 import shutil
 
@@ -14,6 +15,7 @@ from insideout_tf.data import (
     affectnet,
     ckplus,
     ferplus_folders,
+    folds,
     kdef,
     listed,
     people,
@@ -248,27 +250,51 @@ def test_folds_by_person(count, seed, tmp_path):
     layouts.write_jaffe(tmp_path)
     faces = read_faces(tmp_path)
     person = np.array(faces.people)
-    folds = splits.person_folds(faces, count, seed)
-    assert len(folds) == count
-    for training, test in folds:
+    found = folds.person_folds(faces, count, seed)
+    assert len(found) == count
+    for training, test in found:
         assert not set(person[training]) & set(person[test]) and len(test)
         assert np.array_equal(np.sort(np.concatenate([training, test])), np.arange(len(faces)))
-    tests = np.concatenate([test for _, test in folds])
+    tests = np.concatenate([test for _, test in found])
     assert np.array_equal(np.sort(tests), np.arange(len(faces)))
     if seed is None:
-        assert set(person[folds[0][1]]) == {"KA", "NM"}
+        assert set(person[found[0][1]]) == {"KA", "NM"}
     else:
-        again = splits.person_folds(faces, count, seed)
-        assert all(np.array_equal(a[1], b[1]) for a, b in zip(folds, again))
+        again = folds.person_folds(faces, count, seed)
+        assert all(np.array_equal(a[1], b[1]) for a, b in zip(found, again))
     for wrong in (1, 5):
         with pytest.raises(UserError, match="expected 2 to 4 folds.*Received: "):
-            splits.person_folds(faces, wrong)
+            folds.person_folds(faces, wrong)
+
+
+@pytest.mark.parametrize("kind", ["people", "pictures", "copies"])
+def test_a_fold_keeps_together_what_is_alike(kind, tmp_path):
+    layouts.write_jaffe(tmp_path)
+    faces = read_faces(tmp_path)
+    faces = faces.select(np.tile(np.arange(len(faces)), 2))  # each twice
+    if kind != "people":
+        faces = dataclasses.replace(faces, people=None)
+    if kind == "pictures":
+        numbers = np.arange(len(faces)) // 2
+        faces = dataclasses.replace(faces, pictures=tuple(map(str, numbers)))
+    units = faces.people or faces.pictures or [face.tobytes() for face in faces.pixels]
+    seen = np.zeros(len(faces), int)
+    for number in (1, 2):
+        own = folds.choose_fold(faces, number, 2)
+        is_test = own.usage == 2
+        assert len(own) == len(faces) and 0 < is_test.sum() < len(faces)
+        test = {unit for unit, flag in zip(units, is_test) if flag}
+        assert not test & {unit for unit, flag in zip(units, is_test) if not flag}
+        seen += is_test
+    assert (seen == 1).all()
+    with pytest.raises(UserError, match="expected (at least 50|2 to)"):
+        folds.choose_fold(faces, 1, 50)
 
 
 def test_folds_need_people(tmp_path):
     layouts.write_rafdb(tmp_path)
     with pytest.raises(UserError, match="whose file names tell the person"):
-        splits.person_folds(read_faces(tmp_path), 5)
+        folds.person_folds(read_faces(tmp_path), 5)
 
 
 def test_people_of_names():

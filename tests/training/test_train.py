@@ -227,7 +227,7 @@ def test_killed_run_resumes_to_the_same_weights(tiny_experiment, small_drawn, tm
 def test_resume_refuses_another_experiment_or_data(
     capsys, tiny_experiment, small_drawn, tmp_path, monkeypatch
 ):
-    from insideout_tf.training import callbacks, stages
+    from insideout_tf.training import stages
 
     def interrupted(*_, **__):
         raise KeyboardInterrupt
