@@ -25,8 +25,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", required=True)
     parser.add_argument("--ferplus", required=True)
-    parser.add_argument("--model", default="small", help="judge by this model (default: small)")
-    parser.add_argument("--probe", action="store_true", help="judge by classifiers on embeddings")
+    parser.add_argument("--model", default="small", help="predict by this model (default: small)")
+    parser.add_argument("--probe", action="store_true", help="predict by classifiers on embeddings")
+    parser.add_argument("--method", default="margin", help="margin (default) or cleanlab")
     arguments = parser.parse_args()
     faces = insideout_tf.read_faces(arguments.data)
     counts = ferplus.read_counts(arguments.ferplus, faces)
@@ -35,9 +36,12 @@ def main():
     names = [canonical(name) for name in ferplus.COLUMNS]
     label_of = np.array(match_classes(names, faces.classes))[majority]  # -1: no class of FER2013
     found = insideout_tf.audit_labels(
-        arguments.data, None if arguments.probe else arguments.model, split="public"
+        arguments.data,
+        None if arguments.probe else arguments.model,
+        split="public",
+        method=arguments.method,
     )
-    print(f"judged by {found.judged_by}\n")
+    print(f"predicted by {found.predicted_by}; {len(found.issues):,} doubtful labels\n")
     print("| faces | majority chose another class | majority chose the suggested class |")
     print("|---|---|---|")
     labels = faces.labels[rows]

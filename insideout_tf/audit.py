@@ -5,11 +5,12 @@ import functools
 import pathlib
 
 from insideout_tf import errors, files, options, progress, targets
-from insideout_tf.api.audit import FOLDS, audit_labels
+from insideout_tf.api.audit import FOLDS, METHODS, audit_labels
 from insideout_tf.data import splits
 from insideout_tf.serving import packaged
 
 LABELS, PAIRS, SHEET = "label_errors.csv", "near_duplicates.csv", "label_errors.png"
+RUNS = "folds"  # of --recipe
 KIND = "audit"  # kept in the picture
 SHOWN = 48  # faces of the picture
 PRINTED = 10  # faces on the terminal
@@ -31,6 +32,18 @@ def parse(argv):
         "--embedder",
         default=packaged.DEFAULT,
         help=f"the model whose embeddings are used (default: {packaged.DEFAULT})",
+    )
+    parser.add_argument(
+        "--recipe",
+        help="train this recipe, such as finetune, once for each part, in place of classifiers on "
+        "embeddings; needs --out, keeps the runs there and goes on with them",
+    )
+    parser.add_argument(
+        "--method",
+        choices=METHODS,
+        default=METHODS[0],
+        help="which labels are doubtful: those that are not the likeliest class (default), or those that "
+        "cleanlab's confident learning calls wrong",
     )
     parser.add_argument("--folds", type=int, default=FOLDS, help=f"parts (default: {FOLDS})")
     parser.add_argument(
@@ -67,6 +80,9 @@ def main(argv=None):
             arguments.embedder,
             arguments.folds,
             arguments.seed,
+            recipe=arguments.recipe,
+            run_dir=arguments.out and arguments.out / RUNS,
+            method=arguments.method,
             bad_rows=arguments.bad_rows,
             **options.to_keywords(arguments),
         )
@@ -94,7 +110,7 @@ def report(found):
     across = sum(faces.usage[pair.row] != faces.usage[pair.other] for pair in found.pairs)
     lines = [
         f"{errors.printable(faces.source)}: {total:,} faces, {len(faces.classes)} classes",
-        f"doubtful labels  {len(found.issues):,} ({len(found.issues) / total:.1%}), by {found.judged_by}",
+        f"doubtful labels  {len(found.issues):,} ({len(found.issues) / total:.1%}), by {found.predicted_by}",
         f"near-duplicates  {len(found.pairs):,} pairs, {identical:,} of them identical; {across:,} "
         "across parts of the data",
     ]

@@ -107,3 +107,37 @@ def test_too_few_faces_for_the_parts(tmp_path):
     np.savez(tmp_path / "a.npz", classes=["no", "yes"], **values)
     with pytest.raises(UserError, match="at least 5 faces of each.*no: 2, yes: 2"):
         insideout_tf.audit_labels(tmp_path / "a.npz")
+
+
+def test_confident_learning_keeps_the_order_of_the_margin():
+    """One label of forty is wrong; a face that is uncertain in a class that is often so is not."""
+    random = np.random.default_rng(0)
+    labels = np.arange(40) % 4 // 2 * 2  # the classes 0 and 2; no face of 1
+    probabilities = np.full((40, 3), 0.02)
+    probabilities[np.arange(40), labels] = random.uniform(0.7, 0.95, 40)
+    probabilities[0] = (0.02, 0.02, 0.96)
+    probabilities[5] = (0.45, 0.05, 0.5)
+    found = audit.rank_by_cleanlab(probabilities, labels)
+    assert [(each.row, each.suggested) for each in found] == [(0, 2)]
+
+
+@pytest.mark.slow
+def test_a_recipe_predicts_each_face_from_the_other_parts(
+    tiny_experiment, small_drawn, tmp_path, capsys
+):
+    words = ("--data", small_drawn, "--recipe", tiny_experiment, "--folds", 2, "--embedder", "nano")
+    status, _, error = run_verb(verb.main, capsys, *words)
+    assert status == 2 and "--recipe: expected a folder for its runs (--out)" in error
+    out = tmp_path / "audit"
+    status, text, error = run_verb(verb.main, capsys, *words, "--out", out)
+    assert status == 0, error
+    assert "280 faces" in text and "2 parts" in text
+    with np.load(out / "folds" / "fold02" / "test" / "predictions.npz") as file:
+        rows, told = file["rows"], file["probabilities"]
+    issues = list(csv.DictReader((out / "label_errors.csv").read_text().splitlines()))
+    by_row = {int(each["row"]): float(each["probability_of_suggested"]) for each in issues}
+    shared = set(by_row) & set(rows.tolist())
+    assert shared
+    for row, probabilities in zip(rows, told):
+        if row in shared:
+            assert abs(by_row[row] - probabilities.max()) < 1e-3

@@ -8,13 +8,14 @@ from insideout_tf.api.embed import embed
 from insideout_tf.data import images, people, splits
 from insideout_tf.data import reading as readings
 from insideout_tf.data.classes import match_classes
-from insideout_tf.data.faces import Faces
+from insideout_tf.data.faces import TRAINING, Faces
 from insideout_tf.data.read import read
 from insideout_tf.errors import UserError
 from insideout_tf.evaluation import audit
 from insideout_tf.serving import packaged, recognize
 
 FOLDS = 5
+METHODS = ("margin", "cleanlab")
 
 
 class Audit(typing.NamedTuple):
@@ -24,13 +25,13 @@ class Audit(typing.NamedTuple):
         faces: the `Faces` that were audited.
         issues: a list of `evaluation.audit.LabelIssue`, the most doubtful label first.
         pairs: a list of `evaluation.audit.Pair`, the most similar first.
-        judged_by: what gave the probabilities, as text.
+        predicted_by: what gave the probabilities, as text.
     """
 
     faces: Faces
     issues: list
     pairs: list
-    judged_by: str
+    predicted_by: str
 
     def to_frame(self):
         """Returns the doubtful labels as a pandas DataFrame, one row a face."""
@@ -81,7 +82,17 @@ class Audit(typing.NamedTuple):
 
 
 def audit_labels(
-    data, model=None, split="all", embedder=packaged.DEFAULT, folds=FOLDS, seed=0, **reading
+    data,
+    model=None,
+    split="all",
+    embedder=packaged.DEFAULT,
+    folds=FOLDS,
+    seed=0,
+    *,
+    recipe=None,
+    run_dir=None,
+    method="margin",
+    **reading,
 ) -> Audit:
     """Finds likely label errors and near-duplicates in a data set.
 
@@ -94,6 +105,11 @@ def audit_labels(
         embedder: a run, .keras file or packaged model, of which the embeddings are.
         folds: the number of parts, without `model`.
         seed: of the division into parts.
+        recipe: instead of classifiers on embeddings, train this recipe once for each part, such as
+            "finetune". It audits the training part of the data: `split` must be "all".
+        run_dir: the folder of these trainings. Those that are finished there are not repeated.
+        method: "margin": every face whose label is not the likeliest class (see
+            `evaluation.audit.rank_labels`); or "cleanlab": those that confident learning calls wrong.
         reading: keywords of `read_faces`.
 
     Returns:
@@ -101,43 +117,76 @@ def audit_labels(
 
     Raises:
         UserError: the data have no labels, a class has fewer faces than there are parts, or a model
-            shares fewer than two classes with the data.
+            shares fewer than two classes with the data; or options that do not go together.
     """
+    _check_options(model, recipe, run_dir, split, method)
     faces = read(data, readings.Reading(**reading))
     rows = splits.evaluation_rows(faces, split, None)
+    if recipe is not None:
+        rows = np.flatnonzero(faces.usage == TRAINING)
     faces = faces.select(rows)
-    pixels = faces.pixels
-    embeddings = embed(list_images(pixels), embedder)
+    embeddings = np.concatenate([embed(part, embedder) for part in _list_parts(faces.pixels)])
     if model is not None:
-        probabilities = _predict_by_model(faces, model)
-        judged_by = f"model {model}"
+        probabilities, predicted_by = _predict_by_model(faces, model), f"model {model}"
+    elif recipe is not None:
+        probabilities = _predict_by_recipe(recipe, data, folds, run_dir, seed, reading)
+        predicted_by = f"recipe {recipe}, {folds} parts"
     else:
-        counts = np.bincount(faces.labels, minlength=len(faces.classes))
-        few = [
-            f"{name}: {count}" for name, count in zip(faces.classes, counts) if 0 < count < folds
-        ]
-        if few or (counts > 0).sum() < 2:
-            raise UserError(
-                f"{faces.source}: expected at least {folds} faces of each of two classes or more, for "
-                f"{folds} parts. Give fewer --folds, or a --model. Received: "
-                f"{', '.join(few[:10]) or 'one class'}"
-            )
-        groups = people.groups_of(faces)
-        probabilities = audit.predict_by_folds(embeddings, faces.labels, folds, seed, groups)
-        judged_by = f"classifiers on embeddings of {embedder}, {folds} parts"
+        probabilities = _predict_by_probes(faces, embeddings, folds, seed)
+        predicted_by = f"classifiers on embeddings of {embedder}, {folds} parts"
+    rank = {"margin": audit.rank_labels, "cleanlab": audit.rank_by_cleanlab}[method]
     return Audit(
         faces,
-        audit.rank_labels(probabilities, faces.labels),
-        audit.find_pairs(embeddings, pixels),
-        judged_by,
+        rank(probabilities, faces.labels),
+        audit.find_pairs(embeddings, faces.pixels),
+        predicted_by,
     )
 
 
-def list_images(pixels):
-    """Returns faces as what `embed` takes at any size: an array, or PIL images."""
+def _check_options(model, recipe, run_dir, split, method):
+    """Raises `UserError` unless the options of `audit_labels` go together."""
+    if method not in METHODS:
+        raise UserError(
+            f"--method: expected one of {', '.join(METHODS)}. Choose one. Received: {method!r}"
+        )
+    if recipe is None:
+        return
+    if model is not None or run_dir is None or split != "all":
+        raise UserError(
+            "--recipe: expected a folder for its runs (--out), no --model, and no --split. Change the "
+            f"options. Received: model {model}, folder {run_dir}, split {split}"
+        )
+
+
+def _predict_by_recipe(recipe, data, folds, run_dir, seed, reading):
+    """Returns the probabilities `[n, k]` of each face of Training by a run that did not see it."""
+    from insideout_tf.api.cross_validate import cross_validate
+
+    given = {name: value for name, value in reading.items() if value}
+    return cross_validate(
+        recipe, data, folds, run_dir=run_dir, resume=True, split_seed=seed, **given
+    ).probabilities
+
+
+def _predict_by_probes(faces, embeddings, folds, seed):
+    """Returns the probabilities `[n, k]` of each face by a classifier that did not see it."""
+    counts = np.bincount(faces.labels, minlength=len(faces.classes))
+    few = [f"{name}: {count}" for name, count in zip(faces.classes, counts) if 0 < count < folds]
+    if few or (counts > 0).sum() < 2:
+        raise UserError(
+            f"{faces.source}: expected at least {folds} faces of each of two classes or more, for "
+            f"{folds} parts. Give fewer --folds, or a --model. Received: "
+            f"{', '.join(few[:10]) or 'one class'}"
+        )
+    return audit.predict_by_folds(embeddings, faces.labels, folds, seed, people.groups_of(faces))
+
+
+def _list_parts(pixels):
+    """Yields faces as what `embed` takes at any size, some at a time: lists of PIL images."""
     from PIL import Image
 
-    return [Image.fromarray(face) for face in pixels]
+    for start in range(0, len(pixels), audit.CHUNK):
+        yield [Image.fromarray(face) for face in np.asarray(pixels[start : start + audit.CHUNK])]
 
 
 def _predict_by_model(faces, model):
@@ -151,7 +200,12 @@ def _predict_by_model(faces, model):
             f"{', '.join(faces.classes[:20])}. Received: "
             f"{', '.join(recognizer.contract.classes[:20])}"
         )
-    predicted = recognizer(images.to_faces(list_images(faces.pixels), recognizer.contract))
+    predicted = np.concatenate(
+        [
+            recognizer(images.to_faces(part, recognizer.contract))
+            for part in _list_parts(faces.pixels)
+        ]
+    )
     result = np.zeros((len(faces), len(faces.classes)))
     for label, index in enumerate(found):
         if index >= 0:

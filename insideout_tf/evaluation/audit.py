@@ -4,9 +4,12 @@ import typing
 
 import numpy as np
 
+from insideout_tf.errors import UserError
+
 NEIGHBOURS = 4  # faces that are compared with each face
 SIMILAR = 0.9  # correlation of two thumbnails from which faces are near-duplicates
 THUMBNAIL = 16  # pixels a side
+CHUNK = 4096  # faces in memory at once, where the pixels stay in their files
 PROBE_STRENGTH = 0.1  # inverse regularisation of the logistic regression
 
 
@@ -79,6 +82,33 @@ def rank_labels(probabilities, labels):
     ]
 
 
+def rank_by_cleanlab(probabilities, labels):
+    """Returns the label errors that cleanlab finds by confident learning, the most doubtful first.
+
+    Confident learning (Northcutt et al. 2021, arXiv 1911.00068) counts a label as wrong only where another
+    class is more likely than that class usually is. Arguments and result as of `rank_labels`, whose order
+    it keeps.
+
+    Raises:
+        UserError: cleanlab is not installed.
+    """
+    try:
+        from cleanlab.filter import find_label_issues
+    except ImportError as error:
+        raise UserError(
+            'cleanlab: expected it to be installed. Type: pip install ".[audit]" in the folder of '
+            f"insideout_tf, or pip install cleanlab. Received: {error}"
+        ) from None
+    probabilities = np.asarray(probabilities, np.float64)
+    present, compact = np.unique(
+        labels, return_inverse=True
+    )  # it expects every class to have faces
+    own = probabilities[:, present]
+    own = own / np.maximum(own.sum(1, keepdims=True), 1e-9)
+    is_issue = find_label_issues(compact, own, n_jobs=1)
+    return [each for each in rank_labels(probabilities, labels) if is_issue[each.row]]
+
+
 def predict_by_folds(embeddings, labels, folds, seed=0, people=None):
     """Returns probabilities of each face by classifiers that did not see it, float64 `[n, k]`.
 
@@ -132,7 +162,12 @@ def find_pairs(embeddings, pixels, similar=SIMILAR):
     first = np.repeat(np.arange(count), neighbours.shape[1])
     pairs = np.stack([first, neighbours.ravel()], 1)
     pairs = np.unique(np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1), axis=0)
-    thumbnails = make_thumbnails(pixels)
+    thumbnails = np.concatenate(
+        [
+            make_thumbnails(np.asarray(pixels[start : start + CHUNK]))
+            for start in range(0, count, CHUNK)
+        ]
+    )
     similarity = (thumbnails[pairs[:, 0]] * thumbnails[pairs[:, 1]]).sum(1)
     chosen = np.flatnonzero(similarity >= similar)
     chosen = chosen[np.argsort(-similarity[chosen], kind="stable")]
