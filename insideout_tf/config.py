@@ -184,6 +184,7 @@ class Experiment:
     batch_size: int = 64  # faces in a training step
     class_weight: str = "none"  # "none", "balanced", "clipped(0.5,2)"
     label_smoothing: float = 0.0  # Szegedy et al. 2016, section 7
+    ferplus_labels: str | None = None  # fer2013new.csv, whose majority labels; or --ferplus-labels
     ferplus: str | None = None  # the FER+ file, fer2013new.csv; or --ferplus
     soft_label_weight: float = 0.0  # weight of the FER+ label distribution in a label
     teacher: tuple[str, ...] = ()  # runs, .keras files, packaged models; or --teacher

@@ -1,6 +1,6 @@
 """Command-line options that several verbs share: how data are read."""
 
-READING = ("input_size", "channels", "classes", "skip_classes", "map_classes")
+READING = ("input_size", "channels", "classes", "skip_classes", "map_classes", "ferplus_labels")
 
 
 def add_reading(group):
@@ -38,6 +38,12 @@ def add_reading(group):
         default=(),
         metavar="A=B,...",
         help="give classes other names, such as joy=happy; two may become one",
+    )
+    group.add_argument(
+        "--ferplus-labels",
+        metavar="FILE",
+        help="fer2013new.csv, for the published fer2013.csv: the majority of FER+'s annotators is the "
+        "label, one of eight classes",
     )
 
 

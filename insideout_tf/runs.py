@@ -103,6 +103,7 @@ def _check_inputs_outside(directory, experiment):
     inputs = [
         ("--data", experiment.data),
         ("--ferplus", experiment.ferplus),
+        ("--ferplus-labels", experiment.ferplus_labels),
         ("--start-from", experiment.start_from),
         ("--weights", experiment.weights),
         *(("--teacher", each) for each in experiment.teacher),
@@ -312,7 +313,7 @@ def _check_same(directory, experiment):
 
 def _is_input(key):
     """Returns True for the path of a file whose content `note_resumed` compares."""
-    return key.split(".")[0] in ("data", "ferplus", "teacher", "start_from")
+    return key.split(".")[0] in ("data", "ferplus", "ferplus_labels", "teacher", "start_from")
 
 
 def _flat(value, prefix=""):

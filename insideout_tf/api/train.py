@@ -106,6 +106,7 @@ def make_paths_absolute(experiment):
         experiment,
         data=settle(experiment.data),
         ferplus=settle(experiment.ferplus),
+        ferplus_labels=settle(experiment.ferplus_labels),
         teacher=tuple(map(settle_model, experiment.teacher)),
         start_from=settle_model(experiment.start_from),
     )

@@ -1,11 +1,13 @@
 """FER+ (Barsoum et al. 2016, arXiv 1608.01041): ten annotators' labels of FER2013, as soft labels."""
 
+import collections
 import csv
+import dataclasses
 
 import numpy as np
 
 from insideout_tf.data import inputs
-from insideout_tf.data.classes import EMOTIONS
+from insideout_tf.data.classes import EMOTIONS, match_classes
 from insideout_tf.data.faces import USAGES
 from insideout_tf.errors import UserError
 
@@ -23,6 +25,8 @@ COLUMNS = (
     "NF",
 )
 ANNOTATORS = 10
+EMOTION_COLUMNS = 8  # the first of `COLUMNS`; unknown and NF follow
+CLASSES = (*EMOTIONS, "contempt")
 # The files whose rows have the order of FER+, by the first word of `Faces.identified`.
 ORDERED_FILES = ("fer2013.csv", "icml_face_data.csv", "train.csv")
 
@@ -63,8 +67,8 @@ def read_counts(path, faces):
     if (faces.identified or "").split(" ")[0] not in ORDERED_FILES:
         raise UserError(
             f"--ferplus: expected --data to be {', '.join(ORDERED_FILES)} as published, since FER+ "
-            "identifies a face by its row there. Use one of these files, or do without FER+: "
-            "--set soft_label_weight=0. "
+            "identifies a face by its row there. Use one of these files, or do without FER+ "
+            "(soft_label_weight 0, no --ferplus-labels). "
             f"Received: {faces.source} ({faces.identified or 'not a published file'})"
         )
     rows = _read_rows(path)
@@ -107,6 +111,44 @@ def _read_rows(path):
             f"fer2013new.csv. Received: {', '.join(rows[0]) if rows else 'an empty file'}"
         )
     return rows[1:]
+
+
+def find_majority(counts):
+    """Returns the index of the column that has more than half of the counts above one, or None.
+
+    counts: how many annotators chose each of `COLUMNS`, integers `[10]`.
+    """
+    counts = np.where(np.asarray(counts) > 1, counts, 0)
+    best = int(counts.argmax())
+    return best if 2 * counts[best] > counts.sum() else None
+
+
+def relabel_by_majority(faces, path):
+    """Returns the faces with the label that most annotators of FER+ chose, one of `CLASSES`.
+
+    Faces without a majority (see `find_majority`), and those that most call unknown or no face, are
+    excluded and counted in `Faces.skipped`.
+
+    Args:
+        faces, path: as of `read_counts`, whose errors it raises.
+    """
+    counts = read_counts(path, faces)
+    columns = [find_majority(each) for each in counts]
+    known = match_classes(COLUMNS[:EMOTION_COLUMNS], CLASSES)
+    labels = np.array(
+        [-1 if each is None or each >= EMOTION_COLUMNS else known[each] for each in columns]
+    )
+    words = ["no majority" if each is None else COLUMNS[each] for each in columns]
+    excluded = collections.Counter(word for word, label in zip(words, labels) if label < 0)
+    rows = np.flatnonzero(labels >= 0)
+    return dataclasses.replace(
+        faces.select(rows),
+        labels=labels[rows].astype(np.uint8),
+        classes=CLASSES,
+        identified=f"FER+ by majority, {faces.identified}",
+        skipped=faces.skipped
+        + tuple(f"FER+, {word}: {count:,} faces left out" for word, count in excluded.items()),
+    )
 
 
 def fit_distributions(counts, labels):

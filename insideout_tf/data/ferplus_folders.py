@@ -7,11 +7,9 @@ import collections
 import csv
 import os
 
-import numpy as np
-
 from insideout_tf.data import listed
 from insideout_tf.data.faces import PRIVATE_TEST, PUBLIC_TEST, TRAINING
-from insideout_tf.data.ferplus import ANNOTATORS, COLUMNS
+from insideout_tf.data.ferplus import ANNOTATORS, COLUMNS, EMOTION_COLUMNS, find_majority
 from insideout_tf.errors import UserError
 
 NAME = "FER+ by majority"
@@ -20,7 +18,6 @@ PARTS = {
     "FER2013Valid": PUBLIC_TEST,
     "FER2013Test": PRIVATE_TEST,
 }
-EMOTIONS = 8  # the first of `COLUMNS`; unknown and NF follow
 BOX = (0, 0, 48, 48)  # the whole picture
 PUBLISHED = (
     {
@@ -78,22 +75,12 @@ def read(path, reading):
                 rows.append(listed.make_row(path, error=error))
                 continue
             column = find_majority(counts)
-            if column is None or column >= EMOTIONS:
+            if column is None or column >= EMOTION_COLUMNS:
                 left_out["no majority" if column is None else COLUMNS[column]] += 1
                 continue
             rows.append(listed.make_row(picture, COLUMNS[column], usage, None, where))
     notes = listed.describe_left_out(left_out)
     return listed.read_rows(path, rows, reading, NAME, PUBLISHED, notes)
-
-
-def find_majority(counts):
-    """Returns the index of the column that has more than half of the counts above one, or None.
-
-    counts: how many annotators chose each of `ferplus.COLUMNS`, integers `[10]`.
-    """
-    counts = np.where(np.asarray(counts) > 1, counts, 0)
-    best = int(counts.argmax())
-    return best if 2 * counts[best] > counts.sum() else None
 
 
 def _find_parts(path):

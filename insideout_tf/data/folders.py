@@ -247,16 +247,16 @@ def _read_class_numbers(path):
     return numbers
 
 
-def find_size(path, entries, suffixes=images.SUFFIXES):
+def find_size(path, entries):
     """Returns (width, height) of most images of `Entry`s, by the headers of some of them.
 
-    suffixes: of image files. Raises `UserError` if the images are not square.
+    Raises `UserError` if the images are not square.
     """
     files = [each.file for each in entries if each.error is None]
     sizes: dict[tuple, int] = {}
     for file in files[:: max(1, len(files) // SIZE_PROBES)]:
         try:
-            size = images.measure(_read_bytes(file, suffixes), file)
+            size = images.measure(_read_bytes(file), file)
         except (UserError, OSError):  # reported when the file is read
             continue
         sizes[size] = sizes.get(size, 0) + 1
@@ -271,13 +271,13 @@ def find_size(path, entries, suffixes=images.SUFFIXES):
     return width, height
 
 
-def read_images(entries, size, reading, suffixes=images.SUFFIXES):
+def read_images(entries, size, reading):
     """Returns the pixels, the rows of `entries` that they are of, and the messages of the others.
 
     Every file is decoded once, so that a bad one is known before the work begins. The pixels are an
     array, or a `lazy.FilePixels` if `reading.feed` or the size of the data set asks for it.
 
-    size: of `images.decode_face`. suffixes: of image files.
+    size: of `images.decode_face`.
     """
     stays_in_files = reading.feed == "files" or (
         reading.feed == "auto" and lazy.is_large(len(entries), size, reading.channels)
@@ -287,7 +287,7 @@ def read_images(entries, size, reading, suffixes=images.SUFFIXES):
     rows: list[int] = []
     messages: list[str] = []
     odd_count, side = 0, 0
-    decoded = _decode_all(entries, size, reading.channels, suffixes, stays_in_files)
+    decoded = _decode_all(entries, size, reading.channels, stays_in_files)
     for row, (face, is_plain) in enumerate(decoded):
         if isinstance(face, UserError):
             is_odd = "expected an image of" in str(face) and "pixels. Crop" in str(face)
@@ -321,7 +321,7 @@ def read_images(entries, size, reading, suffixes=images.SUFFIXES):
     return in_files, rows, messages
 
 
-def _decode_all(entries, size, channels, suffixes, checks_plain):
+def _decode_all(entries, size, channels, checks_plain):
     """Yields the face of each entry, or its `UserError`, in order, and whether it is plain.
 
     Threads decode some at a time. checks_plain: whether to ask `lazy.is_plain`; False is then yielded.
@@ -331,7 +331,7 @@ def _decode_all(entries, size, channels, suffixes, checks_plain):
         try:
             if entry.error:
                 return entry.error, False
-            data = _read_bytes(entry.file, suffixes)
+            data = _read_bytes(entry.file)
             face = images.decode_face(data, entry.file, size, channels, entry.crop)
         except UserError as error:
             return error, False
@@ -346,15 +346,15 @@ def _advise_size(error):
     return UserError(str(error).replace("Crop and", "Give --input-size N for all, or crop and", 1))
 
 
-def _read_bytes(file, suffixes):
+def _read_bytes(file):
     """Returns the bytes of an image file in a class folder; another file raises `UserError`."""
     if file.is_dir():
         raise UserError(
             f"{file}: expected image files in a class folder. Move its files up, or remove it. "
             "Received: a folder"
         )
-    expected = f"image files ({', '.join(suffixes)}) in a class folder"
-    if file.suffix.lower() not in suffixes:
+    expected = f"image files ({', '.join(images.SUFFIXES)}) in a class folder"
+    if file.suffix.lower() not in images.SUFFIXES:
         raise UserError(
             f"{file}: expected {expected}. Move "
             f"or remove it. Received: {file.suffix or 'no suffix'!r}"

@@ -18,10 +18,12 @@ MAX_PIXELS = 100_000_000
 MAX_ASPECT_RATIO = 4  # of a face in an array; a longer one is an array of another meaning
 # The formats that Pillow may decode, whatever the file name says. Others can start programs.
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "TIFF", "AVIF", "JPEG2000", "PPM")
-# Of the images in a class folder of a data set.
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
-# Of pictures elsewhere, which are recognised by their content; a damaged one is known by its name.
-PICTURE_SUFFIXES = (*SUFFIXES, ".jfif", ".jpe", ".tif", ".tiff", ".gif", ".avif", ".heic", ".heif")
+SEVERAL_FRAMES = ("GIF", "PNG", "TIFF", "WEBP")  # formats of Pillow that hold them as equals
+# Names of files in class folders. Other pictures are recognised by their content, a damaged one by these.
+SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".bmp", ".webp", ".jfif", ".jpe"),
+    *(".tif", ".tiff", ".gif", ".avif", ".heic", ".heif"),
+)
 
 
 def decode_face(data, where, size=None, channels=None, crop=None):
@@ -52,6 +54,11 @@ def decode_face(data, where, size=None, channels=None, crop=None):
                 f"resize it, or remove it. Received: {image.size[0]}×{image.size[1]}"
             )
         _check_pixels(image, where)
+        if image.format in SEVERAL_FRAMES and getattr(image, "n_frames", 1) > 1:
+            raise UserError(
+                f"{where}: expected one picture. Save the frame that you mean as a file, or remove it. "
+                f"Received: {image.n_frames} frames"
+            )
         image = _crop(image, crop if is_resized else None, where)
         image = levels.to_8_bits(image, where)
         if channels == 1:

@@ -74,8 +74,8 @@ def read_rows(root, rows, reading, layout, published=(), notes=()):
             f"{root}: expected a side in pixels for the faces, which are cut from whole pictures. Give "
             "--input-size N. Received: none"
         )
-    size = size or folders.find_size(root, rows, images.PICTURE_SUFFIXES)
-    pixels, good, messages = folders.read_images(rows, size, reading, images.PICTURE_SUFFIXES)
+    size = size or folders.find_size(root, rows)
+    pixels, good, messages = folders.read_images(rows, size, reading)
     if not good:
         raise UserError(
             f"{root}: expected faces of {layout}. Check the path. Received: "
@@ -249,7 +249,7 @@ def list_pictures(folder):
     return sorted(
         file
         for file in folder.iterdir()
-        if file.suffix.lower() in images.PICTURE_SUFFIXES
+        if file.suffix.lower() in images.SUFFIXES
         and not inputs.is_hidden(file)
         and not file.is_dir()
     )

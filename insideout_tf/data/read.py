@@ -13,6 +13,7 @@ from insideout_tf.data import (
     ckplus,
     expw,
     fer2013,
+    ferplus,
     ferplus_folders,
     folders,
     folds,
@@ -72,6 +73,7 @@ def read_faces(
     classes=(),
     skip_classes=(),
     map_classes=(),
+    ferplus_labels=None,
 ):
     """Reads faces with their labels. It never drops a bad row or image without a message.
 
@@ -89,6 +91,8 @@ def read_faces(
         classes: the names of the classes in the order of their numbers, for data that number them.
         skip_classes: classes that are left out.
         map_classes: texts such as "anger=angry": the first class becomes the second.
+        ferplus_labels: the path of fer2013new.csv, for the published fer2013.csv: the majority of FER+'s
+            ten annotators becomes the label, one of eight classes.
 
     Returns:
         `Faces`, with `identified` set if these are the official faces in any form and order, or have
@@ -107,7 +111,13 @@ def read_faces(
     return read(
         path,
         Reading(
-            bad_rows, input_size, channels, tuple(classes), tuple(skip_classes), tuple(map_classes)
+            bad_rows,
+            input_size,
+            channels,
+            tuple(classes),
+            tuple(skip_classes),
+            tuple(map_classes),
+            ferplus_labels=ferplus_labels and str(ferplus_labels),
         ),
     )
 
@@ -126,6 +136,8 @@ def read(path, reading):
         faces = _read_any(pathlib.Path(path).expanduser(), reading)
     if faces.identified is None and faces.labels is not None and faces.contract == FER2013:
         faces = dataclasses.replace(faces, identified=fer2013.KNOWN_CONTENTS.get(faces.digest))
+    if reading.ferplus_labels:
+        faces = ferplus.relabel_by_majority(faces, reading.ferplus_labels)
     if faces.people is None and faces.pictures is None:
         faces = dataclasses.replace(faces, people=find_people(faces.names))
     faces = resize(regroup(faces, reading), reading)

@@ -20,6 +20,7 @@ class Reading:
         map_classes: texts such as "anger=angry": the first class becomes the second.
         feed: "memory" decodes all images at once; "files" leaves them in their files until they are
             needed; "auto" is "files" if they would take more than `lazy.MEMORY_BYTES`.
+        ferplus_labels: the path of fer2013new.csv: the majority of its annotators labels FER2013's faces.
         fold: (number from 1 on, number of folds, seed): the part of Training that becomes the test, as
             of `folds.choose_fold`; None: the parts of the data.
     """
@@ -31,6 +32,7 @@ class Reading:
     skip_classes: tuple[str, ...] = ()
     map_classes: tuple[str, ...] = ()
     feed: str = "auto"
+    ferplus_labels: str | None = None
     fold: tuple[int, int, int] | None = None
 
     def __post_init__(self):
@@ -78,6 +80,7 @@ def of_experiment(experiment):
         experiment.skip_classes,
         experiment.map_classes,
         {"device": "memory"}.get(experiment.feed, experiment.feed),
+        experiment.ferplus_labels,
         (experiment.fold, experiment.folds, experiment.split_seed or 0)
         if experiment.fold
         else None,

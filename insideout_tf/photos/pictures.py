@@ -135,7 +135,7 @@ def _find_unread_kind(path):
     picture = inputs.find_picture_format(head)
     if picture == "HEIF" and not pillow.reads_heif():
         return f"{suffix or 'HEIC'} (needs the package pillow-heif)"
-    is_known = suffix in (*images.PICTURE_SUFFIXES, *video.SUFFIXES)
+    is_known = suffix in (*images.SUFFIXES, *video.SUFFIXES)
     if picture or inputs.is_video_container(head) or is_known:
         return None
     return suffix or "without a suffix"

@@ -8,7 +8,7 @@ import pytest
 from conftest import SOURCE, run_verb
 
 from insideout_tf import config, train
-from insideout_tf.data import batches, ferplus
+from insideout_tf.data import batches, ferplus, ferplus_folders
 from insideout_tf.data.faces import Faces
 from insideout_tf.data.read import read_faces
 from insideout_tf.errors import UserError
@@ -33,6 +33,30 @@ def test_counts_of_the_published_files(faces):
     part = slice(0, 28709)
     train = Faces(faces.pixels[part], faces.labels[part], faces.usage[part], "x", "train.csv (x)")
     assert np.array_equal(ferplus.read_counts(FILE, train), counts[part])
+
+
+@pytest.mark.fer2013
+def test_the_majority_is_a_second_label(faces):
+    """The file of folders, whose counts differ in some rows, has nearly as many faces of each class."""
+    found = ferplus.relabel_by_majority(faces, FILE)
+    assert found.classes == ferplus.CLASSES and len(found) == 31412
+    assert found.skipped[0] == "FER+, no majority: 4,200 faces left out"
+    for name, published in ferplus_folders.PUBLISHED[0].items():
+        own = found.usage[found.labels == found.classes.index(name)]
+        for count, expected in zip(np.bincount(own, minlength=3), published):
+            assert abs(count - expected) <= 3 + 0.02 * expected, name
+
+
+def test_a_face_without_a_majority_is_excluded(tmp_path):
+    path = tmp_path / "counts.csv"
+    faces = write_small(path, lambda rows: rows[3].__setitem__(slice(2, 12), "0000000550"))
+    found = ferplus.relabel_by_majority(faces, path)
+    counts = ferplus.read_counts(path, faces)
+    assert counts[0].tolist() == [4, 0, 0, 1, 3, 2, 0, 0, 0, 0]  # 4 of 9: no majority
+    assert len(found) == len(found.labels) < 7 and "FER+, no majority" in " ".join(found.skipped)
+    assert found.classes[found.labels[0]] == "neutral"  # 6 of 8 above one
+    with pytest.raises(UserError, match="--ferplus-labels"):
+        ferplus.relabel_by_majority(dataclasses.replace(faces, identified=None), path)
 
 
 @pytest.mark.fer2013

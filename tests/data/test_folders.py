@@ -72,7 +72,7 @@ def test_bad_images_one_by_one_and_skipped(small_tree, monkeypatch):
     cut.rename(folder / "z3.png")
     text.write_text("x")
     assert error_of(small_tree) == (
-        f"{text}: expected image files (.png, .jpg, .jpeg, .bmp, .webp) in a class folder. Move "
+        f"{text}: expected image files ({', '.join(images.SUFFIXES)}) in a class folder. Move "
         "or remove it. Received: '.txt'"
     )
     faces = read_faces(small_tree, bad_rows="skip")
@@ -107,3 +107,18 @@ def test_unknown_class_and_file_beside_the_classes(small_tree):
         f"{small_tree / 'test' / 'labels.csv'}: expected only class folders inside test/. "
         "Move or remove it. Received: a file"
     )
+
+
+def test_pictures_of_any_kind_are_faces_but_not_several_frames(small_tree):
+    folder = small_tree / "train/happy"
+    face = Image.open(next(folder.glob("*.png")))
+    before = len(read_faces(small_tree))
+    for name in ("x.tiff", "y.gif", "z.jfif", "w.webp"):
+        face.save(folder / name, format="JPEG" if name == "z.jfif" else None)
+    assert len(read_faces(small_tree)) == before + 4
+    for name in ("x.tiff", "y.gif", "w.webp"):
+        face.save(folder / name, save_all=True, append_images=[face.rotate(90)])
+        message = error_of(small_tree)
+        assert message.startswith(f"{folder / name}: expected one picture.")
+        assert message.endswith("Received: 2 frames")
+        (folder / name).unlink()
