@@ -9,8 +9,8 @@ from insideout_tf.data import images, people, splits
 from insideout_tf.data import reading as readings
 from insideout_tf.data.classes import match_classes
 from insideout_tf.data.faces import Faces
-from insideout_tf.data.read import read
-from insideout_tf.errors import UserError
+from insideout_tf.data.read import check_path, read
+from insideout_tf.errors import UserError, printable
 from insideout_tf.evaluation import audit
 from insideout_tf.serving import packaged, recognize
 
@@ -33,7 +33,7 @@ class Audit(typing.NamedTuple):
     judged_by: str
 
     def to_frame(self):
-        """Returns the doubtful labels as a pandas DataFrame, one row a face."""
+        """Returns the doubtful labels as a pandas DataFrame, one row a face; names are escaped."""
         import pandas as pd
 
         faces, names = self.faces, self.faces.names
@@ -41,7 +41,7 @@ class Audit(typing.NamedTuple):
             [
                 {
                     "row": each.row,
-                    "name": names[each.row] if names else "",
+                    "name": printable(names[each.row]) if names else "",
                     "usage": splits.usage_name(faces, each.row),
                     "label": faces.classes[each.label],
                     "suggested": faces.classes[each.suggested],
@@ -57,7 +57,7 @@ class Audit(typing.NamedTuple):
         )
 
     def to_pairs_frame(self):
-        """Returns the near-duplicates as a pandas DataFrame, one row a pair."""
+        """Returns the near-duplicates as a pandas DataFrame, one row a pair; names are escaped."""
         import pandas as pd
 
         faces = self.faces
@@ -73,7 +73,7 @@ class Audit(typing.NamedTuple):
             }
             for number, index in (("1", pair.row), ("2", pair.other)):
                 row[f"row_{number}"] = index
-                row[f"name_{number}"] = faces.names[index] if faces.names else ""
+                row[f"name_{number}"] = printable(faces.names[index]) if faces.names else ""
                 row[f"usage_{number}"] = splits.usage_name(faces, index)
                 row[f"label_{number}"] = faces.classes[faces.labels[index]]
             rows.append(row)
@@ -103,13 +103,15 @@ def audit_labels(
         UserError: the data have no labels, a class has fewer faces than there are parts, or a model
             shares fewer than two classes with the data.
     """
+    check_path(data)
+    judge = None if model is None else _load_judge(model)
     faces = read(data, readings.Reading(**reading))
     rows = splits.evaluation_rows(faces, split, None)
     faces = faces.select(rows)
     pixels = faces.pixels
     embeddings = embed(list_images(pixels), embedder)
-    if model is not None:
-        probabilities = _predict_by_model(faces, model)
+    if judge is not None:
+        probabilities = _predict_by_model(faces, judge, model)
         judged_by = f"model {model}"
     else:
         counts = np.bincount(faces.labels, minlength=len(faces.classes))
@@ -140,10 +142,17 @@ def list_images(pixels):
     return [Image.fromarray(face) for face in pixels]
 
 
-def _predict_by_model(faces, model):
-    """Returns the probabilities `[n, k]` of the classes of `faces` by a model; 0 where it lacks one."""
+def _load_judge(model):
+    """Returns the `Recognizer` of a model, by Keras unless it is a .tflite file."""
     engine = "litert" if str(model).endswith(".tflite") else "keras"
-    recognizer = recognize.load_recognizer(str(model), engine, calibrated=False)
+    return recognize.load_recognizer(str(model), engine, calibrated=False)
+
+
+def _predict_by_model(faces, recognizer, model):
+    """Returns the probabilities `[n, k]` of the classes of `faces` by a model; 0 where it lacks one.
+
+    recognizer: of `_load_judge`. model: its name, for messages.
+    """
     found = match_classes(faces.classes, recognizer.contract.classes)
     if sum(index >= 0 for index in found) < 2:
         raise UserError(

@@ -289,10 +289,9 @@ def read_images(entries, size, reading, suffixes=images.SUFFIXES):
     odd_count, side = 0, 0
     for row, face in enumerate(_decode_all(entries, size, reading.channels, suffixes)):
         if isinstance(face, UserError):
-            is_odd = "expected an image of" in str(face) and "pixels. Crop" in str(face)
-            odd_count += is_odd
+            odd_count += isinstance(face, images.SizeError)
             if reading.bad_rows == "stop" or odd_count > max(1, MAX_ODD_SIZES * len(entries)):
-                raise _advise_size(face) if is_odd else face
+                raise face
             file = entries[row].file
             is_of_file = entries[row].error is not None or str(file) in str(face)
             messages.append(str(face) if is_of_file else f"{file}: {face}")
@@ -331,10 +330,6 @@ def _decode_all(entries, size, channels, suffixes):
 
     for start in range(0, len(entries), lazy.TOGETHER):
         yield from lazy.create_pool().map(decode, entries[start : start + lazy.TOGETHER])
-
-
-def _advise_size(error):
-    return UserError(str(error).replace("Crop and", "Give --input-size N for all, or crop and", 1))
 
 
 def _read_bytes(file, suffixes):

@@ -21,6 +21,7 @@ from insideout_tf.data import (
     rafdb,
     tables,
 )
+from insideout_tf.data import contract as contracts
 from insideout_tf.data.classes import EMOTIONS
 from insideout_tf.data.contract import FER2013
 from insideout_tf.data.faces import Faces
@@ -127,7 +128,18 @@ def read(path, reading):
         faces = dataclasses.replace(faces, identified=fer2013.KNOWN_CONTENTS.get(faces.digest))
     if faces.people is None and faces.pictures is None:
         faces = dataclasses.replace(faces, people=find_people(faces.names))
-    return resize(regroup(faces, reading), reading)
+    faces = regroup(faces, reading)
+    contracts.check_class_names(faces.classes, faces.source)
+    return resize(faces, reading)
+
+
+def check_path(path):
+    """Raises `UserError` if there is nothing at a path of `read_faces`: call it before long work."""
+    text = str(path)
+    if text != "drawn" and not text.startswith("kaggle:"):
+        place = pathlib.Path(path).expanduser()
+        if not place.is_dir():
+            _check_file(place)
 
 
 def _read_any(path, reading, depth=0):
