@@ -69,10 +69,33 @@ def test_only_regular_files_are_opened(entry, kind, tmp_path):
     assert "\n" not in str(refusal.value) and len(str(refusal.value)) < 1200
 
 
-def test_a_web_address_is_shown_whole():
-    for entry in ("predict_emotions", "detect_emotions", "analyze_video"):
-        with pytest.raises(UserError, match="^https://example.org/a.png: .* a web address"):
-            ENTRY_POINTS[entry]("https://example.org/a.png")
+@pytest.mark.parametrize("entry", [entry for entry in ENTRY_POINTS if entry != "yunet"])
+def test_a_web_address_and_a_home_of_nobody(entry):
+    for path, words in (
+        ("https://example.org/a.keras", "https://example.org/a.keras: .* a web address"),
+        ("~nobody-here/a.keras", "~nobody-here/a.keras: expected"),
+    ):
+        with pytest.raises(UserError, match=words):
+            ENTRY_POINTS[entry](path)
+
+
+@pytest.mark.parametrize("entry", ["analyze_video", "load", "open_run", "read_faces"])
+def test_a_path_of_another_type(entry):
+    for value in (3, None, [], 1.5):
+        with pytest.raises(UserError, match="expected the path of"):
+            getattr(insideout_tf, entry)(value)
+
+
+def test_options_of_another_type():
+    for function, options, words in (
+        (insideout_tf.detect_emotions, {"boxes": 5}, "boxes: expected a list"),
+        (insideout_tf.detect_emotions, {"margin": "x"}, "margin: expected"),
+        (insideout_tf.explain_images, {"smooth": "x"}, "--smooth: expected"),
+        (insideout_tf.explain_images, {"faces": "x"}, "--faces: expected one of"),
+        (insideout_tf.explain_images, {"emotion": 99}, "--emotion: unknown class"),
+    ):
+        with pytest.raises(UserError, match=words):
+            function(FACE, **options)
 
 
 # -- pictures --------------------------------------------------------------------------------------

@@ -190,7 +190,7 @@ def choose_folder(run, split, tta, out):
             f"--out {out}: expected another folder than the run, whose metrics.json is that of its "
             "validation split. Received: the run folder"
         )
-    return pathlib.Path(out)
+    return pathlib.Path(out).expanduser()
 
 
 def check_place(out, facts, overwrite):

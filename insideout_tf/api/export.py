@@ -71,7 +71,7 @@ def export(run_or_model, out, formats=tuple(FORMATS), quantize="none", data=None
     path, run = packaged.model_path(run_or_model)
     if data is not None:
         check_path(data)
-    out = pathlib.Path(out)
+    out = pathlib.Path(out).expanduser()
     targets.check_utf8(out.absolute())
     files.check_folder(out, KIND, overwrite, is_moved=True)
     with progress.Bar(

@@ -207,6 +207,5 @@ def _to_rows(result, size):
 
 def _check_detection(mode, margin):
     """Raises `UserError` for a wrong mode or margin."""
-    if mode not in detect.MODES:
-        raise UserError(f"mode: expected one of {', '.join(detect.MODES)}. Received: {mode!r}")
+    detect.check_mode(mode)
     detect.check_margin(margin)

@@ -29,6 +29,7 @@ from insideout_tf.data.people import find_people
 from insideout_tf.data.reading import Reading, regroup, resize
 from insideout_tf.errors import UserError
 
+DATA = "a file or folder of faces"  # in messages
 MAX_ARCHIVE_DEPTH = 2  # the archive of the competition on Kaggle is a .zip around a .tar.gz
 MAX_FOLDER_DEPTH = 8  # folders around the data
 
@@ -123,7 +124,7 @@ def read(path, reading):
     else:
         if text.startswith("kaggle:"):
             path = archives.download_from_kaggle(text.removeprefix("kaggle:"))
-        faces = _read_any(pathlib.Path(path).expanduser(), reading)
+        faces = _read_any(inputs.to_path(path, DATA), reading)
     if faces.identified is None and faces.labels is not None and faces.contract == FER2013:
         faces = dataclasses.replace(faces, identified=fer2013.KNOWN_CONTENTS.get(faces.digest))
     if faces.people is None and faces.pictures is None:
@@ -137,7 +138,7 @@ def check_path(path):
     """Raises `UserError` if there is nothing at a path of `read_faces`: call it before long work."""
     text = str(path)
     if text != "drawn" and not text.startswith("kaggle:"):
-        place = pathlib.Path(path).expanduser()
+        place = inputs.to_path(path, DATA)
         if not place.is_dir():
             _check_file(place)
 

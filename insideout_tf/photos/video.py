@@ -71,7 +71,7 @@ def open_video(source):
         if is_camera(source):
             capture = _open_capture(_camera_number(source))
         else:
-            path = os.path.expanduser(os.fsdecode(source))
+            path = os.fspath(inputs.to_path(source, "a readable video"))
             _check_container(path)
             capture = _open_capture(stack.enter_context(_plain_name(path)), cv2.CAP_FFMPEG)
             if not capture.isOpened():  # this OpenCV may have another reader
