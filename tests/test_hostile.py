@@ -501,9 +501,10 @@ insideout_tf.load("nano")
 def test_no_advice_of_tensorflow_reaches_the_terminal():
     code = """
 import numpy as np, insideout_tf
-from insideout_tf.network.predict import predict_probabilities
 for _ in range(6):
-    predict_probabilities(insideout_tf.load("nano"), np.zeros((3, 48, 48), np.uint8))
+    model = insideout_tf.load("nano")
+    from insideout_tf.network.predict import predict_probabilities
+    predict_probabilities(model, np.zeros((3, 48, 48), np.uint8))
 """
     assert run_python(code, env={"KERAS_BACKEND": "tensorflow"}).stderr == ""
 
