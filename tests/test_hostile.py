@@ -50,7 +50,9 @@ ENTRY_POINTS = {
 
 
 @pytest.mark.parametrize("entry", ENTRY_POINTS)
-@pytest.mark.parametrize("kind", ["pipe", "/dev/zero", "folder", "dangling", "long", "nul"])
+@pytest.mark.parametrize(
+    "kind", ["pipe", "/dev/zero", "empty", "folder", "dangling", "long", "nul"]
+)
 def test_only_regular_files_are_opened(entry, kind, tmp_path):
     suffix = {"load": ".keras", "model": ".tflite"}.get(entry, ".mp4")
     path = tmp_path / f"input{suffix}"
@@ -58,6 +60,8 @@ def test_only_regular_files_are_opened(entry, kind, tmp_path):
         os.mkfifo(path)
     elif kind == "/dev/zero":
         path.symlink_to("/dev/zero")
+    elif kind == "empty":  # some of /proc look so, and block whoever reads them
+        path.touch()
     elif kind == "folder":
         path.mkdir()
     elif kind == "dangling":

@@ -351,7 +351,7 @@ def _read_bytes(file, suffixes):
             f"{file}: expected an image of at most {images.MAX_FILE_BYTES:,} bytes. Move or remove "
             f"it. Received: {size:,} bytes"
         )
-    return file.read_bytes()
+    return file.read_bytes() if size else b""
 
 
 def _usage_of(name, usage):

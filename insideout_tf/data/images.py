@@ -181,7 +181,7 @@ def _read_bytes(source):
         where = os.path.expanduser(os.fsdecode(source))
         size = inputs.check_regular_file(where, "an image file").st_size
         _check_size(where, size)
-        with open(where, "rb") as file:
+        with open(where if size else os.devnull, "rb") as file:  # empty ones of /proc can block
             return file.read(MAX_FILE_BYTES), where
     _check_size(where, len(data))
     return data, where

@@ -114,8 +114,12 @@ def describe_kind(mode):
 
 
 def read_head(path):
-    """Returns the first `HEAD_BYTES` of a regular file. Raises what `check_regular_file` raises."""
-    check_regular_file(path, "a file")
+    """Returns the first `HEAD_BYTES` of a regular file. Raises what `check_regular_file` raises.
+
+    A file of no bytes is not opened: those of /proc can block.
+    """
+    if check_regular_file(path, "a file").st_size == 0:
+        return b""
     with open(path, "rb") as file:
         return file.read(HEAD_BYTES)
 
