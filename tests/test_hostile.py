@@ -9,12 +9,12 @@ import zipfile
 
 import numpy as np
 import pytest
-from conftest import ROOT, run_python
+from conftest import ROOT, run_python, run_verb
 from data_helpers import GOOD, HEAD, ROW, error_of, write_lines
 from PIL import Image
 
 import insideout_tf
-from insideout_tf import overrides
+from insideout_tf import overrides, predict
 from insideout_tf.config import Experiment, Stage
 from insideout_tf.data import drawn, images, splits
 from insideout_tf.data.faces import Faces
@@ -259,6 +259,27 @@ def test_a_cut_file_and_a_declared_count_that_is_wrong(tmp_path):
     clip = video.Video(frames, 10.0, (96, 96), 500)  # declares a hundred times as many
     results = list(pictures.recognize_video("a.webm", clip, Crop(), one_class, 0.0))
     assert len(results) == 5
+
+
+def test_empty_packets_of_theora_are_no_damage(tmp_path):
+    """The fixture is FFmpeg's test picture, whose repeated frames are empty packets."""
+    path = ROOT / "tests/fixtures/repeated_frames.ogv"
+    with video.open_video(path) as clip:
+        times = [seconds for seconds, _ in clip.frames]
+        assert len(times) > 3 and times[-1] > 2 and not clip.is_cut_off()
+
+
+def test_a_video_without_a_frame_leaves_no_copy(tmp_path, capsys):
+    content = write_clip(tmp_path / "clip.mp4", 60)
+    index = content.index(b"moov") - 4
+    box = content[index : index + int.from_bytes(content[index : index + 4], "big")]
+    assert index + len(box) == len(content)  # OpenCV writes the table of the frames last
+    (tmp_path / "a.mp4").write_bytes(content[:32] + box)  # a table of frames that are not there
+    status, out, error = run_verb(
+        predict.main, capsys, tmp_path / "a.mp4", "--annotate", tmp_path / "d"
+    )
+    assert status == 2 and "a.mp4: expected" in error, error
+    assert not list(tmp_path.glob("d/*"))
 
 
 class Crop:
