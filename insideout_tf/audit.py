@@ -70,7 +70,8 @@ def main(argv=None):
         if arguments.folds < 2:
             raise errors.UserError(f"--folds: expected at least 2. Received: {arguments.folds}")
         if arguments.out:
-            inputs = [arguments.data, arguments.embedder]
+            targets.check_folder_name("--out", arguments.out)
+            inputs = [arguments.data, arguments.embedder, *filter(None, [arguments.model])]
             targets.check_targets(list_targets(arguments.out), inputs, arguments.overwrite)
         progress.announce("reading the faces and computing their embeddings ...")
         found = audit_labels(

@@ -1,7 +1,6 @@
 """Compares models on the same faces: `insideout compare MODEL MODEL ... --data PATH`."""
 
 import argparse
-import json
 import pathlib
 
 from insideout_tf import errors, files, options, progress, targets
@@ -82,9 +81,7 @@ def main(argv=None):
             with files.replacing(arguments.out) as temporary:
                 temporary.write_text(f"{TITLE}\n\n{table}\n", "utf-8")
         if arguments.json:
-            with files.replacing(arguments.json) as temporary:
-                text = json.dumps(results, indent=2, ensure_ascii=False)
-                temporary.write_text(text + "\n", "utf-8")
+            files.write_json(arguments.json, results)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import importlib.util
 import json
+import logging
 import os
 import pathlib
 import platform
@@ -98,10 +99,16 @@ def prepare_backend():
             f"keras: expected it to start. Check KERAS_BACKEND and {_keras_file()}. Received: "
             f"{type(error).__name__}: {error}"
         ) from None
+    logging.getLogger("tensorflow").addFilter(_is_for_users)
     if is_first:
         for name, value in _SETTINGS.items():
             getattr(keras.config, f"set_{name}")(value)
     _check_settings(keras)
+
+
+def _is_for_users(record):
+    """Returns False for TensorFlow's advice to whoever wrote a loop over several models."""
+    return "triggered tf.function retracing" not in record.getMessage()
 
 
 def _choose_backend():

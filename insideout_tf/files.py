@@ -128,8 +128,10 @@ def check_folder(path, kind, overwrite=False, is_moved=False):
                 f"Received: {there}"
             )
     if os.path.lexists(path) and not path.is_dir():
-        node = "a file" if path.is_file() else targets.describe_node(path)
-        raise UserError(f"{path}: expected a folder to write to. Choose another. Received: {node}")
+        raise UserError(
+            f"{path}: expected a folder to write to. Choose another. Received: "
+            f"{targets.describe_node(path)}"
+        )
     if not path.exists() or is_empty(path):
         return
     is_ours = read_marker(path) == kind.name
@@ -254,9 +256,10 @@ def is_abandoned(path):
 
 
 def write_json(path, value):
-    """Writes `value` as indented JSON."""
+    """Writes `value` as indented JSON; bytes of a file name that are no UTF-8 become its escapes."""
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", "utf-8")
+        temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
 
 
 def write_history(path, rows):

@@ -4,7 +4,6 @@ import argparse
 import collections
 import contextlib
 import itertools
-import os
 import pathlib
 import sys
 
@@ -160,11 +159,7 @@ def check_outputs(arguments, sources, annotations):
     """Raises `UserError` if an output is an input, is there already or is written twice."""
     listed = records.list_targets(list_paths(arguments))
     if annotations:
-        folder = arguments.annotate
-        if os.path.lexists(folder) and not os.path.isdir(folder):
-            raise UserError(
-                f"--annotate: expected a folder. Choose another. Received: {folder}, a file"
-            )
+        targets.check_folder_name("--annotate", arguments.annotate)
         listed += annotations.list_targets()
     inputs = [*sources, arguments.model, *([arguments.yunet] if arguments.yunet else [])]
     targets.check_targets(listed, inputs, arguments.overwrite)

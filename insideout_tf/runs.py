@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 
-from insideout_tf import config, devices, files, locks
+from insideout_tf import config, devices, files, locks, targets
 from insideout_tf.errors import UserError, printable
 from insideout_tf.evaluation import report
 
@@ -62,8 +62,9 @@ def check(directory, experiment, resume, overwrite):
     if os.path.lexists(directory) and not directory.is_dir():
         raise UserError(
             f"{directory}: expected a directory for the run. Choose another --run-dir. "
-            f"Received: a {'file' if directory.is_file() else 'link or a device'}"
+            f"Received: {targets.describe_node(directory)}"
         )
+    targets.check_utf8(directory.absolute())
     names = set(os.listdir(directory)) if directory.exists() else set()
     own = (ENVIRONMENT, files.MARKER)
     if all(name in own or files.is_temporary(name) for name in names):
@@ -80,7 +81,15 @@ def check(directory, experiment, resume, overwrite):
         )
     if overwrite:
         files.check_folder(directory, KIND, overwrite)
-        _check_inputs_outside(directory, experiment)
+        inputs = [
+            ("--data", experiment.data),
+            ("--ferplus", experiment.ferplus),
+            ("--ferplus-labels", experiment.ferplus_labels),
+            ("--start-from", experiment.start_from),
+            ("--weights", experiment.weights),
+            *(("--teacher", each) for each in experiment.teacher),
+        ]
+        targets.check_outside("--run-dir", directory, inputs)
         return "new"
     finished = (directory / METRICS).exists()
     if not resume:
@@ -95,26 +104,6 @@ def check(directory, experiment, resume, overwrite):
         )
     _check_same(directory, experiment)
     return "finished" if finished else "unfinished"
-
-
-def _check_inputs_outside(directory, experiment):
-    """Raises `UserError` if the run would replace a file that it reads."""
-    there = os.path.realpath(directory)
-    inputs = [
-        ("--data", experiment.data),
-        ("--ferplus", experiment.ferplus),
-        ("--ferplus-labels", experiment.ferplus_labels),
-        ("--start-from", experiment.start_from),
-        ("--weights", experiment.weights),
-        *(("--teacher", each) for each in experiment.teacher),
-    ]
-    for option, path in inputs:
-        if path and os.path.exists(path):
-            if os.path.commonpath([there, os.path.realpath(path)]) == there:
-                raise UserError(
-                    f"{option}: expected a path outside the run folder that --overwrite replaces. "
-                    f"Choose another --run-dir. Received: {path}"
-                )
 
 
 def create(directory, experiment, overwrite, environment):

@@ -1,5 +1,7 @@
 """Which files a verb may write: never an input, nor what it did not make itself."""
 
+import csv
+import io
 import os
 import re
 import stat
@@ -79,16 +81,60 @@ def _identify(path):
     return (status.st_dev, status.st_ino) if stat.S_ISREG(status.st_mode) else None
 
 
+def check_folder_name(option, path):
+    """Raises `UserError` if a folder to write into is a file, a link to none, a device or a pipe."""
+    if os.path.lexists(path) and not os.path.isdir(path):
+        raise UserError(
+            f"{option}: expected a folder to write to. Choose another. Received: {path}, "
+            f"{describe_node(path)}"
+        )
+
+
+def check_utf8(path):
+    """Raises `UserError` for the name of a folder that TensorFlow cannot take: not UTF-8."""
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        raise UserError(
+            f"{path}: expected a name in UTF-8, since TensorFlow writes to this folder. Choose "
+            f"another. Received: {os.fsencode(path)!r}"
+        ) from None
+
+
+def check_outside(option, folder, inputs):
+    """Raises `UserError` if a folder that is replaced holds an input, a pair (its option, path)."""
+    there = os.path.realpath(folder)
+    for name, path in inputs:
+        if path and os.path.exists(path):
+            if os.path.commonpath([there, os.path.realpath(path)]) == there:
+                raise UserError(
+                    f"{name}: expected a path outside the folder that --overwrite replaces. Choose "
+                    f"another {option}. Received: {path}"
+                )
+
+
 def describe_node(path):
-    """Returns what a link, folder, device or pipe is, as text."""
+    """Returns what a link, file, folder, device or pipe is, as text."""
     if os.path.islink(path):
         return f"a link to {os.readlink(path)}"
+    if os.path.isfile(path):
+        return "a file"
     return "a folder" if os.path.isdir(path) else "a device or a pipe"
 
 
-def escape_cell(text):
-    """Returns a text that is safe as a cell of CSV: control characters escaped, and no formula."""
-    return re.sub(r"^(?=[=+@-])", "./", printable(text))
+def escape_cell(text, prefix="./"):
+    """Returns a text that is safe as a cell of CSV: control characters escaped, and no formula.
+
+    prefix: what is put before a text that a spreadsheet would read as a formula.
+    """
+    return re.sub(r"^(?=[=+@-])", prefix, printable(text))
+
+
+def format_row(cells):
+    """Returns values as one line of CSV, with its end; None is an empty cell."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(cells)
+    return text.getvalue()
 
 
 def has_begin(path, begin):

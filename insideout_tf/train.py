@@ -157,7 +157,7 @@ def main(argv=None):
             metrics = train(experiment, directory, dry_run=arguments.dry_run, **options)
         except KeyboardInterrupt:
             if is_resumable(directory, arguments):
-                resume = f"insideout train --resume {shlex.quote(str(directory))}"
+                resume = f"insideout train --resume {errors.printable(shlex.quote(str(directory)))}"
                 errors.show(f"\nThe run can be continued: {resume}", sys.stderr)
             raise
         if metrics:
@@ -291,7 +291,7 @@ def report(directory, metrics):
     else:
         lines.append(
             "Next, the test split, once: insideout evaluate "
-            f"{shlex.quote(str(directory))} --split private"
+            f"{errors.printable(shlex.quote(str(directory)))} --split private"
         )
     return "\n".join(lines)
 

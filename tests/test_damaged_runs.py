@@ -265,7 +265,7 @@ def test_what_a_run_reads_is_not_what_it_replaces(run, quick, small_drawn, capsy
     words = (*quick, "--run-dir", run, "--overwrite")
     for more in (start, ("--data", run / "predictions.npz"), ("--start-from", run / "model.keras")):
         status, _, error = run_verb(train.main, capsys, *words, *more)
-        assert status == 2 and "expected a path outside the run folder" in error
+        assert status == 2 and "expected a path outside the folder" in error
         assert content(run) == before
 
 

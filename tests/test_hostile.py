@@ -1,5 +1,6 @@
 """Odd and hostile inputs, by entry point: each is read as it means, or is one `UserError`."""
 
+import contextlib
 import gzip
 import io
 import json
@@ -9,12 +10,12 @@ import zipfile
 
 import numpy as np
 import pytest
-from conftest import ROOT, run_python
+from conftest import ROOT, run_python, run_verb
 from data_helpers import GOOD, HEAD, ROW, error_of, write_lines
 from PIL import Image
 
 import insideout_tf
-from insideout_tf import overrides
+from insideout_tf import overrides, predict
 from insideout_tf.config import Experiment, Stage
 from insideout_tf.data import drawn, images, splits
 from insideout_tf.data.faces import Faces
@@ -50,7 +51,9 @@ ENTRY_POINTS = {
 
 
 @pytest.mark.parametrize("entry", ENTRY_POINTS)
-@pytest.mark.parametrize("kind", ["pipe", "/dev/zero", "folder", "dangling", "long", "nul"])
+@pytest.mark.parametrize(
+    "kind", ["pipe", "/dev/zero", "empty", "folder", "dangling", "long", "nul"]
+)
 def test_only_regular_files_are_opened(entry, kind, tmp_path):
     suffix = {"load": ".keras", "model": ".tflite"}.get(entry, ".mp4")
     path = tmp_path / f"input{suffix}"
@@ -58,6 +61,8 @@ def test_only_regular_files_are_opened(entry, kind, tmp_path):
         os.mkfifo(path)
     elif kind == "/dev/zero":
         path.symlink_to("/dev/zero")
+    elif kind == "empty":  # some of /proc look so, and block whoever reads them
+        path.touch()
     elif kind == "folder":
         path.mkdir()
     elif kind == "dangling":
@@ -69,10 +74,33 @@ def test_only_regular_files_are_opened(entry, kind, tmp_path):
     assert "\n" not in str(refusal.value) and len(str(refusal.value)) < 1200
 
 
-def test_a_web_address_is_shown_whole():
-    for entry in ("predict_emotions", "detect_emotions", "analyze_video"):
-        with pytest.raises(UserError, match="^https://example.org/a.png: .* a web address"):
-            ENTRY_POINTS[entry]("https://example.org/a.png")
+@pytest.mark.parametrize("entry", [entry for entry in ENTRY_POINTS if entry != "yunet"])
+def test_a_web_address_and_a_home_of_nobody(entry):
+    for path, words in (
+        ("https://example.org/a.keras", "https://example.org/a.keras: .* a web address"),
+        ("~nobody-here/a.keras", "~nobody-here/a.keras: expected"),
+    ):
+        with pytest.raises(UserError, match=words):
+            ENTRY_POINTS[entry](path)
+
+
+@pytest.mark.parametrize("entry", ["analyze_video", "load", "open_run", "read_faces"])
+def test_a_path_of_another_type(entry):
+    for value in (3, None, [], 1.5):
+        with pytest.raises(UserError, match="expected the path of"):
+            getattr(insideout_tf, entry)(value)
+
+
+def test_options_of_another_type():
+    for function, options, words in (
+        (insideout_tf.detect_emotions, {"boxes": 5}, "boxes: expected a list"),
+        (insideout_tf.detect_emotions, {"margin": "x"}, "margin: expected"),
+        (insideout_tf.explain_images, {"smooth": "x"}, "--smooth: expected"),
+        (insideout_tf.explain_images, {"faces": "x"}, "--faces: expected one of"),
+        (insideout_tf.explain_images, {"emotion": 99}, "--emotion: unknown class"),
+    ):
+        with pytest.raises(UserError, match=words):
+            function(FACE, **options)
 
 
 # -- pictures --------------------------------------------------------------------------------------
@@ -232,6 +260,26 @@ def test_a_cut_file_and_a_declared_count_that_is_wrong(tmp_path):
     clip = video.Video(frames, 10.0, (96, 96), 500)  # declares a hundred times as many
     results = list(pictures.recognize_video("a.webm", clip, Crop(), one_class, 0.0))
     assert len(results) == 5
+
+
+def test_empty_packets_of_theora_are_no_damage(tmp_path):
+    """The fixture is FFmpeg's test picture, whose repeated frames are empty packets."""
+    path = ROOT / "tests/fixtures/repeated_frames.ogv"
+    with video.open_video(path) as clip:
+        times = [seconds for seconds, _ in clip.frames]
+        assert len(times) > 3 and times[-1] > 2 and not clip.is_cut_off()
+
+
+def test_a_video_without_a_frame_leaves_no_copy(tmp_path, capsys, monkeypatch):
+    @contextlib.contextmanager
+    def open_video(source):  # as of a file that was cut off before its first picture
+        yield video.Video(iter(()), 10.0, (96, 96), 5)
+
+    monkeypatch.setattr(video, "open_video", open_video)
+    words = (tmp_path / "a.mp4", "--annotate", tmp_path / "d")
+    status, out, error = run_verb(predict.main, capsys, *words)
+    assert status == 2 and "a.mp4: expected a whole video" in error, error
+    assert "0 frames" in out and not list(tmp_path.glob("d/*"))
 
 
 class Crop:
@@ -473,6 +521,17 @@ insideout_tf.load("nano")
 """
     done = run_python(code, check=False)
     assert "UserError: keras: expected image_data_format 'channels_last'" in done.stderr
+
+
+def test_no_advice_of_tensorflow_reaches_the_terminal():
+    code = """
+import numpy as np, insideout_tf
+for _ in range(6):
+    model = insideout_tf.load("nano")
+    from insideout_tf.network.predict import predict_probabilities
+    predict_probabilities(model, np.zeros((3, 48, 48), np.uint8))
+"""
+    assert run_python(code, env={"KERAS_BACKEND": "tensorflow"}).stderr == ""
 
 
 # -- forks and threads -----------------------------------------------------------------------------

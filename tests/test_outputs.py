@@ -14,6 +14,8 @@ from conftest import ROOT, run_python, run_verb
 from PIL import Image
 
 from insideout_tf import (
+    audit,
+    compare,
     errors,
     evaluate,
     explain,
@@ -21,6 +23,7 @@ from insideout_tf import (
     files,
     inspect,
     predict,
+    recipes,
     runs,
     train,
 )
@@ -42,6 +45,7 @@ def place(tmp_path, tiny_run, small_drawn):
     return tmp_path
 
 
+MODELS = ["nano", "small", "--data", "{0}/data.npz", "--split", "public"]
 # verb and option: (main, words before the option, the input that an output could be).
 FILE_OUTPUTS = {
     "predict --json": (predict.main, ["{0}/face.png"], "face.png"),
@@ -49,11 +53,18 @@ FILE_OUTPUTS = {
     "predict --csv": (predict.main, ["{0}/face.png"], "face.png"),
     "explain --out": (explain.main, ["small", "{0}/face.png", "--faces", "crop"], "face.png"),
     "inspect --figure": (inspect.main, ["{0}/data.npz"], None),
+    "compare --out": (compare.main, MODELS, None),
+    "compare --json": (compare.main, MODELS, None),
 }
 FOLDER_OUTPUTS = {
     "evaluate --out": (evaluate.main, ["small", "--data", "{0}/data.npz"]),
     "export --out": (export.main, ["small", "--format", "litert"]),
     "train --run-dir": (train.main, ["quickstart", "--data", "{0}/data.npz", "--epochs", "1"]),
+}
+# Outputs that are files in a folder, which may hold others.
+FOLDERS_OF_FILES = {
+    "predict --annotate": (predict.main, ["{0}/face.png"]),
+    "audit --out": (audit.main, ["--data", "{0}/data.npz", "--folds", "2"]),
 }
 
 
@@ -176,6 +187,72 @@ def test_a_folder_that_is_not_ours_is_refused(row, obstacle, place, capsys, tiny
         assert status == 2 and out == "" and error.count("\n") == 1, error
         assert f"{output}: expected" in error
     assert content(place) == before
+
+
+@pytest.mark.parametrize("obstacle", [name for name in IN_THE_WAY if name != "a folder"])
+@pytest.mark.parametrize("row", FOLDERS_OF_FILES)
+def test_a_folder_of_files_is_a_folder_and_its_files_are_ours(row, obstacle, place, capsys):
+    names = {"audit --out": ("label_errors.csv", "label_errors.png")}
+    (place / "d").mkdir()
+    outputs = [place / "o"]
+    for name in names.get(row, ("face-annotated.png",)):
+        outputs.append(place / f"d-{name}" / name)
+        outputs[-1].parent.mkdir()
+    for output in outputs:
+        IN_THE_WAY[obstacle](output)
+    before = content(place)
+    for output in (outputs[0], *(each.parent for each in outputs[1:])):
+        status, out, error = call(capsys, row, FOLDERS_OF_FILES, place, output, "--overwrite")
+        assert status == 2 and out == "" and error.count("\n") == 1, error
+        assert f"{row.split()[1]}: expected" in error and str(output) in error
+    assert content(place) == before
+
+
+@pytest.mark.parametrize("obstacle", IN_THE_WAY)
+def test_the_copy_of_a_recipe_replaces_nothing(obstacle, place, capsys):
+    IN_THE_WAY[obstacle](place / "mine.py")
+    before = content(place)
+    words = ("--copy", "quickstart", place / "mine.py")
+    status, out, error = run_verb(recipes.main, capsys, *words)
+    assert status == 2 and out == "" and "mine.py: expected a file that does not exist" in error
+    assert content(place) == before
+
+
+def test_an_evaluation_replaces_nothing_that_it_reads(place, capsys):
+    words = ("small", "--data", place / "data.npz", "--out", place / "o")
+    assert run_verb(evaluate.main, capsys, *words)[0] == 0
+    shutil.copy(place / "data.npz", place / "o/predictions.npz")
+    before = content(place)
+    words = ("small", "--data", place / "o/predictions.npz", "--out", place / "o", "--overwrite")
+    status, out, error = run_verb(evaluate.main, capsys, *words)
+    assert status == 2 and "--data: expected a path outside the folder" in error
+    assert content(place) == before
+
+
+CHECKED_FIRST = {
+    "evaluate": ["small", "--data", "none.csv"],
+    "export": ["small", "--data", "none.csv", "--out", "o"],
+    "compare": ["small", "nano", "--data", "none.csv"],
+    "audit": ["--data", "none.csv"],
+    "audit --model": ["--data", "{0}/data.npz", "--model", "none.keras"],
+    "train": ["quickstart", "--data", "none.csv"],
+    "inspect": ["none.csv"],
+}
+
+
+@pytest.mark.parametrize("row", CHECKED_FIRST)
+def test_a_path_is_checked_before_a_model_is_loaded(row, place):
+    code = """
+import importlib, sys
+try:
+    importlib.import_module(f"insideout_tf.{sys.argv[1]}").main(sys.argv[2:])
+except SystemExit as error:
+    print(error.code, "keras" in sys.modules)
+"""
+    words = [word.format(place) for word in CHECKED_FIRST[row]]
+    done = run_python(code, row.split()[0], *words)
+    assert done.stdout == "2 False\n", done.stdout + done.stderr
+    assert "none." in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_one_name_for_two_outputs_is_refused(place, capsys):
@@ -313,6 +390,61 @@ def test_errors_show_odd_names_escaped(capsys):
             status, _, error = run_verb(main, capsys, *words)
             assert status == 2 and all(line.isprintable() for line in error.splitlines())
             assert "none\\x" in error
+
+
+OUT = ("--out", "c.md", "--json", "c.json")  # of compare
+
+
+def write_tree(folder, name, classes=("happy", "sad")):
+    """Writes six different faces of each class, with `name` in the names of their files."""
+    noise = np.random.default_rng(0)
+    for each in classes:
+        (folder / each).mkdir(parents=True)
+        for index in range(6):
+            pixels = noise.integers(0, 256, (48, 48), np.uint8)
+            Image.fromarray(pixels).save(folder / each / f"{index}{name}.png")
+    return folder
+
+
+def test_data_of_odd_names(place, tiny_experiment, capsys, monkeypatch):
+    """Every verb that reads data takes names as they are, shows them escaped and writes UTF-8."""
+    monkeypatch.chdir(place)
+    name = "a$\\frac$|two\nlines\x1b[31m"
+    odd = f"{name}\udcff"
+    data = write_tree(pathlib.Path(f"data{odd}"), odd)
+    small = ("--set", "split=stratified", "--batch-size", "4", "--epochs", "1,1", "--verbose", "0")
+    for main, words in (
+        (inspect.main, (data, "--figure", f"{odd}.png")),
+        (audit.main, ("--data", data, "--folds", "2", "--out", f"audit{odd}")),
+        (compare.main, ("nano", "small", "--data", data, "--split", "all", *OUT)),
+        (evaluate.main, ("small", "--data", data, "--split", "all", "--out", f"e{odd}")),
+        (train.main, (tiny_experiment, "--data", data, "--run-dir", f"run{name}", *small)),
+        (export.main, (f"run{name}", "--format", "litert", "--out", f"x{name}")),
+    ):
+        status, out, error = run_verb(main, capsys, *words)
+        assert status == 0 and error == "", error
+        assert all(line.isprintable() for line in out.split("\n")), out
+    assert runs.experiment_of(f"run{name}").data == str(place / data)
+    assert json.loads(pathlib.Path("c.json").read_text("utf-8"))[0]["data"] == str(data)
+    for table in ("label_errors.csv", "near_duplicates.csv"):
+        rows = csv.DictReader(pathlib.Path(f"audit{odd}", table).open(encoding="utf-8"))
+        assert all(cell.isprintable() for row in rows for cell in row.values())
+    for main, words in (
+        (train.main, ("quickstart", "--run-dir", f"run{odd}")),
+        (export.main, ("nano", "--out", f"x{odd}")),
+    ):
+        status, out, error = run_verb(main, capsys, *words)
+        assert status == 2 and "expected a name in UTF-8" in error and error[:-1].isprintable()
+
+
+@pytest.mark.parametrize("name", ["two\nlines", "red\x1b[31m", "bytes\udcff"])
+def test_names_of_classes_are_printable(name, place, capsys):
+    """They are lines of labels.txt and of tables."""
+    write_tree(place / "tree", "", ("happy", name))
+    for main, words in ((inspect.main, ()), (train.main, ("quickstart", "--data"))):
+        status, _, error = run_verb(main, capsys, *words, place / "tree")
+        assert status == 2 and "expected printable names of classes" in error, error
+        assert error.count("\n") == 1 and error[:-1].isprintable()
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "cp437:strict"])

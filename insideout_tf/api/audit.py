@@ -9,8 +9,8 @@ from insideout_tf.data import images, people, splits
 from insideout_tf.data import reading as readings
 from insideout_tf.data.classes import match_classes
 from insideout_tf.data.faces import TRAINING, Faces
-from insideout_tf.data.read import read
-from insideout_tf.errors import UserError
+from insideout_tf.data.read import check_path, read
+from insideout_tf.errors import UserError, printable
 from insideout_tf.evaluation import audit
 from insideout_tf.serving import packaged, recognize
 
@@ -34,7 +34,7 @@ class Audit(typing.NamedTuple):
     predicted_by: str
 
     def to_frame(self):
-        """Returns the doubtful labels as a pandas DataFrame, one row a face."""
+        """Returns the doubtful labels as a pandas DataFrame, one row a face; names are escaped."""
         import pandas as pd
 
         faces, names = self.faces, self.faces.names
@@ -42,7 +42,7 @@ class Audit(typing.NamedTuple):
             [
                 {
                     "row": each.row,
-                    "name": names[each.row] if names else "",
+                    "name": printable(names[each.row]) if names else "",
                     "usage": splits.usage_name(faces, each.row),
                     "label": faces.classes[each.label],
                     "suggested": faces.classes[each.suggested],
@@ -58,7 +58,7 @@ class Audit(typing.NamedTuple):
         )
 
     def to_pairs_frame(self):
-        """Returns the near-duplicates as a pandas DataFrame, one row a pair."""
+        """Returns the near-duplicates as a pandas DataFrame, one row a pair; names are escaped."""
         import pandas as pd
 
         faces = self.faces
@@ -74,7 +74,7 @@ class Audit(typing.NamedTuple):
             }
             for number, index in (("1", pair.row), ("2", pair.other)):
                 row[f"row_{number}"] = index
-                row[f"name_{number}"] = faces.names[index] if faces.names else ""
+                row[f"name_{number}"] = printable(faces.names[index]) if faces.names else ""
                 row[f"usage_{number}"] = splits.usage_name(faces, index)
                 row[f"label_{number}"] = faces.classes[faces.labels[index]]
             rows.append(row)
@@ -120,14 +120,16 @@ def audit_labels(
             shares fewer than two classes with the data; or options that do not go together.
     """
     _check_options(model, recipe, run_dir, split, method)
+    check_path(data)
+    recognizer = None if model is None else _load_recognizer(model)
     faces = read(data, readings.Reading(**reading))
     rows = splits.evaluation_rows(faces, split, None)
     if recipe is not None:
         rows = np.flatnonzero(faces.usage == TRAINING)
     faces = faces.select(rows)
     embeddings = np.concatenate([embed(part, embedder) for part in _list_parts(faces.pixels)])
-    if model is not None:
-        probabilities, predicted_by = _predict_by_model(faces, model), f"model {model}"
+    if recognizer is not None:
+        probabilities, predicted_by = _predict_by_model(faces, recognizer, model), f"model {model}"
     elif recipe is not None:
         probabilities = _predict_by_recipe(recipe, data, folds, run_dir, seed, reading)
         predicted_by = f"recipe {recipe}, {folds} parts"
@@ -189,10 +191,17 @@ def _list_parts(pixels):
         yield [Image.fromarray(face) for face in np.asarray(pixels[start : start + audit.CHUNK])]
 
 
-def _predict_by_model(faces, model):
-    """Returns the probabilities `[n, k]` of the classes of `faces` by a model; 0 where it lacks one."""
+def _load_recognizer(model):
+    """Returns the `Recognizer` of a model, by Keras unless it is a .tflite file."""
     engine = "litert" if str(model).endswith(".tflite") else "keras"
-    recognizer = recognize.load_recognizer(str(model), engine, calibrated=False)
+    return recognize.load_recognizer(str(model), engine, calibrated=False)
+
+
+def _predict_by_model(faces, recognizer, model):
+    """Returns the probabilities `[n, k]` of the classes of `faces` by a model; 0 where it lacks one.
+
+    recognizer: of `_load_recognizer`. model: its name, for messages.
+    """
     found = match_classes(faces.classes, recognizer.contract.classes)
     if sum(index >= 0 for index in found) < 2:
         raise UserError(

@@ -5,6 +5,7 @@ import pathlib
 from insideout_tf.api.evaluate import read_for
 from insideout_tf.data import splits
 from insideout_tf.data.classes import match_classes
+from insideout_tf.data.read import check_path
 from insideout_tf.errors import UserError
 from insideout_tf.serving import packaged, recognize
 
@@ -42,6 +43,8 @@ def compare_models(models, data, split=None, bad_rows="stop", map_classes=()):
             "compare: expected at least two different models. Give another run, .keras file or "
             f"packaged model ({', '.join(packaged.names())}). Received: {', '.join(names) or 'none'}"
         )
+    for source in sources:
+        check_path(source)
     loaded = {name: _load(name) for name in names}
     return [_compare_on(loaded, source, split, bad_rows, map_classes) for source in sources]
 

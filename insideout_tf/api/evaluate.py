@@ -5,10 +5,10 @@ import pathlib
 
 import numpy as np
 
-from insideout_tf import devices, files, runs
+from insideout_tf import devices, files, runs, targets
 from insideout_tf.data import reading, splits
 from insideout_tf.data.faces import match
-from insideout_tf.data.read import read
+from insideout_tf.data.read import check_path, read
 from insideout_tf.errors import UserError
 from insideout_tf.evaluation.report import METRICS
 from insideout_tf.network.weights import load_model
@@ -54,13 +54,10 @@ def evaluate(
     path, run = packaged.model_path(run_or_model)
     experiment = runs.experiment_of(run) if run else None
     split = split or ("validation" if run else None)
-    data = data or (experiment.data if experiment else None)
-    if data is None:
-        raise UserError(
-            "--data: expected the path of labelled faces, since a model file alone does not name it. "
-            "Received: nothing"
-        )
+    data = choose_data(data, experiment)
     out = choose_folder(run, split, tta, out)
+    if out is not None:
+        targets.check_outside("--out", out, [("--data", data), ("model", path)])
     facts = {"tta": tta, "model_sha256": files.sha256(path)}
     check_place(out, facts, overwrite)
     devices.prepare_backend()
@@ -68,29 +65,54 @@ def evaluate(
     faces = read_for(model.contract, data, experiment, bad_rows, map_classes)
     split = split or splits.default_part(faces)
     faces, rows, columns, without = match_classes(faces, model.contract, split, experiment)
-    name = splits.name_of(split, faces)
-    check_place(out, {**facts, "split": name, "data_digest": faces.digest}, overwrite)
-    from insideout_tf.evaluation import report
+    facts = {"split": splits.name_of(split, faces), **facts}
+    check_place(out, {**facts, "data_digest": faces.digest}, overwrite)
+    facts |= runs.describe(experiment, model) if experiment else describe_file(path, model)
+    facts |= {**describe_selection(run, split, experiment, faces, without), **without}
+    probabilities = predict_views(model, faces.pixels[rows], tta)[:, columns]
+    if without["classes_without_faces"]:
+        probabilities = probabilities / probabilities.sum(1, keepdims=True)
+    return write_evaluation(out, faces, rows, probabilities, facts, experiment), out
 
+
+def choose_data(data, experiment):
+    """Returns the path of the faces to evaluate; raises `UserError` if there is none, or nothing there.
+
+    data: as of `evaluate`. experiment: that of the run, or None.
+    """
+    data = data or (experiment.data if experiment else None)
+    if data is None:
+        raise UserError(
+            "--data: expected the path of labelled faces, since a model file alone does not name it. "
+            "Received: nothing"
+        )
+    check_path(data)
+    return data
+
+
+def describe_selection(run, split, experiment, faces, without):
+    """Returns the fields of metrics.json that say how far training knew the faces.
+
+    run: the run folder, or None. without: the last value of `match_classes`.
+    """
     selected_on = read_selection_split(run)
-    facts = {
-        "split": name,
-        **(runs.describe(experiment, model) if experiment else describe_file(path, model)),
-        **facts,
+    return {
         "selected_on": selected_on,
         "selection_overlap": has_selection_overlap(split, selected_on),
         "leaks_dropped": experiment.drop_leaks if experiment else None,
         "data_is_that_of_training": is_training_data(run, faces) and not any(without.values()),
-        **without,
     }
-    probabilities = predict_views(model, faces.pixels[rows], tta)[:, columns]
-    if without["classes_without_faces"]:
-        probabilities = probabilities / probabilities.sum(1, keepdims=True)
+
+
+def write_evaluation(out, faces, rows, probabilities, facts, experiment):
+    """Returns what metrics.json holds, and writes the files of an evaluation if `out` is a folder."""
+    from insideout_tf.evaluation import report
+
     training = splits.training_rows(faces, experiment)
     if out is None:
-        return report.summarize(faces, rows, probabilities, facts, training), None
+        return report.summarize(faces, rows, probabilities, facts, training)
     files.mark(out, report.KIND)
-    return report.write_report(out, faces, rows, probabilities, facts, training=training), out
+    return report.write_report(out, faces, rows, probabilities, facts, training=training)
 
 
 def read_for(contract, data, experiment, bad_rows=None, map_classes=()):
@@ -168,7 +190,7 @@ def choose_folder(run, split, tta, out):
             f"--out {out}: expected another folder than the run, whose metrics.json is that of its "
             "validation split. Received: the run folder"
         )
-    return pathlib.Path(out)
+    return pathlib.Path(out).expanduser()
 
 
 def check_place(out, facts, overwrite):

@@ -60,12 +60,13 @@ def explain_images(
     Raises:
         UserError: a picture without a face, an unknown class, model or layer.
     """
-    if not 0 <= smooth <= MAX_COPIES:
-        raise UserError(f"--smooth: expected 0 to {MAX_COPIES} copies. Received: {smooth}")
+    if not isinstance(smooth, (int, np.integer)) or not 0 <= smooth <= MAX_COPIES:
+        raise UserError(f"--smooth: expected 0 to {MAX_COPIES} copies. Received: {smooth!r}")
+    detect.check_mode(faces, "--faces")
     path, _ = packaged.model_path(model)
     recognize_faces = recognize.load_recognizer(model)
     contract = recognize_faces.contract
-    label = None if emotion is None else label_of(emotion, "--emotion", contract.classes)
+    label = None if emotion is None else label_of(str(emotion), "--emotion", contract.classes)
     several = isinstance(images_or_image, (list, tuple))
     sources = list(images_or_image) if several else [images_or_image]
     detector = detect.FaceDetector(faces, contract=contract)

@@ -12,10 +12,10 @@ import tempfile
 import numpy as np
 
 import insideout_tf
-from insideout_tf import devices, errors, files, progress, runs
+from insideout_tf import devices, errors, files, progress, runs, targets
 from insideout_tf.data import images, reading
 from insideout_tf.data.faces import PUBLIC_TEST
-from insideout_tf.data.read import read
+from insideout_tf.data.read import check_path, read
 from insideout_tf.errors import UserError
 from insideout_tf.network.weights import load_model
 from insideout_tf.serving import litert, onnx, packaged, parity, saved_model
@@ -69,7 +69,10 @@ def export(run_or_model, out, formats=tuple(FORMATS), quantize="none", data=None
     """
     check_arguments(formats, quantize)
     path, run = packaged.model_path(run_or_model)
-    out = pathlib.Path(out)
+    if data is not None:
+        check_path(data)
+    out = pathlib.Path(out).expanduser()
+    targets.check_utf8(out.absolute())
     files.check_folder(out, KIND, overwrite, is_moved=True)
     with progress.Bar(
         f"exporting {errors.printable(path.stem)}", 2 * len(formats) + 1, "steps"

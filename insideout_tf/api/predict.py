@@ -159,13 +159,10 @@ def analyze_video(
         >>> table = analyze_video("clip.mp4")
         >>> table.groupby("face")["happy"].mean()
     """
-    import pandas as pd
-
     _check_detection(mode, margin)
     pictures.check_times(smooth_seconds, seconds, "smooth_seconds", "seconds")
     recognize_faces = recognize.load_recognizer(model, engine, calibrated, tta=tta)
-    contract = recognize_faces.contract
-    detect_faces = detect.FaceDetector(mode, margin, yunet, contract)
+    detect_faces = detect.FaceDetector(mode, margin, yunet, recognize_faces.contract)
     rows: list[tuple] = []
     frame_count = 0
     with video.open_video(path) as clip:
@@ -180,11 +177,18 @@ def analyze_video(
             if not frame_count:
                 raise
             warnings.warn(str(error), stacklevel=2)
+    return _to_frame(rows, recognize_faces.contract.classes)
+
+
+def _to_frame(rows, classes):
+    """Returns a list of what `_to_rows` returns as a pandas DataFrame, with the type of each column."""
+    import pandas as pd
+
     types = {
         **{"frame": "int64", "seconds": "float64", "face": "int64"},
         **{f"box_{side}": "int64" for side in records.BOX_FIELDS},
         "emotion": "object",
-        **{name: "float32" for name in contract.classes},
+        **{name: "float32" for name in classes},
     }
     return pd.DataFrame(rows, columns=list(types)).astype(types)
 
@@ -203,6 +207,5 @@ def _to_rows(result, size):
 
 def _check_detection(mode, margin):
     """Raises `UserError` for a wrong mode or margin."""
-    if mode not in detect.MODES:
-        raise UserError(f"mode: expected one of {', '.join(detect.MODES)}. Received: {mode!r}")
+    detect.check_mode(mode)
     detect.check_margin(margin)

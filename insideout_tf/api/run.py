@@ -1,7 +1,6 @@
 """A run as a notebook uses it: its model, its figures, and what can be done with them."""
 
 import functools
-import pathlib
 
 from insideout_tf import files, runs
 from insideout_tf.errors import UserError
@@ -21,8 +20,7 @@ class Run:
 
     def __init__(self, path):
         """Opens a run folder; raises `UserError` if it holds no finished run."""
-        self.path = pathlib.Path(path).expanduser()
-        file, run = packaged.model_path(self.path)
+        file, run = packaged.model_path(path)
         if run is None:
             raise UserError(
                 f"{path}: expected a run folder with {packaged.CONFIG}. Open a model file with "

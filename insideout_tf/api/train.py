@@ -60,7 +60,9 @@ def train_model(
     experiment = recipe if not isinstance(recipe, (str, os.PathLike)) else overrides.load(recipe)
     experiment = overrides.from_keywords(experiment, **settings)
     experiment = set_inputs(experiment, data, ferplus, teacher, start_from)
-    directory = pathlib.Path(run_dir) if run_dir else pathlib.Path("runs") / experiment.name
+    directory = (
+        pathlib.Path(run_dir).expanduser() if run_dir else pathlib.Path("runs") / experiment.name
+    )
     train(
         experiment,
         directory,

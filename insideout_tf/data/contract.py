@@ -101,13 +101,27 @@ def check_classes(names, where):
     is_good = (
         2 <= len(names) <= MAX_CLASSES
         and len({name.casefold() for name in names}) == len(names)
-        and all(name.strip() == name != "" and name.isprintable() for name in names)
+        and all(map(_is_class_name, names))
     )
     if not is_good:
         raise UserError(
             f"{where}: expected 2 to {MAX_CLASSES} different class names. Correct them. Received: "
             f"{len(names)}: {', '.join(map(repr, names[:10]))}"
         )
+
+
+def check_class_names(names, where):
+    """Raises `UserError` for a class name that labels.txt cannot hold: empty, or not printable."""
+    for name in names:
+        if not _is_class_name(name):
+            raise UserError(
+                f"{where}: expected printable names of classes. Rename the class. Received: "
+                f"{name[:80]!r}"
+            )
+
+
+def _is_class_name(name):
+    return name.strip() == name != "" and name.isprintable()
 
 
 def format_labels(classes):

@@ -290,10 +290,9 @@ def read_images(entries, size, reading):
     decoded = _decode_all(entries, size, reading.channels, stays_in_files)
     for row, (face, is_plain) in enumerate(decoded):
         if isinstance(face, UserError):
-            is_odd = "expected an image of" in str(face) and "pixels. Crop" in str(face)
-            odd_count += is_odd
+            odd_count += isinstance(face, images.SizeError)
             if reading.bad_rows == "stop" or odd_count > max(1, MAX_ODD_SIZES * len(entries)):
-                raise _advise_size(face) if is_odd else face
+                raise face
             file = entries[row].file
             is_of_file = entries[row].error is not None or str(file) in str(face)
             messages.append(str(face) if is_of_file else f"{file}: {face}")
@@ -342,10 +341,6 @@ def _decode_all(entries, size, channels, checks_plain):
         yield from lazy.create_pool().map(decode, entries[start : start + lazy.TOGETHER])
 
 
-def _advise_size(error):
-    return UserError(str(error).replace("Crop and", "Give --input-size N for all, or crop and", 1))
-
-
 def _read_bytes(file):
     """Returns the bytes of an image file in a class folder; another file raises `UserError`."""
     if file.is_dir():
@@ -365,7 +360,7 @@ def _read_bytes(file):
             f"{file}: expected an image of at most {images.MAX_FILE_BYTES:,} bytes. Move or remove "
             f"it. Received: {size:,} bytes"
         )
-    return file.read_bytes()
+    return file.read_bytes() if size else b""
 
 
 def _usage_of(name, usage):

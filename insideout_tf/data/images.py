@@ -26,6 +26,17 @@ SUFFIXES = (
 )
 
 
+class SizeError(UserError):
+    """An image file of a data set has another size than the data set."""
+
+    def __init__(self, where, expected, size):
+        expected, received = (f"{width}×{height}" for width, height in (expected, size))
+        super().__init__(
+            f"{where}: expected an image of {expected} pixels. Give --input-size N for all, or crop "
+            f"and resize it, or remove it. Received: {received}"
+        )
+
+
 def decode_face(data, where, size=None, channels=None, crop=None):
     """Decodes an image file of a data set to a face.
 
@@ -44,15 +55,13 @@ def decode_face(data, where, size=None, channels=None, crop=None):
         channels are equal everywhere is grey.
 
     Raises:
-        UserError: the bytes are not an image, or it has another size or too many pixels.
+        SizeError: the image has another size.
+        UserError: the bytes are not an image, or it has too many pixels.
     """
     is_resized = isinstance(size, int)
     with _open_image(data, where) as image:
         if not is_resized and size and image.size != size:  # known from the header, before decoding
-            raise UserError(
-                f"{where}: expected an image of {size[0]}×{size[1]} pixels. Crop and "
-                f"resize it, or remove it. Received: {image.size[0]}×{image.size[1]}"
-            )
+            raise SizeError(where, size, image.size)
         _check_pixels(image, where)
         if image.format in SEVERAL_FRAMES and getattr(image, "n_frames", 1) > 1:
             raise UserError(
@@ -178,7 +187,7 @@ def _read_bytes(source):
         where = os.path.expanduser(os.fsdecode(source))
         size = inputs.check_regular_file(where, "an image file").st_size
         _check_size(where, size)
-        with open(where, "rb") as file:
+        with open(where if size else os.devnull, "rb") as file:  # empty ones of /proc can block
             return file.read(MAX_FILE_BYTES), where
     _check_size(where, len(data))
     return data, where

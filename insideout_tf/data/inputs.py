@@ -33,6 +33,31 @@ _BMP_HEADER_SIZES = tuple(bytes([size]) for size in (12, 40, 52, 56, 64, 108, 12
 _VIDEO_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot")
 
 
+def to_path(value, expected):
+    """Returns a path, a text, bytes or `os.PathLike`, as `pathlib.Path`; `~` is the home folder.
+
+    Raises `UserError` for another type and for a web address. expected: what is there, for the message.
+    """
+    try:
+        text = os.fsdecode(value)
+    except TypeError:
+        raise UserError(
+            f"expected the path of {expected}. Give a text or a pathlib.Path. Received: {value!r:.80} "
+            f"of type {type(value).__name__}"
+        ) from None
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text):
+        raise UserError(
+            f"{text}: expected {expected} on this computer. Download it and give its path. Received: "
+            "a web address"
+        )
+    try:
+        return pathlib.Path(text).expanduser()
+    except RuntimeError:
+        raise UserError(
+            f"{text}: expected a home folder of that name. Write the path without ~. Received: none"
+        ) from None
+
+
 def check_regular_file(path, expected):
     """Raises an error unless a path leads to a regular file. It does not open the file.
 
@@ -48,12 +73,8 @@ def check_regular_file(path, expected):
             socket, or a path that the operating system does not take.
         OSError: the operating system refuses another way, for instance without permission.
     """
+    to_path(path, expected)
     text = os.fsdecode(path)
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text):
-        raise UserError(
-            f"{text}: expected {expected} on this computer. Download it and give its path. Received: "
-            "a web address"
-        )
     try:
         status = os.stat(path)
     except FileNotFoundError as error:
@@ -93,8 +114,12 @@ def describe_kind(mode):
 
 
 def read_head(path):
-    """Returns the first `HEAD_BYTES` of a regular file. Raises what `check_regular_file` raises."""
-    check_regular_file(path, "a file")
+    """Returns the first `HEAD_BYTES` of a regular file. Raises what `check_regular_file` raises.
+
+    A file of no bytes is not opened: those of /proc can block.
+    """
+    if check_regular_file(path, "a file").st_size == 0:
+        return b""
     with open(path, "rb") as file:
         return file.read(HEAD_BYTES)
 

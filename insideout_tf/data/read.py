@@ -23,6 +23,7 @@ from insideout_tf.data import (
     rafdb,
     tables,
 )
+from insideout_tf.data import contract as contracts
 from insideout_tf.data.classes import EMOTIONS
 from insideout_tf.data.contract import FER2013
 from insideout_tf.data.faces import Faces
@@ -30,6 +31,7 @@ from insideout_tf.data.people import find_people
 from insideout_tf.data.reading import Reading, regroup, resize
 from insideout_tf.errors import UserError
 
+DATA = "a file or folder of faces"  # in messages
 MAX_ARCHIVE_DEPTH = 2  # the archive of the competition on Kaggle is a .zip around a .tar.gz
 MAX_FOLDER_DEPTH = 8  # folders around the data
 
@@ -133,15 +135,26 @@ def read(path, reading):
     else:
         if text.startswith("kaggle:"):
             path = archives.download_from_kaggle(text.removeprefix("kaggle:"))
-        faces = _read_any(pathlib.Path(path).expanduser(), reading)
+        faces = _read_any(inputs.to_path(path, DATA), reading)
     if faces.identified is None and faces.labels is not None and faces.contract == FER2013:
         faces = dataclasses.replace(faces, identified=fer2013.KNOWN_CONTENTS.get(faces.digest))
     if reading.ferplus_labels:
         faces = ferplus.relabel_by_majority(faces, reading.ferplus_labels)
     if faces.people is None and faces.pictures is None:
         faces = dataclasses.replace(faces, people=find_people(faces.names))
-    faces = resize(regroup(faces, reading), reading)
+    faces = regroup(faces, reading)
+    contracts.check_class_names(faces.classes, faces.source)
+    faces = resize(faces, reading)
     return folds.choose_fold(faces, *reading.fold) if reading.fold else faces
+
+
+def check_path(path):
+    """Raises `UserError` if there is nothing at a path of `read_faces`: call it before long work."""
+    text = str(path)
+    if text != "drawn" and not text.startswith("kaggle:"):
+        place = inputs.to_path(path, DATA)
+        if not place.is_dir():
+            _check_file(place)
 
 
 def _read_any(path, reading, depth=0):

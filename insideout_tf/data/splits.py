@@ -7,6 +7,7 @@ import dataclasses
 
 import numpy as np
 
+from insideout_tf import targets
 from insideout_tf.data import people
 from insideout_tf.data.contract import FER2013
 from insideout_tf.data.faces import PRIVATE_TEST, PUBLIC_TEST, TRAINING, USAGES, content_keys
@@ -230,8 +231,11 @@ def list_leaks(faces, leaks):
     yield "row,emotion,same_as_row,same_as_usage,same_as_emotion"
     for row in leaks:
         twin = first[keys[row].tobytes()]
-        emotions = [faces.classes[faces.labels[each]] for each in (row, twin)]
-        yield f"{row},{emotions[0]},{twin},{USAGES[faces.usage[twin]]},{emotions[1]}"
+        first_class, second_class = (
+            targets.escape_cell(faces.classes[faces.labels[each]], " ") for each in (row, twin)
+        )
+        cells = (row, first_class, twin, USAGES[faces.usage[twin]], second_class)
+        yield targets.format_row(cells).removesuffix("\n")
 
 
 def _check_labels(faces):

@@ -4,6 +4,7 @@ import pathlib
 
 import numpy as np
 
+from insideout_tf.errors import printable
 from insideout_tf.evaluation import metrics
 
 
@@ -60,7 +61,7 @@ def to_markdown(results):
         "|---|---|---|---|---|---|",
     ]
     for each in results:
-        place = pathlib.PurePath(each["data"]).name.replace("|", " ")
+        place = _to_cell(pathlib.PurePath(each["data"]).name)
         data = f"{place}, {each['split']}, {each['n']:,} faces, {len(each['classes'])} classes"
         for name, found in each["models"].items():
             cells = [
@@ -72,6 +73,13 @@ def to_markdown(results):
             if "gain" in found:
                 value, low, high = (100 * bound for bound in found["gain"]["accuracy"])
                 gain, p = f"{value:+.1f} [{low:+.1f}, {high:+.1f}]", f"{found['p_value']:.3f}"
-            lines.append(f"| {data} | {name} | {cells[0]} % | {cells[1]} | {gain} | {p} |")
+            lines.append(
+                f"| {data} | {_to_cell(name)} | {cells[0]} % | {cells[1]} | {gain} | {p} |"
+            )
             data = ""
     return "\n".join(lines)
+
+
+def _to_cell(text):
+    """Returns a name as text of one cell of a Markdown table."""
+    return printable(text).replace("|", "\\|")

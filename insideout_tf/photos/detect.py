@@ -2,6 +2,7 @@
 
 import functools
 import math
+import numbers
 import pathlib
 import typing
 
@@ -104,6 +105,10 @@ def crop_boxes(image, boxes, margin=MARGIN, contract=FER2013):
             around it has more than `images.MAX_PIXELS`.
     """
     faces = []
+    if not hasattr(boxes, "__iter__"):
+        raise UserError(
+            f"boxes: expected a list of (left, top, width, height). Received: {boxes!r:.80}"
+        )
     for index, box in enumerate(boxes):
         box = _check_box(box, image.size, margin, f"boxes[{index}]")
         faces.append(Face(crop_face(image, box, margin, contract), box))
@@ -143,8 +148,19 @@ def _check_box(box, size, margin, where):
 def check_margin(margin, where="margin"):
     """Raises `UserError` if the margin is outside `MARGIN_RANGE`. where: its name, for the message."""
     low, high = MARGIN_RANGE
-    if not low <= margin <= high:  # this form refuses NaN
-        raise UserError(f"{where}: expected {low:g} to {high:g}. Received: {margin}")
+    if not is_number(margin) or not low <= margin <= high:  # this form refuses NaN
+        raise UserError(f"{where}: expected {low:g} to {high:g}. Received: {margin!r}")
+
+
+def check_mode(mode, where="mode"):
+    """Raises `UserError` for a mode that is not in `MODES`. where: its name, for the message."""
+    if mode not in MODES:
+        raise UserError(f"{where}: expected one of {', '.join(MODES)}. Received: {mode!r}")
+
+
+def is_number(value):
+    """Returns True for a real number that is no truth value."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
 def is_crop(image, mode):

@@ -188,6 +188,10 @@ def write_timeline(path, seconds, probabilities, title, overwrite=True, classes=
     plots.save(figure, path, KIND, overwrite)
 
 
+class _NoFrame(Exception):
+    """A video had no frame, so that no copy of it is left."""
+
+
 class AnnotationFolder:
     """Writes annotated copies under names of their own.
 
@@ -234,7 +238,7 @@ class AnnotationFolder:
     def open_video(self, source, clip):
         """Yields a function that draws one `pictures.FrameResult` and appends it to the copy.
 
-        The timeline of the largest face is written at the end.
+        The timeline of the largest face is written at the end. Nothing is left without a frame.
 
         Args:
             source: the path, or the name of the camera.
@@ -250,7 +254,8 @@ class AnnotationFolder:
         last_number: int | None = None  # of the largest face, in the last frame that had one
         classes: tuple[str, ...] = ()
 
-        with files.replacing(self._folder / f"{stem}.mp4", self._overwrite) as temporary:
+        path = self._folder / f"{stem}.mp4"
+        with contextlib.suppress(_NoFrame), files.replacing(path, self._overwrite) as temporary:
             with video.create_writer(temporary, clip.fps, size) as append:
 
                 def append_result(result):
@@ -269,6 +274,8 @@ class AnnotationFolder:
                     largest_face.append(result.probabilities[0] if boxes else no_face)
 
                 yield append_result
+            if not seconds:
+                raise _NoFrame
             with open(temporary, "ab") as file:
                 file.write(VIDEO_MARK)
         if seconds:

@@ -2,6 +2,7 @@
 
 import collections
 import itertools
+import math
 import os
 import pathlib
 import stat
@@ -13,7 +14,7 @@ from insideout_tf.data import images, inputs, pillow
 from insideout_tf.data.classes import EMOTIONS
 from insideout_tf.data.contract import FER2013
 from insideout_tf.errors import UserError
-from insideout_tf.photos import draw, tracks, video
+from insideout_tf.photos import detect, draw, tracks, video
 
 FRAMES_PER_CALL = 16  # pictures or frames whose faces the model receives in one call
 
@@ -255,10 +256,14 @@ def _with_durations(frames, usual, waits):
 
 def check_times(smooth_seconds, max_seconds, smooth_name, max_name):
     """Raises `UserError` for times that `recognize_video` does not take; the names are for messages."""
-    if not smooth_seconds >= 0:  # this form refuses NaN
-        raise UserError(f"{smooth_name}: expected seconds, 0 or more. Received: {smooth_seconds:g}")
-    if max_seconds is not None and not max_seconds > 0:
-        raise UserError(f"{max_name}: expected more than 0. Received: {max_seconds:g}")
+    if not detect.is_number(smooth_seconds) or not smooth_seconds >= 0:  # this form refuses NaN
+        raise UserError(f"{smooth_name}: expected seconds, 0 or more. Received: {smooth_seconds!r}")
+    if max_seconds is None:
+        return
+    if not detect.is_number(max_seconds) or not 0 < max_seconds < math.inf:
+        raise UserError(
+            f"{max_name}: expected more than 0, and not infinity. Received: {max_seconds!r}"
+        )
 
 
 def recognize_each(recognize, faces_of_frames):

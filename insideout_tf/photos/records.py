@@ -4,8 +4,6 @@ Records are on disk when their picture or frame is done: an interruption loses n
 """
 
 import contextlib
-import csv
-import io
 import json
 import os
 import pathlib
@@ -110,7 +108,7 @@ class Csv(JsonLines):
 
     def __init__(self, classes):
         super().__init__(classes)
-        names = [re.sub(r"^(?=[=+@-])", " ", printable(name)) for name in classes]
+        names = [targets.escape_cell(name, " ") for name in classes]
         self.first = self.empty = _to_row([*FIELDS, "emotion", *names])
 
     def encode(self, record):
@@ -130,9 +128,7 @@ class Csv(JsonLines):
 
 
 def _to_row(cells):
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(cells)
-    return text.getvalue().encode("utf-8")
+    return targets.format_row(cells).encode("utf-8")
 
 
 KINDS: dict[str, type[JsonLines]] = {"json": JsonList, "jsonl": JsonLines, "csv": Csv}

@@ -24,6 +24,7 @@ WEBCAM = "webcam:"
 MAX_CAMERA = 999
 DEFAULT_FPS = 30.0  # of a file or camera that does not declare a possible one
 MAX_DAMAGED_PACKETS = 500  # in a row, after which a file is given up
+THEORA = b"theo"  # its empty packets repeat a frame; OpenCV reports them as failures of the decoder
 WRITTEN_FPS = (1.0, 240.0)  # the slowest and fastest rate of a file that is written
 MAX_GAP_SECONDS = 300.0  # between two frames of a file that is written
 
@@ -71,7 +72,7 @@ def open_video(source):
         if is_camera(source):
             capture = _open_capture(_camera_number(source))
         else:
-            path = os.path.expanduser(os.fsdecode(source))
+            path = os.fspath(inputs.to_path(source, "a readable video"))
             _check_container(path)
             capture = _open_capture(stack.enter_context(_plain_name(path)), cv2.CAP_FFMPEG)
             if not capture.isOpened():  # this OpenCV may have another reader
@@ -165,9 +166,12 @@ def _read_properties(capture, source, of_camera):
     frame_count = 0 if of_camera else max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
     damage: list[int] = []  # positions of the frames before which the decoder failed
     frames = _read_frames(capture, fps, 0 if of_camera else MAX_DAMAGED_PACKETS, damage)
+    codec = int(capture.get(cv2.CAP_PROP_FOURCC)) & 0xFFFFFFFF
+    has_empty_packets = codec.to_bytes(4, "little") == THEORA
 
     def is_cut_off():
-        return not of_camera and (bool(damage) or is_truncated(source))
+        is_damaged = bool(damage) and not has_empty_packets
+        return not of_camera and (is_damaged or is_truncated(source))
 
     return Video(frames, fps, (width, height), frame_count, is_cut_off)
 

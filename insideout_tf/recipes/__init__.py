@@ -6,9 +6,11 @@ paper, the command and what was measured. `insideout recipes` lists them.
 
 import argparse
 import ast
+import os
 import pathlib
+import shlex
 
-from insideout_tf import errors, fields, files
+from insideout_tf import errors, fields, files, targets
 from insideout_tf.errors import UserError
 
 FOLDER = pathlib.Path(__file__).resolve().parent
@@ -53,11 +55,12 @@ def main(argv=None):
             return
         name, target = arguments.copy
         path, target = path_of(name), pathlib.Path(target).expanduser()
-        if target.exists():
+        if os.path.lexists(target):
             raise UserError(
                 f"{target}: expected a file that does not exist yet. Choose another name. "
-                "Received: a file or folder that is there"
+                f"Received: {targets.describe_node(target)}"
             )
-        with files.replacing(target) as temporary:
+        with files.replacing(target, overwrite=False) as temporary:
             temporary.write_bytes(path.read_bytes())
-        print(f"written to {target}\nNext: insideout train {target} --data PATH/TO/fer2013.csv")
+        shown = errors.printable(shlex.quote(str(target)))
+        errors.show(f"written to {shown}\nNext: insideout train {shown} --data PATH/TO/fer2013.csv")

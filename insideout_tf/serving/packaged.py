@@ -6,6 +6,7 @@ import os
 import pathlib
 
 from insideout_tf import fields
+from insideout_tf.data import inputs
 from insideout_tf.errors import UserError
 
 FOLDER = pathlib.Path(__file__).resolve().parent.parent / "models"
@@ -61,7 +62,7 @@ def model_path(run_or_model):
     """
     if str(run_or_model) in names():
         return path_of(str(run_or_model), ".keras"), None
-    path = pathlib.Path(run_or_model).expanduser()
+    path = inputs.to_path(run_or_model, "a run folder or a .keras file")
     if os.path.isdir(path):  # False too for a name that the system does not take
         file = path / MODEL
         if not file.exists():

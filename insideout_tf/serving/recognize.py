@@ -3,13 +3,12 @@
 import collections.abc
 import functools
 import os
-import pathlib
 import typing
 
 import numpy as np
 
 from insideout_tf import processes
-from insideout_tf.data import images
+from insideout_tf.data import images, inputs
 from insideout_tf.data.contract import Contract
 from insideout_tf.errors import UserError
 from insideout_tf.serving import engines, packaged
@@ -128,7 +127,7 @@ def _load_cached(model, engine, identity):
 
 def identify_file(model):
     """Returns a value that changes if the file of a model does; None for a packaged name."""
-    path = pathlib.Path(model).expanduser()
+    path = inputs.to_path(model, "a run folder, a .keras or a .tflite file")
     path = path / packaged.MODEL if os.path.isdir(path) else path
     if not os.path.exists(path):
         return None

@@ -25,7 +25,30 @@ WARMUP = "assets.extra/tf_serving_warmup_requests"
 
 
 def write_saved_model(model, folder, facts):
-    """Writes a SavedModel with five signatures for TF Serving.
+    """Writes a SavedModel with the signatures of `create_signatures` for TF Serving.
+
+    Args:
+        model: an inference model.
+        folder: an empty or new folder.
+        facts: a dict that JSON can hold; it becomes the asset model.json, beside classes.txt.
+    """
+    import tensorflow as tf
+
+    contract = contract_of(model, "model")
+    with tempfile.TemporaryDirectory() as scratch:
+        module = tf.Module()
+        # The loader of TF Serving restores only TensorFlow variables, not Keras' around them.
+        module.weights = [variable.value for variable in model.variables]
+        module.files = [
+            tf.saved_model.Asset(str(path)) for path in write_assets(scratch, facts, contract)
+        ]
+        signatures = create_signatures(model, contract)
+        with processes.native_stderr_closed():
+            tf.saved_model.save(module, str(folder), signatures=signatures)
+
+
+def create_signatures(model, contract):
+    """Returns a dict from the five names of `SIGNATURES` to functions of TensorFlow.
 
     Faces are `[n, side, side, channels]` and probabilities `[n, k]`, as the model has them.
 
@@ -39,14 +62,11 @@ def write_saved_model(model, folder, facts):
     - `classify`: pixels, float32 → labels, string `[n, k]`, and scores, float32 `[n, k]`, the
       likeliest class first.
 
-    Args:
-        model: an inference model.
-        folder: an empty or new folder.
-        facts: a dict that JSON can hold; it becomes the asset model.json, beside classes.txt.
+    model: an inference model. contract: its `Contract`.
     """
     import tensorflow as tf
 
-    infer, contract = create_inference_function(model), contract_of(model, "model")
+    infer = create_inference_function(model)
     faces = (None, *contract.input_shape)
     names = tf.constant(contract.classes)
 
@@ -79,19 +99,7 @@ def write_saved_model(model, folder, facts):
         return {"labels": tf.gather(names, order), "scores": scores}
 
     functions = (serving_default, uint8, image_bytes, image_bytes_checked, classify)
-    with tempfile.TemporaryDirectory() as scratch:
-        module = tf.Module()
-        # The loader of TF Serving restores only TensorFlow variables, not Keras' around them.
-        module.weights = [variable.value for variable in model.variables]
-        module.files = [
-            tf.saved_model.Asset(str(path)) for path in write_assets(scratch, facts, contract)
-        ]
-        with processes.native_stderr_closed():
-            tf.saved_model.save(
-                module,
-                str(folder),
-                signatures=dict(zip(SIGNATURES, functions, strict=True)),
-            )
+    return dict(zip(SIGNATURES, functions, strict=True))
 
 
 def write_assets(folder, facts, contract):

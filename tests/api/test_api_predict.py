@@ -95,6 +95,8 @@ def test_wrong_options(scene, tmp_path):
         ({"mode": "x"}, "mode: expected one of auto, crop, detect"),
         ({"margin": 3}, "margin: expected -0.4 to 2"),
         ({"margin": float("nan")}, "margin: expected -0.4 to 2"),
+        ({"margin": "wide"}, "margin: expected -0.4 to 2"),
+        ({"margin": None}, "margin: expected -0.4 to 2"),
     ):
         for function in (insideout_tf.detect_emotions, insideout_tf.analyze_video):
             with pytest.raises(UserError, match=message):

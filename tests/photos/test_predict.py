@@ -144,6 +144,7 @@ def test_no_source_and_wrong_values(tmp_path, capsys):
         (("x.png", "--margin", "7"), "--margin: expected -0.4 to 2"),
         (("x.png", "--smooth", "nan"), "--smooth: expected seconds"),
         (("x.png", "--seconds", "0"), "--seconds: expected more than 0"),
+        (("x.png", "--seconds", "inf"), "--seconds: expected more than 0"),
         (("x.png", "--json", "-", "--jsonl", "-"), "expected one of them on standard output"),
         (("x.png", "--json", tmp_path), "a folder"),
     ):
