@@ -24,6 +24,7 @@ from insideout_tf import (
     runs,
     train,
 )
+from insideout_tf import report as report_verb
 from insideout_tf.evaluation import report
 from insideout_tf.photos import records
 
@@ -39,6 +40,7 @@ def place(tmp_path, tiny_run, small_drawn):
         Image.fromarray(data["pixels"][0]).save(tmp_path / "face.png")
     shutil.copy(small_drawn, tmp_path / "data.npz")
     shutil.copy(tiny_run / "model.keras", tmp_path / "mine.keras")
+    shutil.copytree(tiny_run, tmp_path / ".run")
     return tmp_path
 
 
@@ -49,12 +51,18 @@ FILE_OUTPUTS = {
     "predict --csv": (predict.main, ["{0}/face.png"], "face.png"),
     "explain --out": (explain.main, ["small", "{0}/face.png", "--faces", "crop"], "face.png"),
     "inspect --figure": (inspect.main, ["{0}/data.npz"], None),
+    "report --out": (report_verb.main, ["{0}/.run"], None),
 }
 FOLDER_OUTPUTS = {
     "evaluate --out": (evaluate.main, ["small", "--data", "{0}/data.npz"]),
     "export --out": (export.main, ["small", "--format", "litert"]),
     "train --run-dir": (train.main, ["quickstart", "--data", "{0}/data.npz", "--epochs", "1"]),
 }
+
+
+def name_output(row):
+    """Returns the name of the file that the verb of a row writes; a page has its own suffix."""
+    return "o.html" if row.startswith("report") else "o.png"
 
 
 def call(capsys, row, table, place, output, *words):
@@ -107,13 +115,13 @@ IN_THE_WAY = {
 @pytest.mark.parametrize("obstacle", IN_THE_WAY)
 @pytest.mark.parametrize("row", FILE_OUTPUTS)
 def test_a_file_output_that_is_not_ours_is_refused(row, obstacle, place, capsys):
-    output = place / "o.png"
+    output = place / name_output(row)
     IN_THE_WAY[obstacle](output)
     before = content(place)
     for words in ((), ("--overwrite",)):
         status, out, error = call(capsys, row, FILE_OUTPUTS, place, output, *words)
         assert status == 2 and out == "" and error.count("\n") == 1, error
-        assert f"{row.split()[1]}: expected" in error and "o.png" in error
+        assert f"{row.split()[1]}: expected" in error and output.name in error
     assert content(place) == before
 
 
@@ -130,7 +138,7 @@ def test_an_output_that_is_an_input_is_refused(row, place, capsys):
 
 @pytest.mark.parametrize("row", FILE_OUTPUTS)
 def test_an_earlier_output_is_replaced_only_on_demand(row, place, capsys):
-    output = place / "o.png"
+    output = place / name_output(row)
     status, _, error = call(capsys, row, FILE_OUTPUTS, place, output)
     assert status == 0, error
     before = content(place)
