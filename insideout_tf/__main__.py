@@ -20,6 +20,7 @@ VERBS = {
         "evaluate": "accuracy, macro-F1 and calibration of a run or a saved model",
         "audit": "likely label errors and near-duplicates in a data set",
         "compare": "several models on the same faces, with paired intervals",
+        "report": "one HTML page about a run, or about several side by side",
     },
     "ship": {
         "export": "a trained model for TF Serving, LiteRT and ONNX Runtime, each file checked",

@@ -16,6 +16,7 @@ from insideout_tf.evaluation import report
 CONFIG, HISTORY, MODEL = "config.json", "history.csv", "model.keras"
 METRICS, PREDICTIONS, ENVIRONMENT = "metrics.json", "predictions.npz", "environment.json"
 BAD_ROWS, LEAKS, LABELS = "bad_rows.txt", "leaks.csv", "labels.txt"
+REPORT = "report.html"
 CHECKPOINT, PLOTS, TENSORBOARD = "checkpoint.npz", "plots", "tensorboard"
 REPLACED = ".replaced"  # the earlier run in the folder, until the one that replaces it is finished
 KIND = files.FolderKind(
@@ -32,6 +33,7 @@ KIND = files.FolderKind(
             BAD_ROWS,
             LEAKS,
             LABELS,
+            REPORT,
             CHECKPOINT,
         ),
         *(f"{PLOTS}/{name}.png" for name in report.PLOT_NAMES),

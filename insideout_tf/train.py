@@ -10,7 +10,7 @@ import sys
 from insideout_tf import devices, errors, options, overrides, progress, runs
 from insideout_tf.api.train import set_inputs, train
 from insideout_tf.errors import UserError
-from insideout_tf.evaluation.report import METRICS, PLOTS
+from insideout_tf.evaluation.report import METRICS
 from insideout_tf.recipes import quickstart
 from insideout_tf.serving import packaged
 
@@ -279,7 +279,7 @@ def report(directory, metrics):
         f"{metrics['split']}: accuracy {metrics['accuracy']:.2%} (95 % interval {low:.2%} to "
         f"{high:.2%}), macro-F1 {metrics['macro_f1']:.3f}, {metrics['n']:,} faces",
         f"model    {errors.printable(directory / packaged.MODEL)}",
-        f"plots    {errors.printable(directory / PLOTS)}",
+        f"report   {errors.printable(directory / runs.REPORT)}",
     ]
     if is_drawn:
         lines.insert(

@@ -18,7 +18,9 @@ from insideout_tf.errors import UserError
 
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 TEXTS = [ROOT / "README.md", *PAGES]
-VERBS = ("audit", "compare", "evaluate", "explain", "export", "inspect", "predict", "train")
+VERBS = (
+    *("audit", "compare", "evaluate", "explain", "export", "inspect", "predict", "report", "train"),
+)
 names = pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
 
 

@@ -27,6 +27,7 @@ from insideout_tf import (
     runs,
     train,
 )
+from insideout_tf import report as report_verb
 from insideout_tf.evaluation import report
 from insideout_tf.photos import records
 
@@ -42,6 +43,7 @@ def place(tmp_path, tiny_run, small_drawn):
         Image.fromarray(data["pixels"][0]).save(tmp_path / "face.png")
     shutil.copy(small_drawn, tmp_path / "data.npz")
     shutil.copy(tiny_run / "model.keras", tmp_path / "mine.keras")
+    shutil.copytree(tiny_run, tmp_path / ".run")
     return tmp_path
 
 
@@ -55,6 +57,7 @@ FILE_OUTPUTS = {
     "inspect --figure": (inspect.main, ["{0}/data.npz"], None),
     "compare --out": (compare.main, MODELS, None),
     "compare --json": (compare.main, MODELS, None),
+    "report --out": (report_verb.main, ["{0}/.run"], None),
 }
 FOLDER_OUTPUTS = {
     "evaluate --out": (evaluate.main, ["small", "--data", "{0}/data.npz"]),
@@ -66,6 +69,11 @@ FOLDERS_OF_FILES = {
     "predict --annotate": (predict.main, ["{0}/face.png"]),
     "audit --out": (audit.main, ["--data", "{0}/data.npz", "--folds", "2"]),
 }
+
+
+def name_output(row):
+    """Returns the name of the file that the verb of a row writes; a page has its own suffix."""
+    return "o.html" if row.startswith("report") else "o.png"
 
 
 def call(capsys, row, table, place, output, *words):
@@ -118,13 +126,13 @@ IN_THE_WAY = {
 @pytest.mark.parametrize("obstacle", IN_THE_WAY)
 @pytest.mark.parametrize("row", FILE_OUTPUTS)
 def test_a_file_output_that_is_not_ours_is_refused(row, obstacle, place, capsys):
-    output = place / "o.png"
+    output = place / name_output(row)
     IN_THE_WAY[obstacle](output)
     before = content(place)
     for words in ((), ("--overwrite",)):
         status, out, error = call(capsys, row, FILE_OUTPUTS, place, output, *words)
         assert status == 2 and out == "" and error.count("\n") == 1, error
-        assert f"{row.split()[1]}: expected" in error and "o.png" in error
+        assert f"{row.split()[1]}: expected" in error and output.name in error
     assert content(place) == before
 
 
@@ -141,7 +149,7 @@ def test_an_output_that_is_an_input_is_refused(row, place, capsys):
 
 @pytest.mark.parametrize("row", FILE_OUTPUTS)
 def test_an_earlier_output_is_replaced_only_on_demand(row, place, capsys):
-    output = place / "o.png"
+    output = place / name_output(row)
     status, _, error = call(capsys, row, FILE_OUTPUTS, place, output)
     assert status == 0, error
     before = content(place)

@@ -8,7 +8,17 @@ from conftest import ROOT, run_python
 import insideout_tf
 from insideout_tf import __main__ as listing
 
-VERBS = {"predict", "explain", "inspect", "train", "evaluate", "compare", "audit", "export"}
+VERBS = {
+    "predict",
+    "explain",
+    "inspect",
+    "train",
+    "evaluate",
+    "compare",
+    "audit",
+    "report",
+    "export",
+}
 # Lowest first. What stands on one line does not import each other.
 LAYERS = (
     {"errors"},

@@ -105,6 +105,18 @@ class Run:
             image, self.path, emotion=emotion, smooth=smooth, layer=layer, faces=faces
         )
 
+    def report(
+        self, out, others=(), split="validation", tta="none", data=None, overwrite=False
+    ) -> pathlib.Path:
+        """Writes the HTML page of this run and returns its path.
+
+        others: runs that are shown beside it. The other arguments as of `report_runs`.
+        """
+        from insideout_tf.api.report import report_runs
+
+        runs_shown = [self, *others]
+        return report_runs(runs_shown, out, split=split, tta=tta, data=data, overwrite=overwrite)
+
     def export(
         self,
         out,

@@ -340,7 +340,10 @@ def load_start(experiment, model, contract=FER2013):
 
 
 def write_validation_report(job, model, progress):
-    """Writes metrics.json, predictions.npz and the plots of the validation split; returns metrics."""
+    """Writes metrics.json, predictions.npz, the page and the plots of the validation split.
+
+    Returns the content of metrics.json, a dict.
+    """
     from insideout_tf.evaluation.report import write_report
     from insideout_tf.network.predict import predict_probabilities
 
@@ -358,6 +361,18 @@ def write_validation_report(job, model, progress):
     if "interpolation" in progress:
         facts["interpolation"] = progress["interpolation"]
     probabilities = predict_probabilities(model, job.faces.pixels[rows])
+
+    def write_page(summary):
+        from insideout_tf.api.report import write_training_page
+
+        try:
+            write_training_page(job, rows, probabilities, summary, progress["history"])
+        except Exception as error:  # a page is not worth a run, whatever is wrong with it
+            job.say(
+                f"{runs.REPORT} was not written ({type(error).__name__}: {error}). `insideout report "
+                "RUN` writes it."
+            )
+
     return write_report(
         job.directory,
         job.faces,
@@ -366,4 +381,5 @@ def write_validation_report(job, model, progress):
         facts,
         progress["history"],
         splits.training_rows(job.faces, job.experiment),
+        write_page,
     )

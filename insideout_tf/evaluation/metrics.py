@@ -174,6 +174,22 @@ def paired_accuracy_interval(is_right_before, is_right_after):
     return [gain, gain - half, gain + half]
 
 
+def wilson_interval(hits, total):
+    """Returns the 95 % interval (low, high) of a share, 0..1 (Wilson 1927); (0, 1) for no face.
+
+    It holds for few faces too, and never leaves 0..1.
+
+    hits: the number of faces that count. total: the number of faces.
+    """
+    if not total:
+        return 0.0, 1.0
+    square, share = NORMAL_QUANTILE**2, hits / total
+    middle = share + square / (2 * total)
+    half = NORMAL_QUANTILE * (share * (1 - share) / total + square / (4 * total**2)) ** 0.5
+    low, high = ((middle + sign * half) / (1 + square / total) for sign in (-1, 1))
+    return float(max(0.0, low)), float(min(1.0, high))
+
+
 def summarize(probabilities, labels, classes=EMOTIONS):
     """Returns every figure of an evaluation as plain Python values, ready for JSON.
 

@@ -2,14 +2,17 @@
 
 import dataclasses
 import typing
+import zipfile
 
 import numpy as np
 
 from insideout_tf import files
 from insideout_tf.data import splits
+from insideout_tf.errors import UserError
 from insideout_tf.evaluation import metrics, plots
 
 METRICS, PREDICTIONS, PLOTS = "metrics.json", "predictions.npz", "plots"
+MAX_BYTES = 1 << 30  # of the arrays in predictions.npz that are read
 PLOT_NAMES = ("confusion", "reliability", "mistakes", "learning_curves")
 KIND = files.FolderKind(
     "evaluation",
@@ -83,7 +86,9 @@ def summarize(faces, rows, probabilities, facts, training=None):
     return make_report(faces, rows, probabilities.astype(np.float16), facts, training).to_dict()
 
 
-def write_report(directory, faces, rows, probabilities, facts, history=None, training=None):
+def write_report(
+    directory, faces, rows, probabilities, facts, history=None, training=None, write_more=None
+):
     """Writes plots/, predictions.npz and metrics.json into a folder, each file whole or not at all.
 
     Every figure follows from the float16 probabilities in predictions.npz, so that anyone can
@@ -93,6 +98,7 @@ def write_report(directory, faces, rows, probabilities, facts, history=None, tra
         directory: a `pathlib.Path`; created if missing.
         faces, rows, probabilities, facts, training: as of `make_report`.
         history: list of a dict per epoch, for the learning curves; None: no learning curves.
+        write_more: a function of the content of metrics.json that writes other files before it.
 
     Returns:
         The content of metrics.json, a dict.
@@ -115,6 +121,8 @@ def write_report(directory, faces, rows, probabilities, facts, history=None, tra
         faces.classes,
     )
     save_predictions(directory / PREDICTIONS, probabilities, labels, rows, faces.classes)
+    if write_more is not None:
+        write_more(summary)
     files.write_json(directory / METRICS, summary)
     return summary
 
@@ -175,3 +183,50 @@ def save_predictions(path, probabilities, labels, rows, classes):
             rows=np.asarray(rows, np.int64),
             classes=np.array(classes),
         )
+
+
+def read_predictions(path):
+    """Returns what `save_predictions` wrote.
+
+    Returns:
+        A tuple of probabilities float16 `[n, k]`; labels int64 `[n]`; rows int64 `[n]`, or None in a file
+        without them; and the names of the classes, a tuple, or None in a file without them.
+
+    Raises:
+        UserError: the file is missing, damaged or too large.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+        if size > MAX_BYTES:
+            raise ValueError(f"{size:,} bytes of arrays, more than {MAX_BYTES:,}")
+        with np.load(path, allow_pickle=False) as saved:
+            found = {name: saved[name] for name in saved.files}
+        probabilities, labels = found["probabilities"], found["labels"].astype(np.int64)
+        rows, classes = found.get("rows"), found.get("classes")
+        _check_predictions(probabilities, labels, rows, classes)
+    except Exception as error:  # zipfile, zlib and NumPy raise many kinds for damaged files
+        reason = "nothing there" if isinstance(error, FileNotFoundError) else error
+        raise UserError(
+            f"{path}: expected the predictions of an evaluation. Evaluate again. Received: {reason}"
+        ) from None
+    return probabilities, labels, rows, None if classes is None else tuple(map(str, classes))
+
+
+def _check_predictions(probabilities, labels, rows, classes):
+    """Raises `ValueError` unless the arrays of a predictions.npz fit together."""
+    count, kinds = probabilities.shape
+    is_right = (
+        count > 0
+        and kinds > 1
+        and probabilities.dtype.kind == "f"
+        and np.isfinite(probabilities).all()
+        and labels.shape == (count,)
+        and 0 <= labels.min() <= labels.max() < kinds
+        and (
+            rows is None or (rows.shape == (count,) and rows.dtype.kind in "ui" and rows.min() >= 0)
+        )
+        and (classes is None or (classes.shape == (kinds,) and len(set(classes.tolist())) == kinds))
+    )
+    if not is_right:
+        raise ValueError("arrays that do not fit together")

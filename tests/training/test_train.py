@@ -51,6 +51,7 @@ def test_run_directory_holds_the_promised_files(finished):
         "metrics.json",
         "predictions.npz",
         "plots",
+        "report.html",
         "tensorboard",
     }
     assert {path.name for path in finished.iterdir()} == expected

@@ -1,0 +1,44 @@
+"""A headless Chromium for tests of pages; tests are skipped where there is none."""
+
+import contextlib
+import shutil
+
+import pytest
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+
+
+@contextlib.contextmanager
+def open_browser(*options):
+    """Yields a Chromium of Playwright; skips the test, with the reason, where it cannot be had.
+
+    options: of the command line, such as those of a made camera.
+    """
+    sync_api = pytest.importorskip(
+        "playwright.sync_api", reason='no Playwright: pip install ".[test]"'
+    )
+    path = next(filter(None, map(shutil.which, NAMES)), None)
+    if path is None:
+        pytest.skip("no Chromium: apt-get install chromium")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage", *options]
+        )
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+def watch(page):
+    """Returns a list to which a page appends its console messages, errors, and requests that leave it."""
+    seen: list[str] = []
+    page.on("console", lambda message: seen.append(f"{message.type}: {message.text}"))
+    page.on("pageerror", lambda error: seen.append(f"error: {error}"))
+    page.on("request", lambda request: _note_request(request, seen))
+    return seen
+
+
+def _note_request(request, seen):
+    if not request.url.startswith(("file:", "data:", "blob:", "http://127.0.0.1:")):
+        seen.append(f"request: {request.url}")
