@@ -1,6 +1,7 @@
 """A run as a notebook uses it: its model, its figures, and what can be done with them."""
 
 import functools
+import pathlib
 
 from insideout_tf import files, runs
 from insideout_tf.errors import UserError
