@@ -3,8 +3,6 @@
 Image files are untrusted: size and format are checked before the decoder runs.
 """
 
-import contextlib
-import io
 import os
 
 import numpy as np
@@ -16,8 +14,6 @@ from insideout_tf.errors import UserError
 MAX_FILE_BYTES = 50_000_000  # a face needs a few kilobytes
 MAX_PIXELS = 100_000_000
 MAX_ASPECT_RATIO = 4  # of a face in an array; a longer one is an array of another meaning
-# The formats that Pillow may decode, whatever the file name says. Others can start programs.
-FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "TIFF", "AVIF", "JPEG2000", "PPM")
 SEVERAL_FRAMES = ("GIF", "PNG", "TIFF", "WEBP")  # formats of Pillow that hold them as equals
 # Names of files in class folders. Other pictures are recognised by their content, a damaged one by these.
 SUFFIXES = (
@@ -59,7 +55,7 @@ def decode_face(data, where, size=None, channels=None, crop=None):
         UserError: the bytes are not an image, or it has too many pixels.
     """
     is_resized = isinstance(size, int)
-    with _open_image(data, where) as image:
+    with pillow.open_image(data, where) as image:
         if not is_resized and size and image.size != size:  # known from the header, before decoding
             raise SizeError(where, size, image.size)
         _check_pixels(image, where)
@@ -107,7 +103,7 @@ def _crop(image, crop, where):
 
 def measure(data, where):
     """Returns (width, height) of an image file by its header; raises `UserError` if it is none."""
-    with _open_image(data, where) as image:
+    with pillow.open_image(data, where) as image:
         return image.size
 
 
@@ -161,7 +157,7 @@ def read_image(source):
     from PIL import ImageOps
 
     data, where = _read_bytes(source)
-    with _open_image(data, where) as image:
+    with pillow.open_image(data, where) as image:
         _check_pixels(image, where)
         is_deep = levels.has_16_bits(image)
         upright = ImageOps.exif_transpose(image)
@@ -354,34 +350,6 @@ def _check_meaning(shape, array, channels, side):
             f"images: expected faces at most {MAX_ASPECT_RATIO} times as long as wide. The axes are "
             f"faces, rows, columns, channels: reshape the array. Received: shape {list(shape)}"
         )
-
-
-@contextlib.contextmanager
-def _open_image(data, where):
-    """Yields the PIL image in the bytes of a file. Every error of Pillow becomes a `UserError`."""
-    from PIL import Image
-
-    has_heif = pillow.reads_heif()
-    if not has_heif and inputs.find_picture_format(data[: inputs.HEAD_BYTES]) == "HEIF":
-        raise UserError(
-            f"{where}: expected the package pillow-heif, which reads HEIC. Install it with `pip "
-            "install pillow-heif`, or save the picture as JPEG. Received: no such package"
-        )
-    try:
-        with pillow.silenced():
-            formats = (*FORMATS, "HEIF") if has_heif else FORMATS
-            with Image.open(io.BytesIO(data), formats=formats) as image:
-                yield image
-    except UserError:
-        raise
-    except Exception as error:  # Pillow raises many kinds for damaged files
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        if "BytesIO" in reason:
-            reason = "not a recognised image format"
-        raise UserError(
-            f"{where}: expected a readable PNG or JPEG image. Replace or remove it. "
-            f"Received: {len(data)} bytes, {reason}"
-        ) from None
 
 
 def to_model_input(pixels, contract=None):
