@@ -33,6 +33,11 @@ def parse(argv):
         help="FER2013, for the faces that are compared (default: the data of the run where it still "
         "is, else drawn faces)",
     )
+    parser.add_argument(
+        "--embeddings",
+        action="store_true",
+        help="write a second output, the embeddings of the faces, as insideout_tf.embed gives them",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier export in DIR")
     return parser.parse_args(argv)
 
@@ -48,6 +53,7 @@ def main(argv=None):
             arguments.quantize,
             arguments.data,
             arguments.overwrite,
+            arguments.embeddings,
         )
         errors.show(report(record, errors.printable(arguments.out)))
 

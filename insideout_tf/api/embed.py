@@ -7,8 +7,7 @@ import numpy as np
 
 from insideout_tf import devices, processes
 from insideout_tf.data import images
-from insideout_tf.errors import UserError
-from insideout_tf.network.weights import contract_of, load_model
+from insideout_tf.network.weights import contract_of, find_pooling, load_model
 from insideout_tf.serving import packaged, recognize
 
 CACHED_MODELS = 2
@@ -71,13 +70,4 @@ def _cut(model, where):
     import keras
 
     processes.check_not_forked()
-    pools = [
-        layer for layer in model.layers if isinstance(layer, keras.layers.GlobalAveragePooling2D)
-    ]
-    pools = [layer for layer in pools if len(layer.output.shape) == 2]
-    if not pools:
-        raise UserError(
-            f"{where}: expected a network with global average pooling before its head. Give a model "
-            f"of this package. Received: layers {', '.join(each.name for each in model.layers[-4:])}"
-        )
-    return keras.Model(model.input, pools[-1].output)
+    return keras.Model(model.input, find_pooling(model, where).output)

@@ -13,6 +13,7 @@ import numpy as np
 
 import insideout_tf
 from insideout_tf import devices, errors, files, progress, runs, targets
+from insideout_tf.api.embed import embed
 from insideout_tf.data import images, reading
 from insideout_tf.data.faces import PUBLIC_TEST
 from insideout_tf.data.read import check_path, read
@@ -45,10 +46,19 @@ KIND = files.FolderKind(
 FACES = 512  # that every exported file is compared on
 NEEDS = {"litert": ("ai_edge_litert", "ai-edge-litert"), "onnx": ("onnxruntime", "onnxruntime")}
 AGREE = 0.95  # share of faces whose likeliest class stays, whatever the weights are stored as
+EMBEDDING_SHARE = 1e-3  # of the embeddings' standard deviation that float32 files may differ by
 REPEAT = 1e-5  # how far two equal calls may differ, for threads that sum in another order
 
 
-def export(run_or_model, out, formats=tuple(FORMATS), quantize="none", data=None, overwrite=False):
+def export(
+    run_or_model,
+    out,
+    formats=tuple(FORMATS),
+    quantize="none",
+    data=None,
+    overwrite=False,
+    embeddings=False,
+):
     """Writes a folder with the model in each format; returns what export.json holds, a dict.
 
     A fresh process without this package loads each file and calls it twice on the same faces. A file
@@ -63,6 +73,8 @@ def export(run_or_model, out, formats=tuple(FORMATS), quantize="none", data=None
         data: what `read_faces` reads, for the faces that are compared; by default the data of the
             run if it is still there, else drawn faces.
         overwrite: replace an earlier export in the folder. A folder that holds other files is refused.
+        embeddings: write a second output, `embeddings`, float32 `[n, d]`, as of `insideout_tf.embed`. It
+            is compared with Keras as well.
 
     Raises:
         UserError: an argument, the model or a written file is not as expected.
@@ -88,12 +100,16 @@ def export(run_or_model, out, formats=tuple(FORMATS), quantize="none", data=None
             tempfile.TemporaryDirectory() as scratch,
         ):
             write_faces(scratch, faces, pixels, model.predict(pixels, verbose=0))
+            if embeddings:
+                np.save(pathlib.Path(scratch, "embeddings.npy"), embed(faces, model))
             bar.advance()
             for name in formats:
                 stored = quantize if name == "litert" else "none"
                 bar.advance(0, f"writing {FORMATS[name]}")
                 with report_full_disk(out / FORMATS[name]):
-                    entry = write_format(model, name, folder / FORMATS[name], stored, facts)
+                    entry = write_format(
+                        model, name, folder / FORMATS[name], stored, facts, embeddings
+                    )
                 bar.advance(1, f"comparing {FORMATS[name]} with Keras")
                 found = verify(name, folder / FORMATS[name], scratch)
                 limit = saved_model.PARITY[stored]
@@ -118,22 +134,22 @@ def report_full_disk(path):
         raise OSError(errno.EIO, reason[:200], str(path)) from None
 
 
-def write_format(model, name, file, stored, facts):
+def write_format(model, name, file, stored, facts, embeddings=False):
     """Writes a model in one format; returns its path, weights, bytes and what else is known of it.
 
     name: of `FORMATS`. file: the path to write. stored: how a .tflite file stores weights. facts:
-    what `describe` returns.
+    what `describe` returns. embeddings: whether they are a second output.
     """
     entry = {"path": FORMATS[name], "weights": "float32" if stored == "none" else stored}
     if name == "savedmodel":
         file.parent.mkdir()
-        saved_model.write_saved_model(model, file, facts)
+        saved_model.write_saved_model(model, file, facts, embeddings)
         entry["signatures"] = list(saved_model.SIGNATURES)
         entry["warmup"] = saved_model.write_warmup_requests(file, facts["name"], model.contract)
     elif name == "litert":
-        file.write_bytes(litert.to_litert(model, stored, facts))
+        file.write_bytes(litert.to_litert(model, stored, facts, embeddings))
     else:
-        file.write_bytes(onnx.to_onnx(model, facts))
+        file.write_bytes(onnx.to_onnx(model, facts, embeddings))
         entry["opset"] = onnx.OPSET
     entry["bytes"] = sum(each.stat().st_size for each in (file, *file.rglob("*")) if each.is_file())
     return entry
@@ -244,6 +260,13 @@ def verify(name, file, folder):
 
 
 def check(file, found, limit):
+    """Raises `UserError` if a written file differs too far from Keras. found: of `verify`."""
+    share = found.get("embeddings", 0.0)
+    if share > EMBEDDING_SHARE * limit / saved_model.PARITY["none"]:
+        raise UserError(
+            f"{file}: expected Keras' embeddings. Nothing was written; export without --embeddings, or "
+            f"report this. Received: {share:.2g} of their standard deviation away"
+        )
     if found["furthest"] > limit or found["repeat"] > REPEAT or found["agree"] < AGREE:
         raise UserError(
             f"{file}: expected Keras' probabilities to {limit:g}, the same twice, and its likeliest "

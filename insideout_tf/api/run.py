@@ -125,6 +125,7 @@ class Run:
         quantize="none",
         data=None,
         overwrite=False,
+        embeddings=False,
     ) -> dict:
         """Writes the model for TF Serving, LiteRT and ONNX Runtime; returns what export.json holds.
 
@@ -132,7 +133,7 @@ class Run:
         """
         from insideout_tf.api.export import export
 
-        return export(self.path, out, tuple(formats), quantize, data, overwrite)
+        return export(self.path, out, tuple(formats), quantize, data, overwrite, embeddings)
 
 
 def open_run(path) -> Run:

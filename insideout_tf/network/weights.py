@@ -112,6 +112,24 @@ def read_labels(path):
     return contracts.parse_labels(beside.read_text("utf-8", "replace"), beside)
 
 
+def find_pooling(model, where):
+    """Returns the layer whose output `[n, d]` are the embeddings: the last global average pooling.
+
+    where: the name of the model, for messages. Raises `UserError` if the model has no such layer.
+    """
+    pools = [
+        layer
+        for layer in model.layers
+        if type(layer).__name__ == "GlobalAveragePooling2D" and len(layer.output.shape) == 2
+    ]
+    if not pools:
+        raise UserError(
+            f"{where}: expected a network with global average pooling before its head. Give a model "
+            f"of this package. Received: layers {', '.join(each.name for each in model.layers[-4:])}"
+        )
+    return pools[-1]
+
+
 def probe_faces(contract=FER2013):
     """Returns three faces that a new model is tried with, float32 `[3, ...]`: grey, black, noise.
 

@@ -100,14 +100,14 @@ def _load_litert(path):
     content = path.read_bytes()  # what is checked is what runs, and stays whole if the file is cut
     is_packaged = path.parent == packaged.FOLDER
     contract = contracts.FER2013 if is_packaged else _check_in_child(path, content)
-    interpreter, owner, batch_size = None, None, 0
+    interpreter, owner, batch_size, output = None, None, 0, 0
 
     def predict(faces):
-        nonlocal interpreter, owner, batch_size
+        nonlocal interpreter, owner, batch_size, output
         if owner != os.getpid():
             interpreter, owner, batch_size = litert_probe.load(content), os.getpid(), 0
+            output = litert_probe.find_output(interpreter)["index"]
         (inputs_of_model,) = interpreter.get_input_details()
-        (outputs_of_model,) = interpreter.get_output_details()
         if len(faces) != batch_size:
             interpreter.resize_tensor_input(inputs_of_model["index"], faces.shape)
             with processes.native_stderr_closed():
@@ -115,7 +115,7 @@ def _load_litert(path):
             batch_size = len(faces)
         interpreter.set_tensor(inputs_of_model["index"], faces)
         interpreter.invoke()
-        return interpreter.get_tensor(outputs_of_model["index"]).copy()
+        return interpreter.get_tensor(output).copy()
 
     return predict, contract
 

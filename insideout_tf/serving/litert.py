@@ -11,7 +11,7 @@ from insideout_tf.network.weights import contract_of
 from insideout_tf.serving import saved_model
 
 
-def to_litert(model, quantize="none", facts=None):
+def to_litert(model, quantize="none", facts=None, has_embeddings=False):
     """Returns the bytes of a .tflite file from faces to probabilities as the model has them, n dynamic.
 
     The bytes end in a ZIP archive with labels.txt and model.json, the associated files of a LiteRT
@@ -22,17 +22,21 @@ def to_litert(model, quantize="none", facts=None):
         quantize: "none"; "float16" stores weights in 16 bits; "dynamic" stores weights in 8 bits
             and quantizes activations at run time.
         facts: the content of model.json, a dict that JSON can hold.
+        has_embeddings: whether the file has a second output, `embeddings`, float32 `[n, d]`. The names
+            of the outputs are those of the signature `serving_default`.
     """
     import keras
     import tensorflow as tf
 
     contract = contract_of(model, "model")
     # The converter loses the weights of a concrete function, so it reads a SavedModel.
-    infer = saved_model.create_inference_function(model)
+    infer = saved_model.create_inference_function(model, has_embeddings)
     archive = keras.export.ExportArchive()
     archive.track(model)
     archive.add_endpoint(
-        "serve", infer, [tf.TensorSpec((None, *contract.input_shape), tf.float32, "pixels")]
+        "serving_default",
+        infer,
+        [tf.TensorSpec((None, *contract.input_shape), tf.float32, "pixels")],
     )
     with tempfile.TemporaryDirectory() as folder, processes.native_stderr_closed():
         archive.write_out(folder, verbose=False)

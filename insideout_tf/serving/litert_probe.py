@@ -21,6 +21,21 @@ def load(content):
         return Interpreter(model_content=content)
 
 
+def find_output(interpreter):
+    """Returns the details of the output with the probabilities: the only one, or that of its name.
+
+    Raises ValueError if there are several and none has the name.
+    """
+    outputs = interpreter.get_output_details()
+    if len(outputs) == 1:
+        return outputs[0]
+    for name in interpreter.get_signature_list():
+        named = interpreter.get_signature_runner(name).get_output_details()
+        if "probabilities" in named:
+            return named["probabilities"]
+    raise ValueError(f"{len(outputs)} outputs, none of which is named probabilities")
+
+
 def _silence():
     """Returns a context without native messages where this package is there, else one that does nothing."""
     module = sys.modules.get("insideout_tf.processes")
@@ -38,9 +53,9 @@ def main(model):
             resource.RLIMIT_AS, (MAX_BYTES, resource.getrlimit(resource.RLIMIT_AS)[1])
         )
     interpreter = load(pathlib.Path(model).read_bytes())
-    inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
-    if len(inputs) != 1 or len(outputs) != 1:
-        return {"error": f"{len(inputs)} inputs and {len(outputs)} outputs"}
+    inputs, output = interpreter.get_input_details(), find_output(interpreter)
+    if len(inputs) != 1:
+        return {"error": f"{len(inputs)} inputs"}
     shape, dtype = inputs[0]["shape_signature"].tolist(), np.dtype(inputs[0]["dtype"]).name
     is_of_faces = len(shape) == 4 and all(0 < side <= MAX_SIDE for side in shape[1:])
     if not is_of_faces or dtype != "float32":
@@ -52,7 +67,7 @@ def main(model):
     interpreter.allocate_tensors()
     interpreter.set_tensor(inputs[0]["index"], faces)
     interpreter.invoke()
-    probabilities = interpreter.get_tensor(outputs[0]["index"])
+    probabilities = interpreter.get_tensor(output["index"])
     return {"shape": shape, "dtype": dtype, "probabilities": probabilities.tolist()}
 
 

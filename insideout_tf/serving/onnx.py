@@ -13,7 +13,7 @@ from insideout_tf.serving import saved_model
 OPSET = 18
 
 
-def to_onnx(model, facts=None):
+def to_onnx(model, facts=None, has_embeddings=False):
     """Returns the bytes of an .onnx file of opset `OPSET`.
 
     Its input is `pixels`, float32 `[batch, side, side, channels]`; its output `probabilities`, float32
@@ -22,6 +22,7 @@ def to_onnx(model, facts=None):
     Args:
         model: an inference model.
         facts: a dict that JSON can hold.
+        has_embeddings: whether there is a second output, `embeddings`, float32 `[batch, d]`.
 
     Raises:
         UserError: tf2onnx is not installed.
@@ -36,22 +37,28 @@ def to_onnx(model, facts=None):
     import tensorflow as tf
 
     contract = contract_of(model, "model")
-    infer = saved_model.create_inference_function(_replace_normalization(model))
+    answer = saved_model.create_inference_function(_replace_normalization(model), has_embeddings)
+    names = ["probabilities", "embeddings"][: 1 + has_embeddings]
+
+    def infer(pixels):
+        found = answer(pixels)
+        return tuple(found[name] for name in names)
+
     signature = [tf.TensorSpec((None, *contract.input_shape), tf.float32, "pixels")]
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     with processes.native_stderr_closed():
         proto, _ = tf2onnx.convert.from_function(
             tf.function(infer, input_signature=signature), signature, opset=OPSET
         )
-    (pixels,), (probabilities,) = proto.graph.input, proto.graph.output
-    for value in (pixels, probabilities):
+    for value in (*proto.graph.input, *proto.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
-    old_name, probabilities.name = probabilities.name, "probabilities"
+    renamed = dict(zip((value.name for value in proto.graph.output), names, strict=True))
+    for value in proto.graph.output:
+        value.name = renamed[value.name]
     for node in proto.graph.node:
-        for names in (node.input, node.output):
-            for index, name in enumerate(names):
-                if name == old_name:
-                    names[index] = "probabilities"
+        for tensors in (node.input, node.output):
+            for index, name in enumerate(tensors):
+                tensors[index] = renamed.get(name, name)
     metadata = {"classes": json.dumps(contract.classes), "facts": json.dumps(facts or {})}
     for key, value in metadata.items():
         proto.metadata_props.add(key=key, value=value)

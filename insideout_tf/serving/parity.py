@@ -6,10 +6,12 @@ TensorFlow and Keras. It needs NumPy and the runtime of the file, nothing else.
 - KIND: savedmodel, litert or onnx.
 - FOLDER/faces.npy: float32 `[n, side, side, channels]`, the faces that the model receives.
 - FOLDER/expected.npy: float32 `[n, k]`, the probabilities of Keras.
+- FOLDER/embeddings.npy, if it is there: float32 `[n, d]`, the embeddings of Keras.
 - FOLDER/*.png: the first faces as files, for the signature `image_bytes`.
 
 It prints JSON: `furthest`, the largest difference of a probability from Keras'; `repeat`, the largest
-difference between two equal calls; `agree`, the fraction of faces with the same likeliest class;
+difference between two equal calls; `embeddings`, if there are any, the largest difference from Keras'
+as a share of their standard deviation; `agree`, the fraction of faces with the same likeliest class;
 `p50_ms`, the median of 50 calls with one face. Any failure is an exception, which the caller reports.
 """
 
@@ -61,6 +63,12 @@ def main(kind, file, folder):
         require(difference < BATCH_TOLERANCE, message)
     for check in checks:
         check(faces, probabilities, folder)
+    embeddings = {}
+    if (folder / "embeddings.npy").exists():
+        known = np.load(folder / "embeddings.npy")
+        found = predict(faces, "embeddings")
+        require(found.shape == known.shape, f"embeddings of shape {found.shape}")
+        embeddings["embeddings"] = float(np.abs(found - known).max() / known.std())
     milliseconds = []
     for _ in range(TIMED_CALLS):
         start = time.perf_counter()
@@ -71,6 +79,7 @@ def main(kind, file, folder):
         "repeat": float(np.abs(probabilities - again).max()),
         "agree": float((probabilities.argmax(1) == expected.argmax(1)).mean()),
         "p50_ms": round(float(np.median(milliseconds)), 3),
+        **embeddings,
     }
 
 
@@ -90,8 +99,8 @@ def load_saved_model(folder):
 
     signatures = tf.saved_model.load(folder).signatures
 
-    def predict(faces):
-        return signatures["serving_default"](pixels=tf.constant(faces))["probabilities"].numpy()
+    def predict(faces, output="probabilities"):
+        return signatures["serving_default"](pixels=tf.constant(faces))[output].numpy()
 
     def is_near(tensor, probabilities):
         return np.abs(np.asarray(tensor) - probabilities).max() < SIGNATURE_TOLERANCE
@@ -140,10 +149,11 @@ def load_litert(file):
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(file)
-    (inputs,), (outputs,) = interpreter.get_input_details(), interpreter.get_output_details()
+    (inputs,) = interpreter.get_input_details()
+    outputs = interpreter.get_signature_runner("serving_default").get_output_details()
     shape = None
 
-    def predict(faces):
+    def predict(faces, output="probabilities"):
         nonlocal shape
         if shape != faces.shape:
             interpreter.resize_tensor_input(inputs["index"], faces.shape)
@@ -151,7 +161,7 @@ def load_litert(file):
             shape = faces.shape
         interpreter.set_tensor(inputs["index"], faces)
         interpreter.invoke()
-        return interpreter.get_tensor(outputs["index"]).copy()
+        return interpreter.get_tensor(outputs[output]["index"]).copy()
 
     return predict, ()
 
@@ -168,7 +178,10 @@ def load_onnx(file):
         classes = json.loads(session.get_modelmeta().custom_metadata_map["classes"])
         require(len(classes) == probabilities.shape[1], f"classes {classes}")
 
-    return lambda faces: session.run(["probabilities"], {"pixels": faces})[0], (check_names,)
+    def predict(faces, output="probabilities"):
+        return session.run([output], {"pixels": faces})[0]
+
+    return predict, (check_names,)
 
 
 if __name__ == "__main__":

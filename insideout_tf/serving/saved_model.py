@@ -13,7 +13,7 @@ import numpy as np
 from insideout_tf import processes
 from insideout_tf.data import images
 from insideout_tf.data.contract import FER2013, format_labels
-from insideout_tf.network.weights import contract_of
+from insideout_tf.network.weights import contract_of, find_pooling
 
 QUANTIZE = ("none", "float16", "dynamic")
 # The largest difference of a probability from that of Keras, by the type of the stored weights.
@@ -24,13 +24,14 @@ MAX_SERVED_PIXELS = 1 << 24
 WARMUP = "assets.extra/tf_serving_warmup_requests"
 
 
-def write_saved_model(model, folder, facts):
+def write_saved_model(model, folder, facts, has_embeddings=False):
     """Writes a SavedModel with the signatures of `create_signatures` for TF Serving.
 
     Args:
         model: an inference model.
         folder: an empty or new folder.
         facts: a dict that JSON can hold; it becomes the asset model.json, beside classes.txt.
+        has_embeddings: whether the first three signatures return `embeddings` too.
     """
     import tensorflow as tf
 
@@ -42,12 +43,12 @@ def write_saved_model(model, folder, facts):
         module.files = [
             tf.saved_model.Asset(str(path)) for path in write_assets(scratch, facts, contract)
         ]
-        signatures = create_signatures(model, contract)
+        signatures = create_signatures(model, contract, has_embeddings)
         with processes.native_stderr_closed():
             tf.saved_model.save(module, str(folder), signatures=signatures)
 
 
-def create_signatures(model, contract):
+def create_signatures(model, contract, has_embeddings=False):
     """Returns a dict from the five names of `SIGNATURES` to functions of TensorFlow.
 
     Faces are `[n, side, side, channels]` and probabilities `[n, k]`, as the model has them.
@@ -62,21 +63,25 @@ def create_signatures(model, contract):
     - `classify`: pixels, float32 → labels, string `[n, k]`, and scores, float32 `[n, k]`, the
       likeliest class first.
 
-    model: an inference model. contract: its `Contract`.
+    Args:
+        model: an inference model.
+        contract: its `Contract`.
+        has_embeddings: whether the first three also return `embeddings`, float32 `[n, d]`: the pooled
+            features before the head, as of `insideout_tf.embed`.
     """
     import tensorflow as tf
 
-    infer = create_inference_function(model)
+    answer = create_inference_function(model, has_embeddings)
     faces = (None, *contract.input_shape)
     names = tf.constant(contract.classes)
 
     @tf.function(input_signature=[tf.TensorSpec(faces, tf.float32, "pixels")])
     def serving_default(pixels):
-        return {"probabilities": infer(pixels)}
+        return answer(pixels)
 
     @tf.function(input_signature=[tf.TensorSpec(faces, tf.uint8, "pixels")])
     def uint8(pixels):
-        return {"probabilities": infer(tf.cast(pixels, tf.float32))}
+        return answer(tf.cast(pixels, tf.float32))
 
     @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, "image_bytes")])
     def image_bytes(image_bytes):
@@ -85,17 +90,17 @@ def create_signatures(model, contract):
             image_bytes,
             fn_output_signature=tf.TensorSpec(faces[1:], tf.float32),
         )
-        return {"probabilities": infer(pixels)}
+        return answer(pixels)
 
     @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, "image_bytes")])
     def image_bytes_checked(image_bytes):
         pixels, is_valid = decode_valid_in_graph(image_bytes, contract)
-        probabilities = tf.where(is_valid[:, None], infer(pixels), 0.0)
+        probabilities = tf.where(is_valid[:, None], answer(pixels)["probabilities"], 0.0)
         return {"probabilities": probabilities, "is_valid": is_valid}
 
     @tf.function(input_signature=[tf.TensorSpec(faces, tf.float32, "pixels")])
     def classify(pixels):
-        scores, order = tf.math.top_k(infer(pixels), k=contract.count)
+        scores, order = tf.math.top_k(answer(pixels)["probabilities"], k=contract.count)
         return {"labels": tf.gather(names, order), "scores": scores}
 
     functions = (serving_default, uint8, image_bytes, image_bytes_checked, classify)
@@ -271,9 +276,18 @@ def write_warmup_requests(folder, name, contract=FER2013):
     return True
 
 
-def create_inference_function(model):
-    """Returns a function from pixels to probabilities that always uses the inference mode."""
-    return lambda pixels: model(pixels, training=False)
+def create_inference_function(model, has_embeddings=False):
+    """Returns a function from pixels to a dict with `probabilities`, always in the inference mode.
+
+    has_embeddings: whether the dict has `embeddings` too. They come from the same pass.
+    """
+    if not has_embeddings:
+        return lambda pixels: {"probabilities": model(pixels, training=False)}
+    import keras
+
+    pooled = find_pooling(model, "model").output
+    both = keras.Model(model.input, {"embeddings": pooled, "probabilities": model.output})
+    return lambda pixels: both(pixels, training=False)
 
 
 def _png(face):

@@ -18,6 +18,7 @@ import pytest
 from conftest import ROOT, WEIGHTS, run_python, run_verb
 from PIL import Image
 
+import insideout_tf
 from insideout_tf import devices, export, files
 from insideout_tf.api import export as api_export
 from insideout_tf.config import Experiment, Stage
@@ -311,6 +312,28 @@ def test_metadata(exported):
     assert {each.domain: each.version for each in model.opset_import}[""] == onnx_export.OPSET
     described = {each.key: json.loads(each.value) for each in model.metadata_props}
     assert described["classes"] == list(EMOTIONS) and described["facts"]["name"] == "tiny"
+
+
+def test_embeddings_are_a_second_output(tiny_run, faces, expected, tmp_path, capsys):
+    out = tmp_path / "both"
+    status, _, error = call(capsys, tiny_run, "--out", out, "--embeddings")
+    assert status == 0, error
+    record = json.loads((out / "export.json").read_text())
+    assert all(entry["embeddings"] < 1e-3 for entry in record["formats"].values())
+    known = insideout_tf.embed(faces, tiny_run)
+    import onnxruntime
+    import tensorflow as tf
+
+    pixels = faces[..., None].astype(np.float32)
+    session = onnxruntime.InferenceSession(out / "model.onnx", providers=["CPUExecutionProvider"])
+    probabilities, embeddings = session.run(None, {"pixels": pixels})
+    np.testing.assert_allclose(probabilities, expected, atol=1e-4)
+    np.testing.assert_allclose(embeddings, known, atol=1e-3 * known.std())
+    signatures = tf.saved_model.load(str(out / "saved_model/1")).signatures
+    served = signatures["uint8"](pixels=tf.constant(faces[..., None]))
+    np.testing.assert_allclose(served["embeddings"], known, atol=1e-3 * known.std())
+    told = insideout_tf.predict_emotions(faces, str(out / "model.tflite"), engine="litert")
+    np.testing.assert_allclose(told, expected, atol=1e-4)
 
 
 def test_packaged_model_quantized(tmp_path, capsys):
