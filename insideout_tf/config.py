@@ -236,7 +236,7 @@ class Experiment:
             ("seed", 0, 2**31 - 1),
             ("split_seed", 0, 2**31 - 1),
             ("folds", 2, 10000),
-            ("fold", 1, self.folds or 10000),
+            ("fold", 1, 10000),
             ("ema_decay", 0, 0.999999),
         ):
             if getattr(self, name) is not None:
@@ -263,9 +263,9 @@ class Experiment:
             self.consistency_weight,
         )
         require(
-            (self.fold is None) == (self.folds is None),
+            (self.fold is None) == (self.folds is None) and (self.fold or 0) <= (self.folds or 0),
             "fold",
-            "both fold and folds, or neither",
+            "both fold and folds, with fold at most folds, or neither",
             self.fold,
         )
         for share in self.interpolation:

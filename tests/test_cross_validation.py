@@ -59,7 +59,7 @@ def test_folds_are_trained_evaluated_and_resumed(
         (("--folds", "1"), "folds: expected"),
         (("--folds", "50"), "expected at least 50 different faces"),
         (("--folds", "2", "--dry-run"), "--folds: expected the recipe"),
-        (("--set", "fold=1"), "fold: expected both"),
+        (("--set", "fold=1"), "fold: expected both fold"),
     ],
 )
 def test_refusals(words, expected, tiny_experiment, small_drawn, tmp_path, capsys):
