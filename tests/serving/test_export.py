@@ -161,10 +161,12 @@ def test_a_bad_file_is_marked_and_the_others_have_results(saved, faces, expected
             saved.signatures["image_bytes"](image_bytes=tf.constant([content]))
 
 
+@pytest.mark.parametrize("status", [200, 500])
 @pytest.mark.parametrize(
     "answer",
     [
         b"no JSON",
+        b"two\nlines \x1b[2J",
         b"[]",
         b"null",
         b"[" * 100_000,
@@ -174,14 +176,14 @@ def test_a_bad_file_is_marked_and_the_others_have_results(saved, faces, expected
         b'{"predictions": [[NaN, 0, 0, 0, 0, 0, 1]]}',
     ],
 )
-def test_the_client_believes_no_other_answer(answer, tmp_path):
+def test_the_client_believes_no_other_answer(answer, status, tmp_path):
     class Liar(http.server.BaseHTTPRequestHandler):
         def log_message(self, *_):
             pass
 
         def do_POST(self):
             self.rfile.read(int(self.headers["Content-Length"]))
-            self.send_response(200)
+            self.send_response(status)
             self.end_headers()
             self.wfile.write(answer)
 
@@ -193,8 +195,8 @@ def test_the_client_believes_no_other_answer(answer, tmp_path):
     environment = {**os.environ, "no_proxy": "127.0.0.1"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     server.shutdown()
-    assert done.returncode == 1 and done.stderr.count("\n") == 1
-    assert "expected an answer of TF Serving" in done.stderr
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and done.stderr[:-1].isprintable()
+    assert ("expected an answer of TF Serving" if status == 200 else "/fer: 500 ") in done.stderr
 
 
 class Server(http.server.BaseHTTPRequestHandler):
