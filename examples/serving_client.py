@@ -39,19 +39,19 @@ def main():
             classes = tuple(arguments.classes.read_text("utf-8").splitlines())
         rows = request_probabilities(arguments.url, arguments.files, arguments.timeout)
     except urllib.error.HTTPError as error:  # the body has the reason
-        sys.exit(f"{arguments.url}: {error.code} {error.read().decode(errors='replace')[:300]}")
+        sys.exit(escape(f"{arguments.url}: {error.code} {read_reason(error)}"))
     except OSError as error:
-        sys.exit(f"{getattr(error, 'filename', None) or arguments.url}: {error}")
+        sys.exit(escape(f"{getattr(error, 'filename', None) or arguments.url}: {error}"))
     except (ValueError, RecursionError, http.client.HTTPException) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        sys.exit(f"{arguments.url}: expected an answer of TF Serving. Received: {reason}")
+        sys.exit(escape(f"{arguments.url}: expected an answer of TF Serving. Received: {reason}"))
     if rows and len(rows[0]) != len(classes):
         sys.exit(
             f"--classes: expected {len(rows[0])} classes, those of the model. Received: {len(classes)}"
         )
     for file, probabilities in zip(arguments.files, rows):
         probability, name = max(zip(probabilities, classes))
-        print(f"{file}: {name} {probability:.1%}")
+        print(escape(f"{file}: {name} {probability:.1%}"))
 
 
 def request_probabilities(url, files, timeout):
@@ -72,6 +72,20 @@ def request_probabilities(url, files, timeout):
     for row in rows:
         check_probabilities(row, len(rows[0]) if isinstance(rows[0], list) else 0)
     return rows
+
+
+def read_reason(error):
+    """Returns the beginning of the body of an `HTTPError`, one line."""
+    try:
+        body = error.read(300)
+    except (OSError, http.client.HTTPException):  # it was cut off
+        return error.reason
+    return " ".join(body.decode(errors="replace").split())
+
+
+def escape(text):
+    """Returns text without characters that a terminal obeys."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
 def check_probabilities(row, count):

@@ -13,6 +13,7 @@ from conftest import ROOT, run_python, run_verb
 
 import insideout_tf
 from insideout_tf import evaluate, export, files, locks, overrides, runs, train
+from insideout_tf.api import train as api_train
 from insideout_tf.errors import UserError
 from insideout_tf.training import checkpoint
 
@@ -305,6 +306,14 @@ def test_relative_data_is_found_from_another_folder(quick, tmp_path, capsys, mon
     status, _, error = run_verb(train.main, capsys, *words)
     assert status == 0, error
     assert runs.experiment_of("run").data == str(tmp_path / "a/data.npz")
+    given = overrides.override(
+        runs.experiment_of("run"),
+        ["weights=w.weights.h5", "start_from=r", 'teacher=["small", "t.keras"]', "ferplus=f.csv"],
+    )
+    settled = api_train.make_paths_absolute(given)
+    here = f"{tmp_path / 'a'}{os.sep}"
+    assert (settled.weights, settled.start_from) == (f"{here}w.weights.h5", f"{here}r")
+    assert settled.teacher == ("small", f"{here}t.keras") and settled.ferplus == f"{here}f.csv"
     monkeypatch.chdir(tmp_path)
     status, _, error = run_verb(evaluate.main, capsys, "a/run", "--split", "private")
     assert status == 0, error

@@ -101,6 +101,9 @@ def make_paths_absolute(experiment):
             return path
         return os.path.abspath(os.path.expanduser(path))
 
+    def settle_weights(name):
+        return name if name in ("imagenet", "none") else settle(name)
+
     def settle_model(path):
         return path if path is None or path in packaged.names() else settle(path)
 
@@ -111,6 +114,7 @@ def make_paths_absolute(experiment):
         ferplus_labels=settle(experiment.ferplus_labels),
         teacher=tuple(map(settle_model, experiment.teacher)),
         start_from=settle_model(experiment.start_from),
+        weights=settle_weights(experiment.weights),
     )
 
 

@@ -55,7 +55,7 @@ def create_signatures(model, contract, has_embeddings=False):
 
     - `serving_default`: pixels, float32, 0..255 → probabilities, float32.
     - `uint8`: pixels, uint8 → the same.
-    - `image_bytes`: PNG, JPEG, BMP or GIF files, string `[n]`, each a face of any size → the same.
+    - `image_bytes`: PNG, JPEG or BMP files, string `[n]`, each a face of any size → the same.
       Files become faces as in `images.shrink`, but EXIF is ignored. A file with more than
       `MAX_SERVED_PIXELS` by its header is not decoded. One bad file fails the whole request.
     - `image_bytes_checked`: the same, but a bad file does not fail the others: is_valid, bool `[n]`, is
@@ -128,7 +128,7 @@ def decode_in_graph(content, contract=FER2013):
     Transparency and EXIF are ignored.
 
     Args:
-        content: a string tensor, the bytes of a PNG, JPEG, BMP or GIF file.
+        content: a string tensor, the bytes of a PNG, JPEG or BMP file.
         contract: the `Contract` of the model.
 
     Returns:
@@ -141,12 +141,14 @@ def decode_in_graph(content, contract=FER2013):
     import tensorflow as tf
 
     size = tf.cast(tf.strings.length(content), tf.int64)
+    pixels = count_pixels_in_graph(content)
     limits = [
         tf.debugging.assert_less_equal(
             size, tf.constant(images.MAX_FILE_BYTES, tf.int64), "image_bytes: too many bytes"
         ),
+        tf.debugging.assert_non_negative(pixels, "image_bytes: expected a PNG, JPEG or BMP file"),
         tf.debugging.assert_less_equal(
-            count_pixels_in_graph(content),
+            pixels,
             tf.constant(MAX_SERVED_PIXELS, tf.int64),
             f"image_bytes: expected a picture of at most {MAX_SERVED_PIXELS:,} pixels",
         ),
@@ -170,7 +172,9 @@ def decode_in_graph(content, contract=FER2013):
 
 
 def count_pixels_in_graph(content):
-    """Returns the pixels that the header of an image file declares, int64; 0 for another file.
+    """Returns the pixels that the header of a PNG, JPEG or BMP file declares, int64; else -1.
+
+    TensorFlow would decode GIF and WebP too. The frames of a GIF may be larger than its header says.
 
     content: a string tensor, the bytes of the file. A JPEG without a size in its header raises
     `tf.errors.InvalidArgumentError`.
@@ -199,10 +203,9 @@ def count_pixels_in_graph(content):
                 is_long & starts_with(b"\x89PNG"),
                 lambda: read(16, 4, True) * read(20, 4, True),
             ),
-            (is_long & starts_with(b"GIF8"), lambda: read(6, 2, False) * read(8, 2, False)),
             (is_long & starts_with(b"BM"), lambda: read(18, 4, False) * read(22, 4, False)),
         ],
-        default=lambda: tf.constant(0, tf.int64),
+        default=lambda: tf.constant(-1, tf.int64),
     )
 
 

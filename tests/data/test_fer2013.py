@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from conftest import run_python
 from data_helpers import GOOD, HEAD, LABEL_EXPECTED, ROW, error_of, write_lines
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -224,3 +225,21 @@ def test_csv_that_is_too_large(tmp_path):
     assert error_of(path) == (
         f"{path}: expected at most 4 GB. Give a FER2013 CSV, which has 0.3 GB. Received: 5 GB"
     )
+
+
+@pytest.mark.slow
+@pytest.mark.fer2013
+def test_a_csv_takes_little_more_memory_than_its_pixels(unpacked):
+    code = """
+import sys
+from insideout_tf.data.read import read_faces
+
+def peak():
+    lines = open("/proc/self/status").read().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
+before = peak()
+faces = read_faces(sys.argv[1])
+print((peak() - before) / faces.pixels.nbytes)
+"""
+    assert float(run_python(code, unpacked("csv")).stdout) < 1.5
