@@ -10,6 +10,7 @@ VERBS = {
     "use": {
         "predict": "the emotions of faces in photos, videos, folders and cropped faces",
         "explain": "Grad-CAM heat maps: which parts of a face a model looked at",
+        "demo": "a page in the browser: webcam, photos and videos",
     },
     "train": {
         "recipes": "the recipes that come with the package; --copy begins one of your own",

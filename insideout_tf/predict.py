@@ -10,7 +10,7 @@ import sys
 from insideout_tf import errors, progress, targets
 from insideout_tf.data import images
 from insideout_tf.errors import UserError
-from insideout_tf.photos import detect, draw, pictures, records, video
+from insideout_tf.photos import detect, draw, pictures, records, video, window
 from insideout_tf.serving import engines, packaged, recognize
 
 
@@ -95,6 +95,11 @@ def add_video_options(parser):
     parser.add_argument(
         "--seconds", type=float, metavar="N", help="stop a video or a camera after N seconds"
     )
+    parser.add_argument(
+        "--show",
+        action="store_true",
+        help="show videos and cameras in a window; q or Escape ends each (needs opencv-python)",
+    )
 
 
 def add_output_options(parser):
@@ -148,6 +153,8 @@ def check_arguments(arguments, sources):
         )
     detect.check_margin(arguments.margin, "--margin")
     pictures.check_times(arguments.smooth, arguments.seconds, "--smooth", "--seconds")
+    if arguments.show:
+        window.check_windows()
     if not sources:
         raise UserError(
             f"{', '.join(arguments.sources)}: expected pictures ({', '.join(images.SUFFIXES)}) or "
@@ -269,6 +276,8 @@ def predict_video(source, detect_faces, recognize_faces, outputs, arguments):
             return
         bar.total = count_frames(clip, arguments.seconds)
         annotation = stack.enter_context(Annotation(source, clip, outputs, bar))
+        title = f"{errors.printable(source)}: q ends it"
+        shown = stack.enter_context(window.Window(title)) if arguments.show else None
         results = pictures.recognize_video(
             source, clip, detect_faces, recognize_faces, arguments.smooth, arguments.seconds
         )
@@ -285,6 +294,8 @@ def predict_video(source, detect_faces, recognize_faces, outputs, arguments):
                     face_count += 1
                     durations[emotion] += result.duration
                 bar.advance(note=f"{seconds:.1f} s {emotion}")
+                if shown is not None and not shown.show(result):
+                    break
         except UserError as error:  # a file that was cut off has results up to there
             outputs.report_error(source, error, bar)
         except KeyboardInterrupt as error:

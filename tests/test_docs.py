@@ -19,7 +19,8 @@ from insideout_tf.errors import UserError
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 TEXTS = [ROOT / "README.md", *PAGES]
 VERBS = (
-    *("audit", "compare", "evaluate", "explain", "export", "inspect", "predict", "report", "train"),
+    *("audit", "compare", "demo", "evaluate", "explain", "export", "inspect", "predict", "report"),
+    "train",
 )
 names = pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import insideout_tf
-from insideout_tf import evaluate, files, predict, runs
+from insideout_tf import evaluate, files, predict, report, runs
 from insideout_tf.data import drawn
 from insideout_tf.errors import UserError
 from insideout_tf.photos import video
@@ -125,6 +125,19 @@ def test_evaluation_of_a_run_with_a_mutated_file(name, data, run, originals, cap
     finally:
         (run / name).write_text(originals[name], "utf-8")
         shutil.rmtree(run / "public", ignore_errors=True)
+    assert (status, error) == (0, "") or (status == 2 and is_one_line(error.removesuffix("\n")))
+    assert "Traceback" not in out
+
+
+@settings(max_examples=150, deadline=None, database=None, suppress_health_check=SUPPRESSED)
+@given(name=st.sampled_from(RUN_FILES), data=st.data())
+def test_report_of_a_run_with_a_mutated_file(name, data, run, originals, capsys, tmp_path):
+    (run / name).write_bytes(mutate(originals[name], data))
+    words = (run, "--out", tmp_path / "page.html", "--overwrite")
+    try:
+        status, out, error = run_verb(report.main, capsys, *words)
+    finally:
+        (run / name).write_text(originals[name], "utf-8")
     assert (status, error) == (0, "") or (status == 2 and is_one_line(error.removesuffix("\n")))
     assert "Traceback" not in out
 

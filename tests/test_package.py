@@ -18,6 +18,7 @@ VERBS = {
     "audit",
     "report",
     "export",
+    "demo",
 }
 # Lowest first. What stands on one line does not import each other.
 LAYERS = (
@@ -91,6 +92,7 @@ sys.argv = [sys.argv[1], "--help"]
 with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
     runpy.run_module(sys.argv[0], run_name="__main__")
 heavy = {"tensorflow", "keras", "jax", "torch", "matplotlib", "sklearn", "pandas", "scipy", "cv2"}
+heavy |= {"gradio", "jinja2"}
 print(out.getvalue(), "loaded", sorted(heavy & set(sys.modules)))
 """
     done = run_python(code, f"insideout_tf.{verb}")

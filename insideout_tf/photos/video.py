@@ -275,8 +275,8 @@ def is_video(path):
 
 
 @contextlib.contextmanager
-def create_writer(path, fps, size):
-    """Yields a function (frame, seconds=None) that appends an RGB frame to a new MP4 file.
+def create_writer(path, fps, size, codec="mp4v"):
+    """Yields a function (frame, seconds=None) that appends an RGB frame to a new video file.
 
     The file has a constant frame rate. A frame with its time in seconds takes the place of that time:
     the frame before it is repeated up to there (for `MAX_GAP_SECONDS` at most), and a frame whose place
@@ -287,6 +287,7 @@ def create_writer(path, fps, size):
         path: the file; its folder exists.
         fps: frames a second; `WRITTEN_FPS` bounds them.
         size: (width, height) in pixels of every frame, which is uint8 `[h, w, 3]`.
+        codec: four letters: "mp4v" for an .mp4 file, "VP80" for a .webm file, which browsers show.
 
     Raises:
         UserError: OpenCV cannot open the file.
@@ -296,8 +297,9 @@ def create_writer(path, fps, size):
 
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     fps = min(max(fps, WRITTEN_FPS[0]), WRITTEN_FPS[1])
-    with _plain_name(path, ".mp4") as name, processes.native_stderr_closed():
-        writer = cv2.VideoWriter(name, cv2.VideoWriter.fourcc(*"mp4v"), fps, size)
+    suffix = ".mp4" if codec == "mp4v" else pathlib.Path(path).suffix
+    with _plain_name(path, suffix) as name, processes.native_stderr_closed():
+        writer = cv2.VideoWriter(name, cv2.VideoWriter.fourcc(*codec), fps, size)
     if not writer.isOpened():
         raise UserError(
             f"{path}: expected a place to write a video of {size[0]}×{size[1]} to. Check the folder, "
