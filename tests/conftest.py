@@ -173,10 +173,13 @@ def run_verb(main, capsys, *arguments):
     return status, out.out, out.err
 
 
-def run_python(code, *arguments, env=None, check=True, cwd=ROOT):
-    """Runs code in a fresh interpreter; returns the completed process with its output as text."""
+def run_python(code, *arguments, env=None, check=True, cwd=ROOT, python=None):
+    """Runs code in a fresh interpreter; returns the completed process with its output as text.
+
+    python: the interpreter; None: that of the tests.
+    """
     done = subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)],
+        [python or sys.executable, "-c", code, *map(str, arguments)],
         cwd=cwd,
         text=True,
         capture_output=True,

@@ -25,7 +25,7 @@ from insideout_tf.data.faces import PRIVATE_TEST, PUBLIC_TEST
 from insideout_tf.data.read import read_faces
 from insideout_tf.errors import UserError
 from insideout_tf.evaluation import metrics
-from insideout_tf.network.weights import load_model
+from insideout_tf.network.weights import load_model, save_model
 from insideout_tf.serving import litert, packaged, recognize, saved_model
 
 PARITY_FACES, ACCURACY = 512, 1e-3
@@ -151,7 +151,7 @@ def fit_temperature(probabilities, labels):
 def save_rounded(model, path):
     """Rounds the weights of `model` to float16 and saves it as a small plain Keras file."""
     model.set_weights([w.astype(np.float16).astype(w.dtype) for w in model.get_weights()])
-    model.save(path)
+    save_model(model, path, EMOTIONS)
     compress(path)
 
 

@@ -16,6 +16,15 @@ from insideout_tf.data.classes import match_classes
 from insideout_tf.data.contract import FER2013
 from insideout_tf.errors import UserError
 
+CONFIG = "config.json"  # in the archive: the layers of the model
+NEW_ARGUMENTS = {  # of layers and initialisers since Keras 3.11, with their defaults
+    "input_axes": None,
+    "output_axes": None,
+    "renorm": False,
+    "renorm_clipping": None,
+    "renorm_momentum": 0.99,
+    "quantization_config": None,
+}
 LABELS = "labels.txt"  # in the archive or beside it: one class a line
 MAX_LABELS_BYTES = 1 << 20
 MAX_MODEL_BYTES = 2 << 30  # of all members of the archive, expanded; VGG16 without top has 0.06 GB
@@ -220,10 +229,10 @@ def _check_size(path):
     import keras
 
     with zipfile.ZipFile(path) as archive:
-        size = archive.getinfo("config.json").file_size
+        size = archive.getinfo(CONFIG).file_size
         if size > MAX_CONFIG_BYTES:
             raise zipfile.BadZipFile(f"config.json of {size:,} bytes; at most {MAX_CONFIG_BYTES:,}")
-        settings = json.loads(archive.read("config.json"))
+        settings = json.loads(archive.read(CONFIG))
     if isinstance(settings, dict):
         settings.pop(
             "compile_config", None
@@ -281,10 +290,40 @@ def save_model(model, path, classes=None):
         classes = model.contract.classes
     with files.replacing(path) as temporary:
         model.save(temporary)
-        if classes is not None:
-            with zipfile.ZipFile(temporary, "a") as archive:
-                member = zipfile.ZipInfo(LABELS, (1980, 1, 1, 0, 0, 0))
-                archive.writestr(member, contracts.format_labels(classes))
+        texts = {} if classes is None else {LABELS: contracts.format_labels(classes)}
+        rewrite_archive(temporary, texts)
+
+
+def rewrite_archive(path, texts):
+    """Makes a .keras file readable by Keras 3.10 and later, and adds members to it.
+
+    Keras 3.15 writes arguments that earlier releases refuse. Where such an argument has its default, it is
+    not needed.
+
+    path: the file. texts: a dict from the names of new members to their texts.
+    """
+    with zipfile.ZipFile(path) as archive:
+        members = [(member, archive.read(member)) for member in archive.infolist()]
+    with zipfile.ZipFile(path, "w") as archive:
+        for member, content in members:
+            if member.filename == CONFIG:
+                content = json.dumps(_remove_new_arguments(json.loads(content))).encode()
+            archive.writestr(member, content)
+        for name, text in texts.items():
+            archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), text)
+
+
+def _remove_new_arguments(value):
+    """Returns the configuration of a model without `NEW_ARGUMENTS` that have their defaults."""
+    if isinstance(value, list):
+        return [_remove_new_arguments(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: _remove_new_arguments(each)
+        for key, each in value.items()
+        if NEW_ARGUMENTS.get(key, ...) != each
+    }
 
 
 def copy_weights(model, start, classes=None):
