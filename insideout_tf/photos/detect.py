@@ -1,26 +1,18 @@
-"""Detects faces in a picture with OpenCV, and crops them as FER2013 frames its faces."""
+"""Crops the faces of a picture as FER2013 frames them, found by a detector or given as boxes."""
 
-import functools
 import math
-import pathlib
 import typing
 
 import numpy as np
 
-from insideout_tf import processes
-from insideout_tf.data import images, inputs
+from insideout_tf.data import images
 from insideout_tf.data.contract import FER2013
 from insideout_tf.errors import UserError
+from insideout_tf.photos import detectors
 
 MODES = ("auto", "crop", "detect")
 CROP_SIDE = 96  # pixels; "auto" treats a square picture of at most this side as one face
-MARGIN = 0.0  # times the side of the box, on each side; benchmarks/face_margin.py measures it
 MARGIN_RANGE = (-0.4, 2.0)
-WORKING_SIDE = 1280  # pixels; the longer side of the picture that the detector receives
-MIN_FACE_SIDE = 32  # pixels of that picture
-YUNET_MIN_SCORE = 0.6
-
-_import_lock = processes.ForkSafeLock(delays_fork=True)
 
 
 class Face(typing.NamedTuple):
@@ -30,7 +22,7 @@ class Face(typing.NamedTuple):
         pixels: uint8 of the `face_shape` of the model's contract.
         box: (left, top, width, height) in pixels of the upright picture; None if the whole picture
             is the face.
-        score: the detector's score; higher is more certain. The two detectors use different scales.
+        score: the detector's score, 0..1; higher is more certain. Each detector has a scale of its own.
             None if no detector was used.
     """
 
@@ -42,17 +34,29 @@ class Face(typing.NamedTuple):
 class FaceDetector:
     """Detects the faces of pictures with the same options. Call it with a PIL image.
 
-    The OpenCV detector is loaded for the first picture that needs it. All instances share it.
+    The detector is loaded for the first picture that needs it. All instances share it.
 
     Args:
-        mode, margin: see `detect_faces`.
-        yunet: see `create_detector`.
-        contract: the `Contract` of the model that receives the faces.
+        mode, contract, min_face, min_score: see `detect_faces`.
+        margin: see `crop_face`; None takes that of the detector, `detectors.MARGINS`.
+        detector, yunet: see `detectors.choose`.
     """
 
-    def __init__(self, mode="auto", margin=MARGIN, yunet=None, contract=FER2013):
-        self._mode, self._margin, self._yunet = mode, margin, yunet
-        self._contract = contract
+    def __init__(
+        self,
+        mode="auto",
+        margin=None,
+        yunet=None,
+        contract=FER2013,
+        detector="auto",
+        min_face=0,
+        min_score=None,
+    ):
+        kind = detectors.choose(detector, yunet)
+        self._mode, self._detector, self._yunet, self._contract = mode, kind, yunet, contract
+        self._margin = detectors.MARGINS[kind] if margin is None else margin
+        self._min_face = min_face
+        self._min_score = detectors.MIN_SCORES[kind] if min_score is None else min_score
 
     def is_crop(self, image):
         """Returns True if this detector treats the PIL image as one face."""
@@ -60,18 +64,20 @@ class FaceDetector:
 
     def __call__(self, image):
         """Returns the `Face`s of a PIL image, the largest first. Raises what `detect_faces` raises."""
-        return detect_faces(image, self._detect_boxes, self._mode, self._margin, self._contract)
+        return detect_faces(image, self._detect, self._mode, self._margin, self._contract)
 
-    def _detect_boxes(self, image):
-        return _load_detector(self._yunet)(image)
+    def _detect(self, image):
+        name = "auto" if self._yunet else self._detector
+        found = detectors.load(name, self._yunet)(image, self._min_face)
+        return [each for each in found if each.score >= self._min_score]
 
 
-def detect_faces(image, detector, mode="auto", margin=MARGIN, contract=FER2013):
+def detect_faces(image, detector, mode="auto", margin=0.0, contract=FER2013):
     """Returns the `Face`s of a picture, the largest first.
 
     Args:
         image: an upright PIL image.
-        detector: a function of `create_detector`.
+        detector: a function of the image to a list of `detectors.Detection`.
         mode: "detect" looks for faces. "crop" treats the whole picture as one face. "auto" is "crop"
             for a square picture of at most 96 pixels, and "detect" for any other picture.
         margin, contract: see `crop_face`.
@@ -80,15 +86,17 @@ def detect_faces(image, detector, mode="auto", margin=MARGIN, contract=FER2013):
         A list of `Face`; empty if the picture shows no face.
 
     Raises:
-        UserError: OpenCV is not installed, or it is a version without the detector.
+        UserError: a package that the detector needs is not installed.
     """
     if is_crop(image, mode):
         return [Face(images.shrink(image, contract))]
-    detections = sorted(detector(image), key=lambda detection: -detection[0][2] * detection[0][3])
-    return [Face(crop_face(image, box, margin, contract), box, score) for box, score in detections]
+    found = sorted(detector(image), key=lambda each: -each.box[2] * each.box[3])
+    return [
+        Face(crop_face(image, each.box, margin, contract), each.box, each.score) for each in found
+    ]
 
 
-def crop_boxes(image, boxes, margin=MARGIN, contract=FER2013):
+def crop_boxes(image, boxes, margin=0.0, contract=FER2013):
     """Returns the faces in the boxes of a picture, in the order of the boxes, without a detector.
 
     Args:
@@ -153,7 +161,7 @@ def is_crop(image, mode):
     return mode == "crop" or (mode == "auto" and width == height <= CROP_SIDE)
 
 
-def crop_face(image, box, margin=MARGIN, contract=FER2013):
+def crop_face(image, box, margin=0.0, contract=FER2013):
     """Returns the square around a box of a picture as a face.
 
     Args:
@@ -181,90 +189,3 @@ def crop_face(image, box, margin=MARGIN, contract=FER2013):
 def _square_side(width, height, margin):
     """Returns the side in pixels of the square that `crop_face` crops."""
     return max(2, round(max(width, height) * (1 + 2 * margin)))
-
-
-def create_detector(yunet=None):
-    """Returns a function PIL image → list of ((left, top, width, height), score).
-
-    Threads may call the function; it serves one at a time.
-
-    Args:
-        yunet: the path of a face_detection_yunet_*.onnx of OpenCV Zoo (Wu et al. 2023). None uses
-            the Haar cascade of OpenCV (Viola & Jones 2001), which detects upright frontal faces.
-
-    Raises:
-        UserError: OpenCV is not installed, has no Haar cascades, or cannot read the file.
-    """
-    try:
-        with _import_lock:  # a fork meanwhile would leave the child with half a module
-            import cv2
-    except ImportError:
-        raise UserError(
-            "expected the package opencv-python-headless (below version 5), which detects faces. "
-            "Install it, or give cropped faces with --faces crop. Received: no such package"
-        ) from None
-    # OpenCV's detectors hold the picture that they work on.
-    detect = _create_yunet(cv2, yunet) if yunet else _create_haar_cascade(cv2)
-    return processes.serialized(detect)
-
-
-_load_detector = functools.lru_cache(maxsize=2)(create_detector)
-
-
-def _create_haar_cascade(cv2):
-    if not hasattr(cv2, "CascadeClassifier"):
-        raise UserError(
-            "expected OpenCV below version 5, which has Haar cascades. `pip install "
-            f"'opencv-python-headless<5'`, or give --yunet FILE. Received: {cv2.__version__}"
-        )
-    path = pathlib.Path(cv2.data.haarcascades, "haarcascade_frontalface_default.xml")
-    cascade = cv2.CascadeClassifier(str(path))
-
-    def detect(grey):
-        boxes, _, scores = cascade.detectMultiScale3(
-            cv2.equalizeHist(grey),
-            scaleFactor=1.1,
-            minNeighbors=5,
-            minSize=(MIN_FACE_SIDE, MIN_FACE_SIDE),
-            outputRejectLevels=True,
-        )
-        return [(box, float(score)) for box, score in zip(boxes, scores)]
-
-    return lambda image: _detect_at_working_side(image, "L", detect)
-
-
-def _create_yunet(cv2, path):
-    inputs.check_regular_file(path, "a face_detection_yunet_*.onnx of OpenCV Zoo")
-    try:
-        with processes.native_stderr_closed():
-            detector = cv2.FaceDetectorYN.create(str(path), "", (320, 320), YUNET_MIN_SCORE)
-    except (cv2.error, AttributeError) as error:
-        raise UserError(
-            f"--yunet {path}: expected a face_detection_yunet_*.onnx of OpenCV Zoo. Download it "
-            f"again. Received: {str(error).splitlines()[0][:150]}"
-        ) from None
-
-    def detect(rgb):
-        detector.setInputSize((rgb.shape[1], rgb.shape[0]))
-        _, rows = detector.detect(np.ascontiguousarray(rgb[..., ::-1]))
-        return [] if rows is None else [(row[:4], float(row[14])) for row in rows]
-
-    return lambda image: _detect_at_working_side(image, "RGB", detect)
-
-
-def _detect_at_working_side(image, mode, detect):
-    """Returns the detections in a picture, which `detect` receives at `WORKING_SIDE` at most.
-
-    mode: the PIL mode that `detect` takes, as an array. Boxes are in pixels of the picture itself.
-    """
-    scale = max(1.0, max(image.size) / WORKING_SIDE)
-    picture = image.convert(mode)
-    if scale > 1:
-        size = [max(1, round(side / scale)) for side in image.size]
-        picture = picture.resize(size, reducing_gap=2.0)
-    if min(picture.size) < MIN_FACE_SIDE:
-        return []
-    return [
-        (tuple(int(round(float(value) * scale)) for value in box), score)
-        for box, score in detect(np.asarray(picture))
-    ]
