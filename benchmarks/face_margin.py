@@ -7,7 +7,8 @@ background repeats the edge pixels, and detects it. It prints:
 - in how many scenes exactly one face is detected;
 - the medians of the box's place in the frame of FER2013, whose own box is 0, 0, 1;
 - the accuracy of the cut-out faces by margin, and that of the same faces as FER2013 has them;
-- the same with the faces turned until the eyes are level, if the detector finds the eyes.
+- the same with the faces turned until the eyes are level, if the detector finds the eyes; and with
+  the square moved up by a part of its side, too.
 
 `--degrees 30` rotates every scene by up to 30 degrees first. The area beyond a face's frame is
 artificial, so margins above zero look worse than with photographs. The faces are small ones enlarged, so
@@ -15,11 +16,11 @@ the share of detected faces says little about photographs.
 """
 
 import argparse
-import math
 
 import numpy as np
 
 MARGINS = (-0.2, -0.15, -0.1, -0.05, -0.025, 0.0, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3)
+LIFTS = (0.04, 0.08)
 SIDES = (144, 192, 240)
 
 
@@ -33,7 +34,6 @@ def main():
     arguments = parser.parse_args()
     from insideout_tf.data.faces import PUBLIC_TEST
     from insideout_tf.data.read import read_faces
-    from insideout_tf.photos import detect
     from insideout_tf.serving import recognize
 
     data = read_faces(arguments.data)
@@ -64,16 +64,28 @@ def main():
     labels = data.labels[detected]
     original = (predict(data.pixels[detected]).argmax(1) == labels).mean()
     print(f"\naccuracy of these faces as FER2013 has them: {original:.2%}\n")
-    columns = {"accuracy of the cut-out faces": scenes}
+    columns = {"accuracy of the cut-out faces": (False, 0.0)}
     if found[0].eyes is not None:
-        columns["with level eyes"] = [turn(scene, each) for scene, each in zip(scenes, found)]
+        columns |= {"with level eyes": (True, 0.0)}
+        columns |= {f"and {lift} higher": (True, lift) for lift in LIFTS}
     print(f"| margin | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}")
     for margin in MARGINS:
         cells = []
-        for pictures in columns.values():
-            pixels = [detect.crop_face(picture, each.box, margin) for picture, each in zip(pictures, found)]
+        for is_level, lift in columns.values():
+            pixels = [
+                crop(scene, each, margin, is_level, lift) for scene, each in zip(scenes, found)
+            ]
             cells.append(f"{(predict(np.stack(pixels)).argmax(1) == labels).mean():.2%}")
         print(f"| {margin:+.3f} | {' | '.join(cells)} |", flush=True)
+
+
+def crop(scene, detection, margin, is_level, lift):
+    """Returns the face of a detection as `detect.crop_face` does."""
+    from insideout_tf.photos import detect
+
+    left, top, width, height = detection.box
+    box = (left, round(top - lift * height), width, height)
+    return detect.crop_face(scene, box, margin, eyes=detection.eyes if is_level else None)
 
 
 def make_scene(pixels, side, degrees):
@@ -90,18 +102,9 @@ def find_faces(scene, name):
     """Returns the detections above the detector's usual score."""
     from insideout_tf.photos import detectors
 
-    return [each for each in detectors.load(name)(scene) if each.score >= detectors.MIN_SCORES[name]]
-
-
-def turn(scene, detection):
-    """Returns the picture, turned about the middle of the box until the eyes are level."""
-    from PIL import Image
-
-    left, top, width, height = detection.box
-    (x, y), (right, lower) = detection.eyes
-    degrees = math.degrees(math.atan2(lower - y, right - x))
-    middle = (left + width / 2, top + height / 2)
-    return scene.rotate(degrees, Image.Resampling.BICUBIC, center=middle)
+    return [
+        each for each in detectors.load(name)(scene) if each.score >= detectors.MIN_SCORES[name]
+    ]
 
 
 if __name__ == "__main__":

@@ -174,7 +174,9 @@ def _cut(cv2, picture, square):
         interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR,
     )
     result = np.zeros((INPUT_SIDE, INPUT_SIDE, 3), np.uint8)
-    column, row = (min(round((start - at) * scale), INPUT_SIDE - 1) for start, at in ((x, left), (y, top)))
+    column, row = (
+        min(round((start - at) * scale), INPUT_SIDE - 1) for start, at in ((x, left), (y, top))
+    )
     part = shrunk[: INPUT_SIDE - row, : INPUT_SIDE - column]
     result[row : row + part.shape[0], column : column + part.shape[1]] = part
     return result

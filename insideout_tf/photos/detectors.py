@@ -32,13 +32,13 @@ class Detection(typing.NamedTuple):
     Attributes:
         box: (left, top, width, height) in pixels of the upright picture.
         score: 0..1, higher is more certain. Each detector has a scale of its own.
-        eyes: ((x, y), (x, y)) of the left and the right eye as seen in the picture; None if the
-            detector does not give them.
+        eyes: float64 `[2, 2]`: (x, y) of the left and of the right eye as seen in the picture; None if
+            the detector does not give them.
     """
 
     box: tuple[int, int, int, int]
     score: float
-    eyes: tuple | None = None
+    eyes: np.ndarray | None = None
 
 
 def choose(name="auto", yunet=None):
@@ -105,7 +105,9 @@ def _load(name, yunet):
         ) from None
     mode, detect = _CREATORS[name](cv2, yunet)
     # OpenCV's detectors hold the picture that they work on.
-    call = processes.serialized(lambda request: _detect_at_working_side(*request, mode, detect))
+    call = processes.serialized(
+        lambda request: _detect_at_working_side(request[0], request[1], mode, detect)
+    )
     return lambda image, min_face=0: call((image, min_face))
 
 
@@ -154,9 +156,7 @@ def _create_yunet(cv2, path):
         detector.setInputSize((rgb.shape[1], rgb.shape[0]))
         _, rows = detector.detect(np.ascontiguousarray(rgb[..., ::-1]))
         # Its first landmark is the right eye of the person, the left one in the picture.
-        return (
-            [] if rows is None else [(r[:4], float(r[14]), r[4:8].reshape(2, 2)) for r in rows]
-        )
+        return [] if rows is None else [(r[:4], float(r[14]), r[4:8].reshape(2, 2)) for r in rows]
 
     return "RGB", detect
 
@@ -180,12 +180,10 @@ def _detect_at_working_side(image, min_face, mode, detect):
         picture = picture.resize(size, reducing_gap=2.0)
     if min(picture.size) < MIN_FACE_SIDE:
         return []
-    found = [
-        Detection(
-            tuple(int(round(float(value) * scale)) for value in box),
-            score,
-            None if eyes is None else tuple(tuple(scale * float(v) for v in eye) for eye in eyes),
-        )
-        for box, score, eyes in detect(np.asarray(picture), min_face / scale)
-    ]
-    return [each for each in found if max(each.box[2:]) >= max(1, min_face)]
+    found = []
+    for box, score, eyes in detect(np.asarray(picture), min_face / scale):
+        left, top, width, height = (round(float(value) * scale) for value in box)
+        if max(width, height) >= max(1, min_face):
+            in_picture = None if eyes is None else np.asarray(eyes, float) * scale
+            found.append(Detection((left, top, width, height), score, in_picture))
+    return found

@@ -13,7 +13,7 @@ from insideout_tf.data import images, inputs, pillow
 from insideout_tf.data.classes import EMOTIONS
 from insideout_tf.data.contract import FER2013
 from insideout_tf.errors import UserError
-from insideout_tf.photos import draw, tracks, video
+from insideout_tf.photos import detect, draw, tracks, video
 
 FRAMES_PER_CALL = 16  # pictures or frames whose faces the model receives in one call
 
@@ -29,7 +29,8 @@ class FrameResult(typing.NamedTuple):
         probabilities: float32 `[n, k]`, one row a face.
         frame: position in the video, from 0; None for a picture.
         seconds: time in the video; None for a picture.
-        numbers: the number of each face in the video (see `tracks.Tracks`); None for a picture.
+        numbers: the number of each face: in the video (see `tracks.Tracks`), or in the picture from 0;
+            None for a picture that is one face.
         duration: seconds that the frame is shown, until the next one; None for a picture. Shares of
             time add these up, since frame rates can vary.
         classes: the names of the k classes.
@@ -154,7 +155,7 @@ def recognize_pictures(paths, detect_faces, recognize, report_error, with_images
 
     Args:
         paths: an iterable of paths; it is read as results are taken.
-        detect_faces: a `detect.FaceDetector`.
+        detect_faces: a `detect.FaceDetector` or a `boxes.GivenBoxes`.
         recognize: a `serving.recognize.Recognizer`; or a function of FER2013's faces, uint8
             `[n, 48, 48]`, to the probabilities of its classes.
         report_error: called with (path, error) for each file that cannot be read, a `UserError` or
@@ -169,8 +170,12 @@ def recognize_pictures(paths, detect_faces, recognize, report_error, with_images
             except (UserError, OSError) as error:
                 report_error(path, error)
                 continue
+            try:
+                faces = detect_faces(image, path)
+            except detect.BoxError as error:
+                report_error(path, error)
+                continue
             image_or_none = image if with_images else None
-            faces = detect_faces(image)
             readable.append((path, image_or_none, faces, detect_faces.is_crop(image)))
         rows = recognize_each(recognize, [faces for _, _, faces, _ in readable])
         for (path, image, faces, is_crop), probabilities in zip(readable, rows):
@@ -180,6 +185,7 @@ def recognize_pictures(paths, detect_faces, recognize, report_error, with_images
                 faces,
                 is_crop,
                 probabilities,
+                numbers=None if is_crop else list(range(len(faces))),
                 classes=contract_of(recognize).classes,
             )
 

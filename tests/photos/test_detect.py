@@ -8,7 +8,7 @@ from PIL import Image
 import insideout_tf
 from insideout_tf.data import drawn, images
 from insideout_tf.errors import UserError
-from insideout_tf.photos import detect
+from insideout_tf.photos import detect, detectors
 from insideout_tf.serving import recognize
 
 
@@ -23,9 +23,15 @@ def scene_of(pixels, places, size=(900, 500)):
     return scene
 
 
-@pytest.fixture(scope="module")
-def detector():
-    return detect.create_detector()
+def load(name):
+    """Returns a detector with its usual least score."""
+    least = detectors.MIN_SCORES[name]
+    return lambda image: [each for each in detectors.load(name)(image) if each.score >= least]
+
+
+@pytest.fixture(scope="module", params=["blazeface", "haar"])
+def detector(request):
+    return load(request.param)
 
 
 def overlap(box, place):
@@ -51,8 +57,8 @@ def test_drawn_faces_in_a_scene(detector):
         assert face.pixels.dtype == np.uint8
 
 
-def test_a_scene_of_16_bit_grey_levels_shows_the_same_face(detector, tmp_path):
-    chosen = choose_detectable(detector, drawn.draw_all(28, 7, 7)[0], 1)
+def test_a_scene_of_16_bit_grey_levels_shows_the_same_face(tmp_path):
+    chosen = choose_detectable(load("blazeface"), drawn.draw_all(28, 7, 7)[0], 1)
     scene = np.asarray(scene_of(chosen, [(300, 100, 200)]).convert("L"))
     Image.fromarray(scene).save(tmp_path / "grey.png")
     Image.fromarray(scene.astype(np.uint16) * 257).save(tmp_path / "deep.png")
@@ -109,14 +115,14 @@ def test_pictures_without_a_face(detector):
 
 
 @pytest.mark.slow
-def test_photos_in_every_form(detector, tmp_path):
+def test_photos_in_every_form(tmp_path):
     """A path, a PIL image, an array in colour or grey: the same faces; a crop has no box."""
-    chosen = choose_detectable(detector, drawn.draw_all(28, 7, 7)[0], 1)
+    chosen = choose_detectable(load("blazeface"), drawn.draw_all(28, 7, 7)[0], 1)
     scene = scene_of(chosen, [(300, 100, 200)])
     scene.save(tmp_path / "a photo.png")
     expected = insideout_tf.detect_emotions(scene)
     assert len(expected) == 1 and overlap(expected[0]["box"], (300, 100, 200)) > 0.4
-    assert set(expected[0]) == {"box", "emotion", "probabilities"}
+    assert set(expected[0]) == {"box", "score", "emotion", "probabilities"}
     for picture in (tmp_path / "a photo.png", str(tmp_path / "a photo.png"), np.asarray(scene)):
         assert insideout_tf.detect_emotions(picture) == expected
     grey = np.asarray(scene.convert("L"))
@@ -168,7 +174,7 @@ def test_wrong_detector_files(tmp_path):
         if content is not None:
             path.write_bytes(content)
         with pytest.raises(UserError, match="expected a face_detection_yunet"):
-            detect.create_detector(str(path))
+            detectors.load(yunet=str(path))
 
 
 def test_crops_need_no_opencv(tmp_path):
