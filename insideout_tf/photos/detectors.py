@@ -124,13 +124,12 @@ def _create_haar_cascade(cv2, _):
     path = pathlib.Path(cv2.data.haarcascades, "haarcascade_frontalface_default.xml")
     cascade = cv2.CascadeClassifier(str(path))
 
-    def detect(grey, min_face):
-        side = max(MIN_FACE_SIDE, round(min_face))
+    def detect(grey, _):
         boxes, _, weights = cascade.detectMultiScale3(
             cv2.equalizeHist(grey),
             scaleFactor=1.1,
             minNeighbors=5,
-            minSize=(side, side),
+            minSize=(MIN_FACE_SIDE, MIN_FACE_SIDE),
             outputRejectLevels=True,
         )
         return [
@@ -183,7 +182,7 @@ def _detect_at_working_side(image, min_face, mode, detect):
     found = []
     for box, score, eyes in detect(np.asarray(picture), min_face / scale):
         left, top, width, height = (round(float(value) * scale) for value in box)
-        if max(width, height) >= max(1, min_face):
+        if min(width, height) >= max(1, min_face):
             in_picture = None if eyes is None else np.asarray(eyes, float) * scale
             found.append(Detection((left, top, width, height), score, in_picture))
     return found
