@@ -58,7 +58,7 @@ def format_line(record):
     place = "the whole picture"
     if record["box"]:
         left, top, width, height = record["box"]
-        place = f"face of {width}×{height} at {left},{top}"
+        place = f"face {record['face']}: {width}×{height} at {left},{top}"
     return f"{source}: {first} {probability:.1%} ({second} {second_probability:.1%}), {place}"
 
 
