@@ -23,6 +23,7 @@ STRIDES = (16, 32, 32, 32)  # pixels between the anchors of each layer, which ha
 DIVISORS = (1, 2, 4)  # of the longer side of the picture, for the sides of the squares
 MIN_SQUARE = 192  # pixels; smaller squares show nothing new
 OVERLAP = 0.25  # of neighbouring squares, times their side
+CLEAR = 0.2  # times the side of a square: it shows every face of this size clearly
 EDGE = 0.01  # times the side of a square: a box that reaches its edge may be a part of a face
 CANDIDATE_SCORE = 0.45  # of the first look
 MIN_SIDE = 16  # pixels; smaller candidates are discarded
@@ -132,8 +133,8 @@ def make_anchors():
 def list_squares(width, height, min_face=0):
     """Returns the squares (left, top, side) in which a picture is searched, the largest first.
 
-    A face smaller than the overlap of the squares is whole in one of them. The search ends when the
-    squares would be too small to show anything new, or when all faces of `min_face` are whole already.
+    A face smaller than the overlap of the squares is whole in one of them. The search ends when
+    squares would be too small to show anything new, or when they show faces of `min_face` clearly.
     """
     squares = []
     for divisor in DIVISORS:
@@ -145,7 +146,7 @@ def list_squares(width, height, min_face=0):
             for top in _list_starts(height, side)
             for left in _list_starts(width, side)
         ]
-        if 0 < min_face and min_face >= 2 * OVERLAP * side:
+        if min_face >= CLEAR * side:
             break
     return squares
 

@@ -14,7 +14,8 @@ from insideout_tf.photos import blazeface
 
 NAMES = ("auto", "blazeface", "haar")
 # Widens the square around a box on each side, times its side, so that it frames a face as FER2013 does.
-MARGINS = {"blazeface": 0.0, "haar": 0.0, "yunet": 0.0}  # benchmarks/face_margin.py measures them
+# benchmarks/face_margin.py measures them; that of YuNet is not measured, since no package ships its file.
+MARGINS = {"blazeface": 0.0, "haar": 0.0, "yunet": 0.0}
 MIN_SCORES = {"blazeface": 0.65, "haar": 0.0, "yunet": 0.6}  # where the user gives none
 WORKING_SIDE = 1280  # pixels; the longer side of the picture that a detector receives
 MIN_FACE_SIDE = 32  # pixels of that picture

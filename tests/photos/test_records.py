@@ -16,7 +16,10 @@ ROWS = np.array([[0, 0, 0.1, 0.7, 0.2, 0, 0], [0, 0, 0, 0, 0, 0.4, 0.6]], np.flo
 @pytest.fixture
 def frame():
     """A frame with two faces."""
-    faces = [detect.Face(PIXELS, (1, 2, 60, 60), 0.9), detect.Face(PIXELS, (90, 5, 40, 40), 0.81234)]
+    faces = [
+        detect.Face(PIXELS, (1, 2, 60, 60), 0.9),
+        detect.Face(PIXELS, (90, 5, 40, 40), 0.81234),
+    ]
     return pictures.FrameResult("a clip.mp4", None, faces, False, ROWS, 7, 0.28, [0, 4])
 
 
