@@ -10,7 +10,7 @@ import sys
 from insideout_tf import errors, progress, targets
 from insideout_tf.data import images
 from insideout_tf.errors import UserError
-from insideout_tf.photos import detect, draw, pictures, records, video, window
+from insideout_tf.photos import draw, options, pictures, records, video, window
 from insideout_tf.serving import engines, packaged, recognize
 
 
@@ -27,7 +27,7 @@ def parse(argv):
         help="image files, folders of them (with their subfolders), video files, or a camera",
     )
     add_model_options(parser)
-    add_face_options(parser)
+    options.add_face_options(parser)
     add_video_options(parser)
     add_output_options(parser)
     return parser.parse_args(argv)
@@ -58,28 +58,6 @@ def add_model_options(parser):
         choices=recognize.TTA,
         default="none",
         help="flip: average each face with its mirror image, in twice the time (default: none)",
-    )
-
-
-def add_face_options(parser):
-    parser.add_argument(
-        "--faces",
-        choices=detect.MODES,
-        default="auto",
-        help="crop: each picture is one face; detect: look for faces; auto: a square picture of at "
-        f"most {detect.CROP_SIDE} pixels is one face (default)",
-    )
-    parser.add_argument(
-        "--margin",
-        type=float,
-        default=detect.MARGIN,
-        help="widen the square around a face on every side, by so many times its side (default "
-        f"{detect.MARGIN:g}, measured by benchmarks/face_margin.py)",
-    )
-    parser.add_argument(
-        "--yunet",
-        metavar="FILE",
-        help="detect faces with this face_detection_yunet_*.onnx, not with OpenCV's Haar cascade",
     )
 
 
@@ -135,6 +113,8 @@ def main(argv=None):
             calibrated=not arguments.uncalibrated,
             tta=arguments.tta,
         )
+        if note := options.describe_fallback(arguments):
+            errors.show(f"insideout predict: {note}", sys.stderr)
         error_count = predict(sources, recognize_faces, arguments, annotations) + len(unreadable)
         if unread:
             errors.show(f"insideout predict: {pictures.describe_unread(unread)}", sys.stderr)
@@ -151,7 +131,6 @@ def check_arguments(arguments, sources):
         raise UserError(
             "--json, --jsonl and --csv: expected one of them on standard output. Received: several"
         )
-    detect.check_margin(arguments.margin, "--margin")
     pictures.check_times(arguments.smooth, arguments.seconds, "--smooth", "--seconds")
     if arguments.show:
         window.check_windows()
@@ -160,6 +139,7 @@ def check_arguments(arguments, sources):
             f"{', '.join(arguments.sources)}: expected pictures ({', '.join(images.SUFFIXES)}) or "
             f"videos ({', '.join(video.SUFFIXES)}) in the folder. Received: none"
         )
+    options.check_face_options(arguments, sources)
 
 
 def check_outputs(arguments, sources, annotations):
@@ -168,8 +148,8 @@ def check_outputs(arguments, sources, annotations):
     if annotations:
         targets.check_folder_name("--annotate", arguments.annotate)
         listed += annotations.list_targets()
-    inputs = [*sources, arguments.model, *([arguments.yunet] if arguments.yunet else [])]
-    targets.check_targets(listed, inputs, arguments.overwrite)
+    inputs = [*sources, arguments.model, arguments.yunet, arguments.boxes]
+    targets.check_targets(listed, list(filter(None, inputs)), arguments.overwrite)
 
 
 def list_paths(arguments):
@@ -219,7 +199,7 @@ def predict(sources, recognize_faces, arguments, annotations=None):
         annotations: a `draw.AnnotationFolder` or None.
     """
     contract = pictures.contract_of(recognize_faces)
-    detect_faces = detect.FaceDetector(arguments.faces, arguments.margin, arguments.yunet, contract)
+    detect_faces = options.create_detector(arguments, sources, contract)
     paths = list_paths(arguments)
     with records.open_outputs(paths, arguments.overwrite, contract.classes) as write_record:
         outputs = Outputs(write_record, annotations, is_silent="-" in paths.values())

@@ -288,7 +288,7 @@ class Crop:
     def is_crop(self, image):
         return True
 
-    def __call__(self, image):
+    def __call__(self, image, source=None):
         from insideout_tf.photos import detect
 
         return [detect.Face(FACE)]

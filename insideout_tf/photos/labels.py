@@ -1,98 +1,182 @@
-"""Boxes with one short label a face, for a window or a page that shows the bars elsewhere."""
+"""Chooses where the labels of faces stand in a picture, so that they cover no other face, and draws them."""
 
 import typing
 
 import numpy as np
 
-from insideout_tf.data.classes import EMOTIONS
-from insideout_tf.photos.draw import MAX_LETTERS, colour_of
+MAX_BARS = 8  # classes of a face: the likeliest ones
+MAX_LETTERS = 24  # of the name of a class
+BAR_WIDTH = 6  # times the height of the letters
+GAP = 2  # pixels between a box and its label
 
-SHARE = 22  # the height of the letters is this part of the picture's shorter side
-MIN_UNIT = 15  # pixels of the letters, at least
+
+class Frame(typing.NamedTuple):
+    """A rectangle of the picture in pixels: of a face, or of a label."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+    def overlaps(self, other):
+        """Returns True if both share a pixel."""
+        return (
+            self.left < other.left + other.width
+            and other.left < self.left + self.width
+            and self.top < other.top + other.height
+            and other.top < self.top + self.height
+        )
 
 
-def draw_labels(image, boxes, names, probabilities, classes=EMOTIONS):
-    """Returns a copy of a picture with the box of each face, and beside it its name and its emotion.
+def draw_labels(pencil, frames, size, unit, rows, classes, numbers, colours):
+    """Draws the probabilities of each face beside it; returns the `Frame`s of the labels.
 
-    A label is written above the box, or else below it, beside it or in it: in the first of these places
-    that is in the picture and covers neither another face nor another label.
+    Each face has a panel of bars if there is room for all the panels. Else each has one line. No label
+    covers another face or another label. In a crowd a line is shortened to the class, then to the
+    number; it may stand on its own face, and is left out at last.
 
     Args:
-        image: a PIL image.
-        boxes: a list of n (left, top, width, height) in pixels; None is the whole picture.
-        names: n texts, such as the numbers of the faces.
-        probabilities: float32 `[n, k]`.
+        pencil: a `PIL.ImageDraw.Draw` with alpha.
+        frames: the `Frame` of each face.
+        size: (width, height) of the picture.
+        unit: height of the letters in pixels.
+        rows: float `[n, k]`, the probabilities.
         classes: the names of the k classes.
+        numbers: the number of each face for its label, or None.
+        colours: the colour of each class.
 
     Returns:
-        An RGB PIL image of the same size.
+        A list of `Frame`; None for a label that was left out.
     """
-    from PIL import Image, ImageDraw, ImageFont
-
-    picture = image if image.mode == "RGB" else image.convert("RGB")
-    picture = Image.fromarray(np.array(picture))  # a copy that may be drawn on
-    unit = max(MIN_UNIT, min(picture.size) // SHARE)
-    font = ImageFont.load_default(unit)
-    pencil = ImageDraw.Draw(picture)
-    frames = [_to_frame(box, picture.size) for box in boxes]
-    taken: list[tuple] = []
-    for frame, row in zip(frames, probabilities):
-        colour = colour_of(int(np.argmax(row)), classes)
-        pencil.rectangle(frame, outline="black", width=max(3, unit // 4))
-        pencil.rectangle(frame, outline=colour, width=max(2, unit // 6))
-    for index, (frame, name, row) in enumerate(zip(frames, names, probabilities)):
-        label = int(np.argmax(row))
-        text = f"{name} {classes[label][:MAX_LETTERS]} {float(row[label]):.0%}"
-        width, height = int(pencil.textlength(text, font)) + unit // 2, int(1.3 * unit)
-        others = [*frames[:index], *frames[index + 1 :], *taken]
-        x, y = choose_place(frame, width, height, picture.size, others)
-        place = (x, y, x + width, y + height)
-        taken.append(place)
-        colour = colour_of(label, classes)
-        pencil.rectangle(place, fill="black")
-        pencil.rectangle((x, y, x + max(3, unit // 4), y + height), fill=colour)
-        pencil.text((x + unit // 2, y + height / 2), text, font=font, fill="white", anchor="lm")
-    return picture
-
-
-def _to_frame(box, size):
-    """Returns (left, top, right, bottom) of a box, within the picture."""
-    if box is None:
-        return (0, 0, size[0] - 1, size[1] - 1)
-    left, top, width, height = box
-    return (
-        max(0, left),
-        max(0, top),
-        max(0, min(size[0] - 1, left + width)),
-        max(0, min(size[1] - 1, top + height)),
+    panels = measure_panels(pencil, unit, rows, classes, numbers)
+    places = _place_all(
+        frames, [[panel] for panel in panels], size, is_inside_allowed=len(frames) == 1
     )
-
-
-def choose_place(frame, width, height, size, others) -> tuple[typing.Any, typing.Any]:
-    """Returns (left, top) of the label of a face.
-
-    frame: (left, top, right, bottom) of the face. width, height: of the label. size: of the picture.
-    others: the frames of other faces and labels. If every place is taken, the label is at the top of its
-    own face.
-    """
-    left, top, right, bottom = frame
-    aligned = max(0, min(left, size[0] - width))
-    places = [
-        (aligned, top - height),
-        (aligned, bottom + 1),
-        (right + 1, top),
-        (left - width - 1, top),
-        (aligned, top),
-        (aligned, bottom - height),
+    if all(place is not None for place in places):
+        chosen = [place[1] for place in places]
+        for frame, row, number in zip(chosen, rows, numbers or [None] * len(rows)):
+            _draw_panel(pencil, frame, unit, row, classes, number, colours)
+        return chosen
+    lines = [
+        _write_lines(row, classes, number)
+        for row, number in zip(rows, numbers or [None] * len(rows))
     ]
-    for x, y in places:
-        is_inside = x >= 0 and y >= 0 and x + width <= size[0] and y + height <= size[1]
-        place = (x, y, x + width, y + height)
-        if is_inside and not any(_overlap(place, other) for other in others):
-            return x, y
-    return aligned, max(0, min(top, size[1] - height))
+    sizes = [[_measure_line(pencil, unit, text) for text in texts] for texts in lines]
+    places = _place_all(frames, sizes, size, is_inside_allowed=True)
+    for texts, place, row in zip(lines, places, rows):
+        if place is not None:
+            index, frame = place
+            _draw_line(pencil, frame, unit, texts[index], colours[int(np.argmax(row))])
+    return [None if place is None else place[1] for place in places]
 
 
-def _overlap(one, other):
-    """Returns True if two frames (left, top, right, bottom) share a pixel."""
-    return all(one[i] < other[i + 2] and other[i] < one[i + 2] for i in (0, 1))
+def measure_panels(pencil, unit, rows, classes, numbers=None):
+    """Returns the (width, height) of the panel of each face."""
+    gap, letters = unit // 2, measure_letters(pencil, unit, classes)
+    width = letters + BAR_WIDTH * unit + 3 * gap
+    lines = [min(len(row), MAX_BARS) + (numbers is not None) for row in rows]
+    return [(width, count * int(1.25 * unit) + 2 * gap) for count in lines]
+
+
+def measure_letters(pencil, unit, classes):
+    """Returns the width in pixels of the longest class with its probability, at letters of `unit`."""
+    font = _load_font(unit)
+    return int(max(pencil.textlength(f"{name[:MAX_LETTERS]} 100 %", font) for name in classes))
+
+
+def _load_font(unit):
+    from PIL import ImageFont
+
+    return ImageFont.load_default(unit)
+
+
+def _place_all(frames, sizes, limits, is_inside_allowed):
+    """Returns (index of the size, `Frame`) of the label of each face, or None where nothing fits.
+
+    sizes: for each face a list of (width, height), the preferred one first. Faces choose in order.
+    """
+    places: list = []
+    for index, (frame, options) in enumerate(zip(frames, sizes)):
+        others = [*frames[:index], *frames[index + 1 :]]
+        taken = others + [place[1] for place in places if place is not None]
+        found = _place(frame, options, limits, taken, _list_outside)
+        if found is None and is_inside_allowed:
+            found = _place(frame, options, limits, taken, _list_inside)
+        places.append(found)
+    return places
+
+
+def _place(frame, options, limits, taken, list_places):
+    """Returns (index of the size, `Frame`) of the first label that is in the picture and free, or None."""
+    for index, (width, height) in enumerate(options):
+        for left, top in list_places(frame, width, height, limits):
+            label = Frame(left, top, width, height)
+            is_in = (
+                left >= 0 and top >= 0 and left + width <= limits[0] and top + height <= limits[1]
+            )
+            if is_in and not any(label.overlaps(other) for other in taken):
+                return index, label
+    return None
+
+
+def _list_outside(frame, width, height, limits):
+    """Returns the places (left, top) of a label beside a face, the preferred one first."""
+    right, bottom = frame.left + frame.width + GAP, frame.top + frame.height + GAP
+    above, before = frame.top - height - GAP, frame.left - width - GAP
+    ends = frame.left + frame.width - width, frame.top + frame.height - height
+    beside = [(x, y) for y in (frame.top, ends[1]) for x in (right, before)]
+    columns = (frame.left, (frame.left + ends[0]) / 2, ends[0])
+    if width > 2 * height:  # a line
+        return [(x, y) for x in columns for y in (above, bottom)] + beside
+    return beside + [(x, y) for x in columns for y in (bottom, above)]
+
+
+def _list_inside(frame, width, height, limits):
+    """Returns the places of a label on its own face: along its lower edge, then its upper one.
+
+    A label that is wider than the face, such as a panel in a small picture, goes to the lower edge.
+    """
+    left = max(0, min(frame.left, limits[0] - width))
+    top = max(0, min(frame.top + frame.height, limits[1]) - height)
+    return [(left, top), (max(0, frame.left + frame.width - width), top), (left, max(0, frame.top))]
+
+
+def _write_lines(row, classes, number):
+    """Returns the texts of a label of one line, the longest first."""
+    index = int(np.argmax(row))
+    name = classes[index][:MAX_LETTERS]
+    start = "" if number is None else f"{number}: "
+    texts = [f"{start}{name} {float(row[index]):.0%}", f"{start}{name}"]
+    return texts if number is None else [*texts, str(number)]
+
+
+def _measure_line(pencil, unit, text):
+    return int(pencil.textlength(text, _load_font(unit))) + unit + unit // 3, int(1.4 * unit)
+
+
+def _draw_line(pencil, frame, unit, text, colour):
+    """Draws one line with a strip in the colour of its class."""
+    left, top, width, height = frame
+    pencil.rectangle((left, top, left + width, top + height), fill=(0, 0, 0, 190))
+    pencil.rectangle((left, top, left + unit // 3, top + height), fill=colour)
+    place = (left + unit // 3 + unit // 2, top + unit // 8)
+    pencil.text(place, text, font=_load_font(unit), fill="white")
+
+
+def _draw_panel(pencil, frame, unit, row, classes, number, colours):
+    """Draws the bars of a face, with its number above them."""
+    left, top, width, height = frame
+    font, letters = _load_font(unit), measure_letters(pencil, unit, classes)
+    gap, line_height = unit // 2, int(1.25 * unit)
+    pencil.rectangle((left, top, left + width, top + height), fill=(0, 0, 0, 190))
+    y = top + gap
+    if number is not None:
+        pencil.text((left + gap, y), f"face {number}", font=font, fill="white")
+        y += line_height
+    for index in np.argsort(-np.asarray(row), kind="stable")[:MAX_BARS]:
+        name, probability = classes[index][:MAX_LETTERS], float(row[index])
+        pencil.text((left + gap, y), f"{name} {probability:.0%}", font=font, fill="white")
+        start = left + 2 * gap + letters
+        end = start + max(1, round(BAR_WIDTH * unit * probability))
+        pencil.rectangle((start, y + unit // 8, end, y + unit), fill=colours[index])
+        y += line_height

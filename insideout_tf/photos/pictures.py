@@ -30,7 +30,8 @@ class FrameResult(typing.NamedTuple):
         probabilities: float32 `[n, k]`, one row a face.
         frame: position in the video, from 0; None for a picture.
         seconds: time in the video; None for a picture.
-        numbers: the number of each face in the video (see `tracks.Tracks`); None for a picture.
+        numbers: the number of each face: in the video (see `tracks.Tracks`), or in the picture from 0;
+            None for a picture that is one face.
         duration: seconds that the frame is shown, until the next one; None for a picture. Shares of
             time add these up, since frame rates can vary.
         classes: the names of the k classes.
@@ -155,7 +156,7 @@ def recognize_pictures(paths, detect_faces, recognize, report_error, with_images
 
     Args:
         paths: an iterable of paths; it is read as results are taken.
-        detect_faces: a `detect.FaceDetector`.
+        detect_faces: a `detect.FaceDetector` or a `boxes.GivenBoxes`.
         recognize: a `serving.recognize.Recognizer`; or a function of FER2013's faces, uint8
             `[n, 48, 48]`, to the probabilities of its classes.
         report_error: called with (path, error) for each file that cannot be read, a `UserError` or
@@ -170,8 +171,12 @@ def recognize_pictures(paths, detect_faces, recognize, report_error, with_images
             except (UserError, OSError) as error:
                 report_error(path, error)
                 continue
+            try:
+                faces = detect_faces(image, path)
+            except detect.BoxError as error:
+                report_error(path, error)
+                continue
             image_or_none = image if with_images else None
-            faces = detect_faces(image)
             readable.append((path, image_or_none, faces, detect_faces.is_crop(image)))
         rows = recognize_each(recognize, [faces for _, _, faces, _ in readable])
         for (path, image, faces, is_crop), probabilities in zip(readable, rows):
@@ -181,6 +186,7 @@ def recognize_pictures(paths, detect_faces, recognize, report_error, with_images
                 faces,
                 is_crop,
                 probabilities,
+                numbers=None if is_crop else list(range(len(faces))),
                 classes=contract_of(recognize).classes,
             )
 

@@ -15,7 +15,7 @@ from insideout_tf.data.classes import EMOTIONS
 from insideout_tf.errors import printable
 
 BOX_FIELDS = ("left", "top", "width", "height")
-FIELDS = ("source", "faces", "frame", "seconds", "face", *BOX_FIELDS)
+FIELDS = ("source", "faces", "frame", "seconds", "face", *BOX_FIELDS, "score")
 
 
 def to_records(result):
@@ -23,20 +23,22 @@ def to_records(result):
 
     Returns:
         A list of dicts that JSON can hold: `source`; `faces` ("crop" or "detected"); for a frame
-        also `frame`, `seconds` and the number of the `face`; `box`, `emotion` and `probabilities`
-        by class. A picture without a face has one dict, whose last three are None.
+        also `frame` and `seconds`; the number of the `face`, unless a picture is one face; `box`,
+        `score`, `emotion` and `probabilities` by class. A picture without a face has one dict, whose
+        last four are None.
     """
     common = {"source": result.source, "faces": "crop" if result.is_crop else "detected"}
     if result.frame is not None:
         common |= {"frame": result.frame, "seconds": result.seconds}
     if not result.faces:
-        return [{**common, "box": None, "emotion": None, "probabilities": None}]
+        return [{**common, "box": None, "score": None, "emotion": None, "probabilities": None}]
     numbers = result.numbers or [None] * len(result.faces)
     return [
         {
             **common,
             **({} if number is None else {"face": number}),
             "box": None if face.box is None else list(face.box),
+            "score": None if face.score is None else round(face.score, 4),
             "emotion": result.classes[row.argmax()],
             "probabilities": {name: round(float(p), 6) for name, p in zip(result.classes, row)},
         }
@@ -54,7 +56,7 @@ def format_line(record):
     place = "the whole picture"
     if record["box"]:
         left, top, width, height = record["box"]
-        place = f"face of {width}×{height} at {left},{top}"
+        place = f"face {record['face']}: {width}×{height} at {left},{top}"
     return f"{source}: {first} {probability:.1%} ({second} {second_probability:.1%}), {place}"
 
 
@@ -124,7 +126,11 @@ class Csv(JsonLines):
 
     @staticmethod
     def is_ours(path):
-        return targets.has_begin(path, _to_row([*FIELDS, "emotion", ""]).rstrip(b"\n"))
+        headers = (FIELDS, FIELDS[:-1])  # earlier versions wrote no score
+        return any(
+            targets.has_begin(path, _to_row([*fields, "emotion", ""]).rstrip(b"\n"))
+            for fields in headers
+        )
 
 
 def _to_row(cells):

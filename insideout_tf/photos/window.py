@@ -7,7 +7,7 @@ import numpy as np
 
 from insideout_tf import processes
 from insideout_tf.errors import UserError
-from insideout_tf.photos import labels
+from insideout_tf.photos import tags
 
 END_KEYS = (27, ord("q"))  # Escape and q
 MAX_SIDE = 1280  # pixels of the window
@@ -43,7 +43,7 @@ class Window:
 
         if self._is_open and cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) < 1:
             return False
-        image = labels.draw_labels(
+        image = tags.draw_tags(
             result.image,
             [face.box for face in result.faces],
             [str(number) for number in result.numbers],

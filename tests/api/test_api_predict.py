@@ -11,7 +11,7 @@ import insideout_tf
 from insideout_tf.data import drawn
 from insideout_tf.data.classes import EMOTIONS
 from insideout_tf.errors import UserError
-from insideout_tf.photos import detect
+from insideout_tf.photos import detect, detectors
 
 FACE_COLUMNS = ["box_left", "box_top", "box_width", "box_height"]
 
@@ -51,10 +51,10 @@ def test_help_lists_the_options(name):
 
 
 def test_boxes_replace_the_detector(scene, faces, monkeypatch):
-    def create_detector(_):
+    def load(*_):
         raise AssertionError("boxes need no detector")
 
-    monkeypatch.setattr(detect, "_load_detector", create_detector)
+    monkeypatch.setattr(detectors, "load", load)
     boxes = [(300, 100, 48, 48), np.array([20, 30, 96, 96]), (19.6, 30.2, 96.3, 95.8)]
     small, large, rounded = insideout_tf.detect_emotions(scene, boxes=boxes)
     assert small["box"] == [300, 100, 48, 48]  # the order of the boxes, not of their sizes
@@ -96,7 +96,9 @@ def test_wrong_options(scene, tmp_path):
         ({"margin": 3}, "margin: expected -0.4 to 2"),
         ({"margin": float("nan")}, "margin: expected -0.4 to 2"),
         ({"margin": "wide"}, "margin: expected -0.4 to 2"),
-        ({"margin": None}, "margin: expected -0.4 to 2"),
+        ({"min_score": 2}, "min_score: expected 0 to 1. Received: 2"),
+        ({"min_face": -1}, "min_face: expected pixels, 0 or more. Received: -1"),
+        ({"detector": "x"}, "detector: expected one of auto, blazeface, haar. Received: 'x'"),
     ):
         for function in (insideout_tf.detect_emotions, insideout_tf.analyze_video):
             with pytest.raises(UserError, match=message):
@@ -116,7 +118,8 @@ def test_table_of_a_video_of_cropped_faces(faces, tmp_path):
     path = tmp_path / "faces.avi"
     write_video(path, list(faces[:8]))
     table = insideout_tf.analyze_video(path, smooth_seconds=0)
-    assert list(table) == ["frame", "seconds", "face", *FACE_COLUMNS, "emotion", *EMOTIONS]
+    assert list(table) == ["frame", "seconds", "face", *FACE_COLUMNS, "score", "emotion", *EMOTIONS]
+    assert table["score"].isna().all()
     assert table["frame"].tolist() == list(range(8)) and (table["face"] == 0).all()
     assert np.allclose(table["seconds"], np.arange(8) / 10)
     assert (table[FACE_COLUMNS] == [0, 0, 48, 48]).all(axis=None)
@@ -147,7 +150,7 @@ def test_table_of_detected_faces(tmp_path):
 
     from insideout_tf import predict
 
-    detector = detect.create_detector()
+    detector = detect.FaceDetector("detect")
     for face in drawn.draw_all(28, 7, 7)[0]:
         scene = Image.new("L", (320, 240), 120)
         scene.paste(Image.fromarray(face).resize((150, 150), Image.Resampling.BICUBIC), (60, 45))
@@ -160,6 +163,7 @@ def test_table_of_detected_faces(tmp_path):
     records = [record for record in records if record["emotion"]]
     table = insideout_tf.analyze_video(path)
     assert len(table) == len(records) > 0
+    assert np.allclose(table["score"], [record["score"] for record in records], atol=1e-4)
     for name in ("frame", "seconds", "face", "emotion"):
         assert table[name].tolist() == [record[name] for record in records]
     assert table[FACE_COLUMNS].to_numpy().tolist() == [record["box"] for record in records]

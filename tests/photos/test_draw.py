@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from insideout_tf.data.classes import EMOTIONS
-from insideout_tf.photos import draw
+from insideout_tf.photos import draw, labels, timeline
 
 ROWS = np.full((2, 7), 1 / 7, np.float32)
 
@@ -31,17 +31,40 @@ def test_a_copy_has_boxes_and_panels_and_the_picture_stays():
         assert not inside.any()  # the face stays visible
 
 
-def test_panels_do_not_overlap_where_there_is_room():
-    boxes = [(100, 100, 80, 80), (185, 100, 80, 80)]
-    panels: list = []
-    pencil_picture = Image.new("RGB", (1200, 900))
-    from PIL import ImageDraw
+def draw_labels(frames, size, numbers=None):
+    """Returns the frames of the labels of faces in an empty picture."""
+    pencil = ImageDraw.Draw(Image.new("RGB", size), "RGBA")
+    rows = np.tile(ROWS[0], (len(frames), 1))
+    colours = [draw.colour_of(index, EMOTIONS) for index in range(7)]
+    return labels.draw_labels(pencil, frames, size, 15, rows, EMOTIONS, numbers, colours)
 
-    pencil = ImageDraw.Draw(pencil_picture, "RGBA")
-    for left, top, width, height in boxes:
-        frame = (left, top, left + width, top + height)
-        panels.append(draw._draw_panel(pencil, frame, (1200, 900), 20, ROWS[0], panels, EMOTIONS))
-    assert not draw._overlap(*panels)
+
+def test_panels_where_there_is_room():
+    frames = [labels.Frame(100, 100, 80, 80), labels.Frame(700, 100, 80, 80)]
+    panels = draw_labels(frames, (1200, 900))
+    assert all(panel.height > 5 * 15 for panel in panels)
+    assert not panels[0].overlaps(panels[1])
+
+
+@pytest.mark.parametrize("step", [62, 75, 100, 160])
+def test_no_label_covers_another_face_or_label(step):
+    """Near faces have one line each, and faces in a crowd at least their number or nothing."""
+    frames = [
+        labels.Frame(30 + step * column, 40 + step * row, 60, 60)
+        for row in range(4)
+        for column in range(6)
+    ]
+    places = draw_labels(frames, (1100, 760), list(range(len(frames))))
+    assert sum(place is not None for place in places) > 0.8 * len(frames)
+    for index, place in enumerate(places):
+        if place is None:
+            continue
+        assert place.height < 2 * 15  # one line
+        assert place.left >= 0 and place.left + place.width <= 1100
+        for other, (frame, label) in enumerate(zip(frames, places)):
+            if other != index:
+                assert not place.overlaps(frame)
+                assert label is None or not place.overlaps(label)
 
 
 def test_a_picture_of_one_face_is_widened_by_its_panel():
@@ -65,11 +88,25 @@ def test_sources_with_one_name_get_numbers(tmp_path):
     ]
 
 
-def test_timeline_with_a_gap(tmp_path):
-    rows = np.full((5, 7), 1 / 7, np.float32)
-    rows[2] = np.nan
-    draw.write_timeline(tmp_path / "t.png", [0, 0.1, 0.2, 0.3, 0.4], rows, "a clip")
-    assert Image.open(tmp_path / "t.png").size[0] > 800
+def test_timeline_has_a_lane_for_each_person(tmp_path):
+    lanes = timeline.Timeline()
+    for frame in range(12):
+        numbers = [0, 3] if frame not in (4, 5) else [0]
+        lanes.append(frame, frame / 10, numbers, ROWS[: len(numbers)])
+    assert lanes.choose() == [0, 3]
+    times, rows = timeline.to_lines(lanes.lanes[3])
+    assert len(times) == 11 and np.isnan(rows).any(1).sum() == 1  # one gap
+    assert np.isnan(rows[4]).all() and times[4] == 0.6
+    heights = []
+    colours = [draw.colour_of(index, EMOTIONS) for index in range(7)]
+    for count in (1, 2, 30):
+        many = timeline.Timeline()
+        for frame in range(3):
+            many.append(frame, frame / 10, list(range(count)), np.tile(ROWS[0], (count, 1)))
+        timeline.write(tmp_path / f"{count}.png", many, 0.2, "a clip", colours)
+        heights.append(Image.open(tmp_path / f"{count}.png").size[1])
+    assert heights[0] < heights[1] < heights[2] < 2000
+    timeline.write(tmp_path / "none.png", timeline.Timeline(), 0.2, "a clip", colours)
 
 
 def test_classes_of_ones_own_have_colours_of_their_own():

@@ -16,7 +16,10 @@ ROWS = np.array([[0, 0, 0.1, 0.7, 0.2, 0, 0], [0, 0, 0, 0, 0, 0.4, 0.6]], np.flo
 @pytest.fixture
 def frame():
     """A frame with two faces."""
-    faces = [detect.Face(PIXELS, (1, 2, 60, 60), 3.0), detect.Face(PIXELS, (90, 5, 40, 40), 2.0)]
+    faces = [
+        detect.Face(PIXELS, (1, 2, 60, 60), 0.9),
+        detect.Face(PIXELS, (90, 5, 40, 40), 0.81234),
+    ]
     return pictures.FrameResult("a clip.mp4", None, faces, False, ROWS, 7, 0.28, [0, 4])
 
 
@@ -25,6 +28,7 @@ def test_fields_of_a_frame_and_a_picture(frame):
     assert first["source"] == "a clip.mp4" and first["faces"] == "detected"
     assert (first["frame"], first["seconds"], first["face"]) == (7, 0.28, 0)
     assert second["face"] == 4 and second["box"] == [90, 5, 40, 40]
+    assert (first["score"], second["score"]) == (0.9, 0.8123)
     assert [first["emotion"], second["emotion"]] == ["happy", "neutral"]
     assert first["probabilities"]["happy"] == 0.7 and list(first["probabilities"]) == list(EMOTIONS)
     picture = pictures.FrameResult("a.png", None, [detect.Face(PIXELS)], True, ROWS[:1])
@@ -34,7 +38,7 @@ def test_fields_of_a_frame_and_a_picture(frame):
 
 def test_lines(frame):
     first, _ = records.to_records(frame)
-    assert records.format_line(first) == "a clip.mp4: happy 70.0% (sad 20.0%), face of 60×60 at 1,2"
+    assert records.format_line(first) == "a clip.mp4: happy 70.0% (sad 20.0%), face 0: 60×60 at 1,2"
     empty = pictures.FrameResult("b.png", None, [], False, ROWS[:0])
     (record,) = records.to_records(empty)
     assert records.format_line(record) == "b.png: no face found"
@@ -61,6 +65,9 @@ def test_files_are_whole_after_every_record(frame, tmp_path):
     assert [row["left"] for row in rows] == ["1", "90"] and rows[0]["happy"] == "0.7"
     assert all(records.KINDS[kind].is_ours(path) for kind, path in paths.items())
     assert not records.JsonList.is_ours(paths["csv"]) and not records.Csv.is_ours(paths["json"])
+    old = tmp_path / "old.csv"  # of a version without scores
+    old.write_bytes(paths["csv"].read_bytes().replace(b",score", b""))
+    assert records.Csv.is_ours(old)
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(FileExistsError), records.open_outputs(paths):
         pass

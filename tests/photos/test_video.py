@@ -33,7 +33,7 @@ def face():
     """A drawn face of 150 pixels that the detector finds."""
     from insideout_tf.photos import detect
 
-    detect = detect.create_detector()
+    detect = detect.FaceDetector("detect")
     for pixels in drawn.draw_all(28, 7, 7)[0]:
         large = Image.fromarray(pixels).resize((150, 150), Image.Resampling.BICUBIC)
         if len(detect(Image.fromarray(frame_with(large, 40)))) == 1:

@@ -6,7 +6,7 @@ from conftest import run_verb
 from PIL import Image
 
 from insideout_tf import predict
-from insideout_tf.photos import labels, window
+from insideout_tf.photos import tags, window
 
 CLASSES = ("calm", "a class with a name that is much too long for a label", "tense")
 
@@ -26,7 +26,7 @@ def test_places_of_labels_are_in_the_picture_and_free():
             frames.append(
                 (left, top, left + random.integers(30, 80), top + random.integers(30, 80))
             )
-        x, y = labels.choose_place(frames[0], width, height, size, frames[1:])
+        x, y = tags.choose_place(frames[0], width, height, size, frames[1:])
         place = (x, y, x + width, y + height)
         assert 0 <= x and 0 <= y and place[2] <= size[0] and place[3] <= size[1]
         above = (frames[0][0], frames[0][1] - height)
@@ -40,12 +40,12 @@ def test_a_picture_keeps_its_size_and_the_original_its_pixels():
     image = Image.fromarray(np.full((200, 300), 128, np.uint8))
     boxes = [(20, 60, 80, 80), (-10, -10, 90, 60), (280, 180, 90, 90), None]
     rows = np.array([[0.9, 0.1, 0], [0.1, 0.8, 0.1], [0, 0.2, 0.8], [0.4, 0.3, 0.3]], np.float32)
-    drawn = labels.draw_labels(image, boxes, "1234", rows, CLASSES)
+    drawn = tags.draw_tags(image, boxes, "1234", rows, CLASSES)
     assert drawn.size == image.size and drawn.mode == "RGB"
     assert (np.asarray(image) == 128).all()
     changed = (np.asarray(drawn) != 128).any(-1)
     assert changed[60, 20:100].all() and not changed[80:130, 30:90].any()
-    assert labels.draw_labels(image, [], [], np.zeros((0, 3)), CLASSES).size == (300, 200)
+    assert tags.draw_tags(image, [], [], np.zeros((0, 3)), CLASSES).size == (300, 200)
 
 
 def test_a_window_needs_an_opencv_with_windows(tmp_path, capsys, monkeypatch):
