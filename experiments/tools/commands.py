@@ -211,6 +211,12 @@ def describe_model(name):
     return f"packaged `{name}`" if name in packaged.names() else f"`{pathlib.PurePath(name).name}`"
 
 
+def list_digests(name):
+    """Returns the SHA-256 of the .keras file of a packaged model, and of earlier ones with its weights."""
+    earlier = packaged.facts(name).get("earlier_sha256", {}).get(".keras", [])
+    return [files.sha256(packaged.path_of(name, ".keras")), *earlier]
+
+
 def used_replaced_file(config, environment):
     """Returns True if a run used a packaged model that another file has replaced since.
 
@@ -222,6 +228,5 @@ def used_replaced_file(config, environment):
     if config.get("start_from"):
         named.append((config["start_from"], environment["start_sha256"]))
     return any(
-        name in packaged.names() and files.sha256(packaged.path_of(name, ".keras")) != digest
-        for name, digest in named
+        name in packaged.names() and digest not in list_digests(name) for name, digest in named
     )
