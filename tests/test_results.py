@@ -180,6 +180,8 @@ def test_the_results_are_what_tables_prints():
     """Begin, labels, order, bold best row and commands too."""
     printed = run_tool("tables.py").stdout.partition("\n\n")[0]
     assert f"\n\n{printed}\n\n" in read_text("RESULTS.md")
+    papers = run_tool("tables.py").stdout.split("\n\n")[1].strip()
+    assert papers.startswith("| what |") and f"\n\n{papers}\n\n" in read_text("RESULTS.md")
     bold = [line for line in printed.splitlines() if "**" in line]
     best = max(NAMES, key=lambda name: np.mean(private_accuracy(name)))
     assert len(bold) == 1 and bold[0].startswith(f"| `{best}` |") and bold[0].count("**") == 4
