@@ -281,7 +281,7 @@ def test_the_leaks_that_the_results_name_are_in_the_data(real):
 
 def test_the_tables_of_the_notebook_are_what_the_tools_print():
     notebook = read_text("NOTEBOOK.md")
-    _, recall, ablation, *_ = run_tool("tables.py").stdout.split("\n\n")
+    _, _, recall, ablation, *_ = run_tool("tables.py").stdout.split("\n\n")
     for table in (recall, ablation):
         assert f"\n\n{table.strip()}\n\n" in notebook
     for name in ("cpu_proxy", "cpu_proxy_long", "cpu_proxy_unmixed"):
