@@ -205,6 +205,12 @@ class Experiment:
 
     def __post_init__(self):
         fields.check_types(self, "")
+        require(
+            self.name.strip() and "/" not in self.name and not self.name.startswith("."),
+            "name",
+            "a name for the run's folder, without / and not beginning with a dot",
+            self.name,
+        )
         require(self.stages, "stages", "at least one stage", self.stages)
         names = [stage.name for stage in self.stages]
         require(len(set(names)) == len(names), "stages", "different names", names)

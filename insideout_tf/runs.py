@@ -46,6 +46,7 @@ INPUTS = {  # the SHA-256 of other inputs in environment.json, and the option of
     "teacher_sha256": "--teacher",
     "start_sha256": "--start-from",
     "ferplus_sha256": "--ferplus",
+    "weights_sha256": "--weights",
 }
 PACKAGES = (
     "insideout_tf tensorflow keras jax torch keras-cv numpy pandas scikit-learn matplotlib pillow"
@@ -292,6 +293,8 @@ def _check_same(directory, experiment):
         {key: value for key, value in _flat(config.to_dict(each)).items() if not _is_input(key)}
         for each in (experiment_of(directory), experiment)
     )
+    if all(each["weights"].endswith(".h5") for each in (before, now)):  # compared by content
+        before["weights"] = now["weights"]
     changed = [key for key in {**before, **now} if before.get(key) != now.get(key)]
     if changed:
         listed = ", ".join(f"{key} {before.get(key)!r} → {now.get(key)!r}" for key in changed[:5])

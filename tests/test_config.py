@@ -38,6 +38,11 @@ def test_is_frozen():
         ({"class_weight": "heavy"}, "class_weight: expected 'none', 'balanced'"),
         ({"class_weight": "clipped(a,b)"}, "class_weight: expected"),
         ({"seed": -1}, "seed: expected"),
+        ({"name": " "}, "name: expected a name for the run's folder"),
+        ({"name": "../other"}, "name: expected a name for the run's folder"),
+        ({"name": ".replaced"}, "name: expected a name for the run's folder"),
+        ({"interpolation": (0.5, 1.0)}, "interpolation: expected shares above 0 and below 1"),
+        ({"fold": 3, "folds": 2}, "fold: expected both fold and folds"),
         ({"augmentation": {"flp": True}}, "unknown field 'flp'. Did you mean 'flip'?"),
     ],
 )

@@ -1,11 +1,14 @@
 """Files of a run are whole or absent; checkpoints keep every bit."""
 
+import dataclasses
 import pathlib
 
 import numpy as np
 import pytest
 
-from insideout_tf import files, runs
+from insideout_tf import files, overrides, runs
+from insideout_tf.data import drawn
+from insideout_tf.data.faces import Faces
 from insideout_tf.errors import UserError
 from insideout_tf.training import checkpoint
 
@@ -72,3 +75,24 @@ def test_a_folder_that_cannot_take_its_place_leaves_the_old_one(tmp_path, monkey
             (folder / "new").touch()
     assert caught.value.filename == str(out)
     assert sorted(tmp_path.rglob("*")) == [out, out / files.MARKER, out / "old"]
+
+
+def test_weights_may_move_but_not_change_before_a_resumption(tmp_path):
+    """Their content is compared, as that of the other inputs."""
+    experiment = overrides.load("quickstart")
+    first, second = (
+        dataclasses.replace(experiment, weights=str(tmp_path / name))
+        for name in ("a.weights.h5", "b.weights.h5")
+    )
+    pixels, labels, usage = drawn.draw_all(7, 7, 7)
+    faces = Faces(pixels, labels, usage, "drawn")
+    directory = tmp_path / "run"
+    told = {"data_digest": faces.digest, "weights_sha256": "1" * 64}
+    runs.create(directory, first, False, {**runs.environment(), **told})
+    assert runs.check(directory, second, True, False) == "unfinished"
+    runs.note_resumed(directory, second, faces, {"weights_sha256": "1" * 64})
+    assert runs.experiment_of(directory).weights == second.weights
+    with pytest.raises(UserError, match="--weights: --resume expects the content"):
+        runs.note_resumed(directory, second, faces, {"weights_sha256": "2" * 64})
+    with pytest.raises(UserError, match="weights .* → 'none'"):
+        runs.check(directory, dataclasses.replace(first, weights="none"), True, False)

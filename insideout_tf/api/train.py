@@ -263,6 +263,8 @@ def prepare(experiment, directory, device, verbose, callbacks, say):
     teachers, inputs = load_teachers(experiment, scope)
     if experiment.soft_label_weight:
         inputs["ferplus_sha256"] = files.sha256(experiment.ferplus)
+    if experiment.weights.endswith(".h5") and os.path.isfile(experiment.weights):
+        inputs["weights_sha256"] = files.sha256(experiment.weights)
     job = stages.Job(
         experiment,
         directory,
