@@ -180,6 +180,7 @@ class Experiment:
     folds: int | None = None  # parts of a cross-validation, which divide Training; or --folds
     fold: int | None = None  # the part that is the test, from 1 on
     training_fraction: float = 1.0  # of the training rows, each class in proportion
+    shared_people: bool = False  # allow a person in two parts of the data
     drop_leaks: bool = False  # drop training faces that are pixel-identical to a test face
     batch_size: int = 64  # faces in a training step
     class_weight: str = "none"  # "none", "balanced", "clipped(0.5,2)"

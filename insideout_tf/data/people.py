@@ -5,6 +5,8 @@ import re
 
 import numpy as np
 
+from insideout_tf.errors import UserError
+
 DRAWS = 50  # of which the one with the best shares of the classes is chosen
 # Names of files of CK+ and CK+48: person, sequence, frame (Lucey et al. 2010, read-me of CK+).
 CKPLUS = re.compile(r"(?P<person>S\d{3})_(?P<sequence>\d{3})_(?P<frame>\d{8})\.\w+", re.IGNORECASE)
@@ -68,6 +70,22 @@ def count_people(faces):
     for person, usage in zip(faces.people, faces.usage):
         parts.setdefault(person, set()).add(int(usage))
     return len(parts), sum(len(usages) > 1 for usages in parts.values())
+
+
+def check_parts(faces):
+    """Raises `UserError` if a person has faces of two usages, so that figures would be too good."""
+    parts: dict[str, set] = {}
+    for person, usage in zip(faces.people or (), faces.usage):
+        parts.setdefault(person, set()).add(int(usage))
+    shared = sorted(person for person, usages in parts.items() if len(usages) > 1)
+    if shared:
+        raise UserError(
+            f"{faces.source}: expected each person in one part of the data, since a network recognises "
+            "people it has seen. Divide the data by person (all in train/ and --folds 10 does it), or "
+            "allow it with --set shared_people=true. Received: in two parts "
+            f"{', '.join(shared[:5])}{', ...' if len(shared) > 5 else ''} ({len(shared):,} of "
+            f"{len(parts):,})"
+        )
 
 
 def draw_part(groups, labels, fraction, seed):

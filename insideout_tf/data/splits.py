@@ -118,7 +118,13 @@ def make(faces, split, validation_fraction, seed, drop_leaks, training_fraction=
 
 
 def of_experiment(faces, experiment):
-    """Returns the `Split` of an experiment. The same faces and experiment give the same split."""
+    """Returns the `Split` of an experiment. The same faces and experiment give the same split.
+
+    Raises:
+        UserError: as of `make`; or a person is in two parts of the data, unless the experiment allows it.
+    """
+    if not experiment.shared_people:
+        people.check_parts(faces)
     return make(
         faces,
         experiment.split,

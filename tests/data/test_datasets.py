@@ -10,7 +10,7 @@ import pytest
 from conftest import run_verb
 from layout_helpers import AFFECTNET_HEADER, WRITERS, save, write
 
-from insideout_tf import inspect
+from insideout_tf import inspect, train
 from insideout_tf.data import (
     affectnet,
     ckplus,
@@ -319,6 +319,15 @@ def test_inspect_names_the_data_set_and_counts_people(tmp_path, capsys):
         file.unlink()
     status, out, _ = run_verb(inspect.main, capsys, tmp_path / "parts")
     assert status == 0 and "people      3, 2 of them in two splits\n" in out
+    words = ("baseline_cnn", "--data", tmp_path / "parts", "--dry-run")
+    words += ("--set", "split=stratified", "--set", "batch_size=4")
+    words += ("--set", "validation_fraction=0.34")
+    status, _, error = run_verb(train.main, capsys, *words)
+    assert status == 2 and len(error.splitlines()) == 1
+    assert "expected each person in one part" in error
+    assert error.endswith("Received: in two parts S010, S999 (2 of 3)\n")
+    status, out, error = run_verb(train.main, capsys, *words, "--set", "shared_people=true")
+    assert status == 0 and "people    3, 2 of them in two parts" in out, error
 
 
 def test_classes_are_left_out_and_ordered(tmp_path):
