@@ -99,13 +99,13 @@ def test_timeline_has_a_lane_for_each_person(tmp_path):
     assert np.isnan(rows[4]).all() and times[4] == 0.6
     heights = []
     colours = [draw.colour_of(index, EMOTIONS) for index in range(7)]
-    for count in (1, 2, 30):
+    for count in (1, 30):
         many = timeline.Timeline()
         for frame in range(3):
             many.append(frame, frame / 10, list(range(count)), np.tile(ROWS[0], (count, 1)))
         timeline.write(tmp_path / f"{count}.png", many, 0.2, "a clip", colours)
         heights.append(Image.open(tmp_path / f"{count}.png").size[1])
-    assert heights[0] < heights[1] < heights[2] < 2000
+    assert heights[0] < heights[1] < 2000
     timeline.write(tmp_path / "none.png", timeline.Timeline(), 0.2, "a clip", colours)
 
 
