@@ -156,8 +156,8 @@ class Experiment:
     backbone: str = "EfficientNetV2B0"  # network/backbones.py lists them
     weights: str = "imagenet"  # "imagenet", "none", or a .weights.h5 or .h5 file
     start_from: str | None = None  # a trained run or model, with its head; or --start-from
-    # Shares of the weights that the last stage began with. Each is tried at the end, mixed with the best
-    # weights, and the one that `monitor` prefers is kept (Wortsman et al. 2022, arXiv 2109.01903).
+    # Shares of the start's weights, mixed with the best ones at the end (Wortsman et al. 2022, arXiv
+    # 2109.01903). The start is start_from if it knows all classes, else what the last stage began with.
     interpolation: tuple[float, ...] = ()
     image_size: int = 224  # pixels a side; the model resizes its input to them
     # Whose mean and standard deviation the model sets: "none", "all" faces, or only "outliers", which

@@ -122,6 +122,14 @@ def monitored(experiment, scores):
     return value if MONITOR_MODES[experiment.monitor] == "max" else -value
 
 
+def validation_losses(job, model):
+    """Returns the log loss of each validation face with an inference model, float64 `[n]`, nats."""
+    rows = job.split.validation
+    probabilities = predict_probabilities(model, job.faces.pixels[rows])
+    chosen = probabilities[np.arange(len(rows)), job.faces.labels[rows]]
+    return -np.log(np.maximum(chosen.astype(np.float64), metrics.MIN_PROBABILITY))
+
+
 def evaluate_epoch(job, model):
     """Returns the scores of an inference model on the validation split and on some training faces.
 

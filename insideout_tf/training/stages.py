@@ -39,6 +39,7 @@ class Job:
         scope: returns the context in which variables are created.
         teachers: inference models, for distillation.
         callbacks: Keras callbacks of the user.
+        has_whole_start: whether the model of `start_from` knows all classes of the faces.
         say: prints one line.
     """
 
@@ -52,6 +53,7 @@ class Job:
     scope: collections.abc.Callable = contextlib.nullcontext
     teachers: tuple = ()
     callbacks: tuple = ()
+    has_whole_start: bool = False
     say: collections.abc.Callable = say
 
     @property
@@ -114,16 +116,17 @@ def run_all(job, model, progress, saved):
         model = model or create_model(job, stages[index])
         if best_weights is not None:
             model.set_weights(best_weights)
-        if not saved:
-            begin_weights = model.get_weights() if job.experiment.interpolation else None
+        is_begin = not saved and (begin_weights is None or not job.has_whole_start)
+        if job.experiment.interpolation and is_begin:
+            begin_weights = model.get_weights()
         best_weights = run_stage(job, index, model, progress, saved, best_weights, begin_weights)
         progress.update(stage=index + 1, epoch=0, stopped=False)
         saved = model = None
     size = job.experiment.size_of(stages[progress["best_stage"]])
     inference_model = build_network(job.experiment, size, job.faces.contract)
     inference_model.set_weights(best_weights)
-    is_last = progress["best_stage"] == len(stages) - 1 and progress["best_epoch"] > 0
-    if job.experiment.interpolation and is_last:
+    has_begin = job.has_whole_start or progress["best_stage"] == len(stages) - 1
+    if job.experiment.interpolation and progress["best_epoch"] > 0 and has_begin:
         interpolate(job, inference_model, begin_weights, progress)
     return progress, inference_model
 
@@ -153,26 +156,47 @@ def evaluate_start(job, model, progress):
 
 
 def interpolate(job, model, begin, progress):
-    """Mixes the best weights with those that the last stage began with, where that is better.
+    """Mixes the best weights with those of the start, as far as the validation faces allow it.
+
+    The largest share of the start is taken whose log loss is within one standard error of the least one
+    (the rule of Breiman et al. 1984, section 3.4.3). So a few validation faces do not lead far from the
+    start.
 
     Args:
-        job: the `Job`, whose experiment has the shares to try.
+        job: the `Job`, whose experiment has the shares to try. 0 and 1 are tried as well.
         model: the inference model with the best weights, which gets the mixed ones.
-        begin: the weights that the last stage began with.
+        begin: the weights of the start (see `config.Experiment.interpolation`).
         progress: the progress of the run; `interpolation` is the share of `begin` that was chosen.
     """
-    best, chosen = model.get_weights(), 0.0
-    for share in job.experiment.interpolation:
+    best = model.get_weights()
+
+    def mix(share):
         model.set_weights([share * old + (1 - share) * new for old, new in zip(begin, best)])
-        value = callbacks.monitored(job.experiment, callbacks.evaluate_epoch(job, model))
-        if value > progress["best"]:
-            progress["best"], chosen = value, share
-    model.set_weights([chosen * old + (1 - chosen) * new for old, new in zip(begin, best)])
+
+    shares = sorted({0.0, *job.experiment.interpolation, 1.0})
+    losses = []
+    for share in shares:
+        mix(share)
+        losses.append(callbacks.validation_losses(job, model))
+    chosen = choose_share(shares, np.array(losses))
+    mix(chosen)
     progress["interpolation"] = chosen
     job.say(
-        f"interpolation: {chosen:g} of the weights before stage {job.experiment.stages[-1].name!r}, "
-        f"{job.experiment.monitor} {abs(progress['best']):.4f}"
+        f"interpolation: {chosen:g} of the start; validation loss of the shares "
+        + ", ".join(f"{share:g}: {loss.mean():.4f}" for share, loss in zip(shares, losses))
     )
+
+
+def choose_share(shares, losses):
+    """Returns the largest share whose mean loss is within one standard error of the least one.
+
+    shares: k numbers, ascending. losses: float `[k, n]`, of each face with each share. The standard
+    error is that of the paired difference.
+    """
+    least = losses.mean(1).argmin()
+    excess = losses - losses[least]
+    errors = excess.std(1, ddof=min(1, excess.shape[1] - 1)) / np.sqrt(excess.shape[1])
+    return float(max(share for share, e, s in zip(shares, excess.mean(1), errors) if e <= s))
 
 
 def run_stage(job, index, model, progress, saved, best_weights, begin_weights=None):

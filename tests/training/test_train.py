@@ -598,14 +598,14 @@ def test_interpolated_weights_are_those_that_validation_prefers(
     kept = {}
     interpolate = stages.interpolate
 
-    def prefer_the_second(job, model, begin, progress):
+    def prefer_the_half(job, model, begin, progress):
         kept.update(begin=begin, best=model.get_weights())
-        losses = iter([9.0, 0.001, 9.0])
+        losses = iter(np.array([[9.0, 8], [9, 8], [1, 1], [9, 8], [9, 8]]))
         with monkeypatch.context() as patch:
-            patch.setattr(callbacks, "evaluate_epoch", lambda *_: {"val_loss": next(losses)})
+            patch.setattr(callbacks, "validation_losses", lambda *_: next(losses))
             interpolate(job, model, begin, progress)
 
-    monkeypatch.setattr(stages, "interpolate", prefer_the_second)
+    monkeypatch.setattr(stages, "interpolate", prefer_the_half)
     assert run_verb(train.main, capsys, *command, whole)[0] == 0
     assert json.loads((whole / "metrics.json").read_text())["interpolation"] == 0.5
     mixed = [(old + new) / 2 for old, new in zip(kept["begin"], kept["best"])]
@@ -619,10 +619,19 @@ def test_interpolated_weights_are_those_that_validation_prefers(
 
     monkeypatch.setattr(stages, "interpolate", stop)
     assert run_verb(train.main, capsys, *command, cut)[0] != 0
-    monkeypatch.setattr(stages, "interpolate", prefer_the_second)
+    monkeypatch.setattr(stages, "interpolate", prefer_the_half)
     assert run_verb(train.main, capsys, *command, cut, "--resume")[0] == 0
     resumed = load_model(cut / "model.keras").get_weights()
     assert all(map(np.array_equal, resumed, after))
+
+
+def test_the_share_of_the_start_is_the_largest_that_is_not_clearly_worse():
+    few = np.array([[0.0, 1.0], [0.5, 1.0], [0.6, 1.0]])
+    assert stages.choose_share([0.0, 0.5, 1.0], few) == 1.0  # two faces say little
+    many = np.repeat(few, 50, axis=1)
+    assert stages.choose_share([0.0, 0.5, 1.0], many) == 0.0
+    assert stages.choose_share([0.0, 0.5, 1.0], many[[2, 1, 0]]) == 1.0
+    assert stages.choose_share([0.0, 1.0], np.array([[0.3], [0.3]])) == 1.0
 
 
 def test_a_network_that_drops_branches_starts_from_one_that_does_not():
