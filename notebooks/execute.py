@@ -23,11 +23,11 @@ import nbformat
 
 FOLDER = pathlib.Path(__file__).resolve().parent
 MAX_BYTES = 400_000  # of a notebook
-COLOURS = 64  # of a stored picture
+COLOURS, GREYS = 256, 32  # of a stored picture, and of one without colour
 SECONDS = 1800  # of a cell
 KEY = "outputs_of"  # in a notebook's metadata: which code its outputs are of
 LOG = re.compile(  # lines that TensorFlow, XLA and LiteRT write past Python
-    r"^(WARNING: All log messages|[IWE]0000 |\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: [IWE] |INFO: Created )"
+    r"^(WARNING: All log messages|[IWE]0000 |\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: [IWE] |INFO: Created |INFO:tensorflow:)"
 )
 MACHINE = re.compile(r"(?<![\w.<])(/(root|tmp|home|Users|work|opt|usr|var|mnt)/|[A-Z]:\\)")
 
@@ -64,16 +64,15 @@ def run(notebook, folder, seconds=SECONDS):
     """
     from nbclient import NotebookClient
 
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    paths = [str(FOLDER.parent), os.environ.get("PYTHONPATH", "")]
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+    paths = filter(None, [str(FOLDER.parent), os.environ.get("PYTHONPATH")])
+    environment = {"PYTHONPATH": os.pathsep.join(paths), "TF_CPP_MIN_LOG_LEVEL": "3"}
     NotebookClient(
         notebook,
         timeout=seconds,
         kernel_name="python3",
         record_timing=False,
         resources={"metadata": {"path": str(folder)}},
-    ).execute()
+    ).execute(env={**os.environ, **environment})
 
 
 def clean(notebook, folder):
@@ -85,10 +84,8 @@ def clean(notebook, folder):
         outputs = []
         for output in cell.outputs:
             if output.output_type == "stream":
-                output.text = _strip(output.text, folders)
-                if output.name == "stderr":
-                    lines = output.text.splitlines(keepends=True)
-                    output.text = "".join(each for each in lines if not LOG.match(each))
+                lines = _strip(output.text, folders).splitlines(keepends=True)
+                output.text = "".join(line for line in lines if not LOG.match(line))
                 if not output.text.strip():
                     continue
             for kind, value in output.get("data", {}).items():
@@ -107,12 +104,18 @@ def _strip(text, folders):
 
 
 def _shrink_png(text):
-    """Returns a picture, PNG in base64, with at most `COLOURS` colours."""
-    from PIL import Image
+    """Returns a picture, PNG in base64, with at most `COLOURS` colours or `GREYS` grey levels."""
+    from PIL import Image, ImageChops
 
     small = io.BytesIO()
     image = Image.open(io.BytesIO(base64.b64decode(text))).convert("RGB")
-    image.quantize(COLOURS, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
+    red, green, blue = image.split()
+    if any(ImageChops.difference(red, other).getbbox() for other in (green, blue)):
+        image = image.quantize(COLOURS, dither=Image.Dither.NONE)
+    else:
+        steps = GREYS - 1
+        image = red.point([round(level * steps / 255) * 255 // steps for level in range(256)])
+    image.save(small, "PNG", optimize=True)
     return min(base64.b64encode(small.getvalue()).decode(), text, key=len)
 
 
