@@ -9,11 +9,10 @@ import pathlib
 from insideout_tf import devices, errors, files, locks, overrides, runs
 from insideout_tf.api.run import Run
 from insideout_tf.data import reading, splits
-from insideout_tf.data.classes import match_classes
 from insideout_tf.data.contract import FER2013
 from insideout_tf.data.read import read
 from insideout_tf.errors import UserError
-from insideout_tf.network.weights import load_model, read_labels, save_model
+from insideout_tf.network.weights import knows_classes, load_model, save_model
 from insideout_tf.serving import packaged
 from insideout_tf.training import checkpoint
 
@@ -277,18 +276,11 @@ def prepare(experiment, directory, device, verbose, callbacks, say):
         scope,
         teachers,
         tuple(callbacks),
-        knows_classes(experiment.start_from, faces.classes),
+        experiment.start_from is not None
+        and knows_classes(packaged.model_path(experiment.start_from)[0], faces.classes),
         say,
     )
     return job, inputs
-
-
-def knows_classes(start_from, classes):
-    """Returns whether the model that training starts from has all these classes; False without one."""
-    if start_from is None:
-        return False
-    known = read_labels(packaged.model_path(start_from)[0]) or FER2013.classes
-    return all(index >= 0 for index in match_classes(classes, known))
 
 
 def record_start(job, inputs, resume, overwrite):

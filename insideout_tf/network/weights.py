@@ -121,6 +121,12 @@ def read_labels(path):
     return contracts.parse_labels(beside.read_text("utf-8", "replace"), beside)
 
 
+def knows_classes(path, classes):
+    """Returns whether the model in a `.keras` file has all these classes, by words that mean the same."""
+    known = read_labels(path) or FER2013.classes
+    return all(index >= 0 for index in match_classes(classes, known))
+
+
 def find_pooling(model, where):
     """Returns the layer whose output `[n, d]` are the embeddings: the last global average pooling.
 
