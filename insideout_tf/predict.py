@@ -10,8 +10,11 @@ import sys
 from insideout_tf import errors, progress, targets
 from insideout_tf.data import images
 from insideout_tf.errors import UserError
-from insideout_tf.photos import draw, options, pictures, records, video, window
+from insideout_tf.photos import draw, listing, options, pictures, records, video, window
 from insideout_tf.serving import engines, packaged, recognize
+
+# Pictures without a face of which a line is printed at the end: this share of at least so many.
+MANY_FACELESS, MIN_PICTURES = 0.2, 10
 
 
 def parse(argv):
@@ -99,7 +102,7 @@ def main(argv=None):
     with errors.reported("insideout predict"):
         arguments = parse(argv)
         progress.announce("loading the model ...")
-        sources, unread, unreadable = pictures.expand_folders(arguments.sources)
+        sources, unread, unreadable = listing.expand_folders(arguments.sources)
         for path, error in unreadable:
             errors.show(format_error(path, error), sys.stderr)
         check_arguments(arguments, sources)
@@ -117,7 +120,7 @@ def main(argv=None):
             errors.show(f"insideout predict: {note}", sys.stderr)
         error_count = predict(sources, recognize_faces, arguments, annotations) + len(unreadable)
         if unread:
-            errors.show(f"insideout predict: {pictures.describe_unread(unread)}", sys.stderr)
+            errors.show(f"insideout predict: {listing.describe_unread(unread)}", sys.stderr)
         if error_count:
             raise UserError(
                 f"expected {len(sources)} readable pictures or videos. Those named above have no "
@@ -163,11 +166,12 @@ class Outputs:
     Attributes:
         error_count: the number of sources with an error.
         done_count: the number of sources that are finished, with or without an error.
+        picture_count, faceless_count: pictures in which faces were searched, and those without one.
     """
 
     def __init__(self, write_record, annotations, is_silent):
         self.write_record, self.annotations, self._is_silent = write_record, annotations, is_silent
-        self.error_count = self.done_count = 0
+        self.error_count = self.done_count = self.picture_count = self.faceless_count = 0
 
     def print_line(self, text, bar):
         """Prints to standard output, unless records go there."""
@@ -217,6 +221,12 @@ def predict(sources, recognize_faces, arguments, annotations=None):
             raise type(interruption)(
                 f"after {outputs.done_count:,} of {len(sources):,} sources{kept}"
             ) from None
+    if outputs.faceless_count >= MANY_FACELESS * max(outputs.picture_count, MIN_PICTURES):
+        errors.show(
+            f"insideout predict: {outputs.faceless_count:,} of {outputs.picture_count:,} pictures "
+            "without a face. If these are cropped faces, use --faces crop",
+            sys.stderr,
+        )
     return outputs.error_count
 
 
@@ -235,6 +245,8 @@ def predict_pictures(paths, detect_faces, recognize_faces, outputs):
             for record in records.to_records(result):
                 outputs.write_record(record)
                 outputs.print_line(records.format_line(record), bar)
+            outputs.picture_count += not result.is_crop
+            outputs.faceless_count += not result.faces
             if outputs.annotations:
                 outputs.annotations.write_picture(result)
             outputs.done_count += 1

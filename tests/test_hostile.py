@@ -21,7 +21,7 @@ from insideout_tf.data import drawn, images, splits
 from insideout_tf.data.faces import Faces
 from insideout_tf.data.read import read_faces
 from insideout_tf.errors import UserError
-from insideout_tf.photos import pictures, video
+from insideout_tf.photos import listing, pictures, video
 from insideout_tf.serving import packaged
 
 pytestmark = pytest.mark.slow
@@ -189,13 +189,13 @@ def test_the_sources_in_a_folder(tmp_path):
         path.write_bytes(content)
     os.mkfifo(tmp_path / "pipe.png")
     (tmp_path / "z.png").symlink_to("none")
-    listing = pictures.list_sources(tmp_path)
-    names = [os.path.relpath(path, tmp_path) for path in listing.paths]
+    found = listing.list_sources(tmp_path)
+    names = [os.path.relpath(path, tmp_path) for path in found.paths]
     expected = ["a.jfif", "b.avif", "c.dat", "d.tif", "e.wmv", "f.ts", "list.mp4", "sub/h.png"]
-    assert [name for name in names if name != "g.heic"] == expected and not listing.errors
-    counts = {kind: count for kind, count in listing.unread.items() if "heic" not in kind}
+    assert [name for name in names if name != "g.heic"] == expected and not found.errors
+    counts = {kind: count for kind, count in found.unread.items() if "heic" not in kind}
     assert counts == {".ts": 1, ".txt": 1, "pipe": 1, "link to nothing": 1}
-    assert pictures.describe_unread(listing.unread).startswith("not read: 1 ")
+    assert listing.describe_unread(found.unread).startswith("not read: 1 ")
     is_video = {name: video.is_video(tmp_path / name) for name in names}
     assert [name for name in names if is_video[name]] == ["e.wmv", "f.ts", "list.mp4"]
 

@@ -1,20 +1,16 @@
 """Recognises the emotions of the faces in pictures and video, with few frames in memory."""
 
-import collections
 import itertools
 import math
-import os
-import pathlib
-import stat
 import typing
 
 import numpy as np
 
-from insideout_tf.data import images, inputs, pillow
+from insideout_tf.data import images
 from insideout_tf.data.classes import EMOTIONS
 from insideout_tf.data.contract import FER2013
 from insideout_tf.errors import UserError
-from insideout_tf.photos import detect, draw, tracks, video
+from insideout_tf.photos import detect, tracks, video
 
 FRAMES_PER_CALL = 16  # pictures or frames whose faces the model receives in one call
 
@@ -47,108 +43,6 @@ class FrameResult(typing.NamedTuple):
     numbers: list | None = None
     duration: float | None = None
     classes: tuple[str, ...] = EMOTIONS
-
-
-class Listing(typing.NamedTuple):
-    """The pictures and videos in a folder and its subfolders.
-
-    Attributes:
-        paths: their paths, sorted.
-        unread: a Counter of the other files by kind, such as {".txt": 3}.
-        errors: a list of (path, OSError) of the subfolders and files that may not be read.
-    """
-
-    paths: list
-    unread: collections.Counter
-    errors: list
-
-
-def list_sources(folder):
-    """Returns the `Listing` of a folder: its pictures and videos, recognised by their content.
-
-    Files that are damaged so much that their first bytes say nothing are listed if their name is that
-    of a picture or a video. Hidden files and folders are neither listed nor counted.
-    """
-    paths: list = []
-    unread: collections.Counter = collections.Counter()
-    errors: list = []
-    for place, folders, names in os.walk(
-        folder, onerror=lambda error: errors.append((error.filename, error))
-    ):
-        links = [name for name in folders if os.path.islink(os.path.join(place, name))]
-        folders[:] = sorted(name for name in folders if not inputs.is_hidden(name))
-        unread["link to a folder"] += sum(not inputs.is_hidden(name) for name in links)
-        for name in sorted(names):
-            if inputs.is_hidden(name):
-                continue
-            path = os.path.join(place, name)
-            try:
-                kind = _find_unread_kind(path)
-            except OSError as error:
-                errors.append((path, error))
-                continue
-            if kind is None:
-                paths.append(path)
-            else:
-                unread[kind] += 1
-    return Listing(sorted(paths, key=pathlib.PurePath), +unread, errors)
-
-
-def expand_folders(sources):
-    """Returns the sources with folders replaced by the pictures and videos in them.
-
-    Annotated copies of earlier calls are excluded, unless they are named. A file that is named and lies
-    in a folder too is listed once.
-
-    Args:
-        sources: paths and names of cameras.
-
-    Returns:
-        A tuple of the list of paths and cameras; a Counter of the other files in the folders by kind;
-        and a list of (path, OSError) of what may not be read. See `list_sources`.
-    """
-    expanded: list = []
-    unread: collections.Counter = collections.Counter()
-    unreadable: list = []
-    named = set(sources)
-    for source in sources:
-        if source.startswith(video.WEBCAM) or not os.path.isdir(source):
-            expanded.append(source)
-            continue
-        listing = list_sources(source)
-        expanded += [
-            path for path in listing.paths if path not in named and not draw.is_annotated(path)
-        ]
-        unread += listing.unread
-        unreadable += listing.errors
-    return expanded, unread, unreadable
-
-
-def _find_unread_kind(path):
-    """Returns the kind of a file that is neither a picture nor a video, or None for one of these."""
-    suffix = pathlib.PurePath(path).suffix.lower()
-    try:
-        mode = os.stat(path).st_mode
-    except FileNotFoundError:
-        return "link to nothing"
-    if not stat.S_ISREG(mode):
-        return inputs.describe_kind(mode).split(" ", 1)[1]
-    head = inputs.read_head(path)
-    picture = inputs.find_picture_format(head)
-    if picture == "HEIF" and not pillow.reads_heif():
-        return f"{suffix or 'HEIC'} (needs the package pillow-heif)"
-    is_known = suffix in (*images.SUFFIXES, *video.SUFFIXES)
-    if picture or inputs.is_video_container(head) or is_known:
-        return None
-    return suffix or "without a suffix"
-
-
-def describe_unread(unread):
-    """Returns one line that counts the files of `Listing.unread` by kind; "" if there are none."""
-    if not unread:
-        return ""
-    kinds = ", ".join(f"{count:,} {kind}" for kind, count in unread.most_common())
-    return f"not read: {kinds}, since they are no pictures or videos that can be read here"
 
 
 def recognize_pictures(paths, detect_faces, recognize, report_error, with_images=False):
