@@ -58,8 +58,8 @@ def _convert(value, hint, where):
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return value if isinstance(value, hint) else from_dict(hint, value, where)
     if origin is tuple:
-        require(isinstance(value, (list, tuple)), where, "a list", value)
         arms = typing.get_args(hint)
+        require(isinstance(value, (list, tuple)), where, f"a list such as {_example(arms)}", value)
         if arms[-1] is Ellipsis:
             return tuple(
                 _convert(item, arms[0], f"{where}.{index}") for index, item in enumerate(value)
@@ -73,6 +73,13 @@ def _convert(value, hint, where):
         return float(value)
     require(type(value) is hint, where, f"a value of type {hint.__name__}", value)
     return value
+
+
+def _example(arms):
+    """Returns a list as `--set` takes it, of values of the types `arms`."""
+    examples = {int: "2", float: "0.5", str: '"a"'}
+    listed = arms[:1] * 2 if arms[-1] is Ellipsis else arms
+    return "[" + ",".join(examples.get(arm, "...") for arm in listed) + "]"
 
 
 def from_dict(kind, values, where):

@@ -105,7 +105,7 @@ def check(directory, experiment, resume, overwrite):
             f"{directory}: expected no run there yet. {advice}. Received: "
             f"{'a finished' if finished else 'an interrupted'} run"
         )
-    _check_same(directory, experiment)
+    _check_same(directory, experiment, finished)
     return "finished" if finished else "unfinished"
 
 
@@ -288,7 +288,7 @@ def list_changes(before, now):
     return [f"{name} {old} → {new}" for name, old, new in pairs if old != new]
 
 
-def _check_same(directory, experiment):
+def _check_same(directory, experiment, is_finished):
     before, now = (
         {key: value for key, value in _flat(config.to_dict(each)).items() if not _is_input(key)}
         for each in (experiment_of(directory), experiment)
@@ -297,11 +297,13 @@ def _check_same(directory, experiment):
         before["weights"] = now["weights"]
     changed = [key for key in {**before, **now} if before.get(key) != now.get(key)]
     if changed:
+        advice = "Give the same file and --set values"
+        if is_finished:  # its schedule has come to its end
+            advice = f"To train the finished run further, give --start-from {directory} and a new --run-dir"
         listed = ", ".join(f"{key} {before.get(key)!r} → {now.get(key)!r}" for key in changed[:5])
         raise UserError(
-            f"{directory}: --resume expects the experiment this run was started with. "
-            "Give the same file and --set values, or choose another --run-dir. "
-            f"Received: {listed}"
+            f"{directory}: --resume expects the experiment this run was started with. {advice}, or "
+            f"choose another --run-dir. Received: {listed}"
         )
 
 

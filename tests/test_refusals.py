@@ -91,7 +91,7 @@ def test_settings_of_a_wrong_type_and_with_a_typo(refused):
         f"augmentation.flip: expected a value of type bool. {change}Received: 1"
     )
     assert refused("--set", "augmentation.zoom=0.9") == (
-        f"augmentation.zoom: expected a list. {change}Received: 0.9"
+        f"augmentation.zoom: expected a list such as [0.5,0.5]. {change}Received: 0.9"
     )
     assert refused("--set", "stages.head.epoch=3").startswith(
         "--set stages.head: unknown field 'epoch'. Did you mean 'epochs'? Valid fields: name, "
@@ -144,3 +144,8 @@ def test_resuming_a_run_of_another_experiment(capsys, tiny_experiment, small_dra
         "started with. Give the same file and --set values, or choose another --run-dir. "
         "Received: stages.0.epochs 1 → 9, seed 0 → 3\n"
     )
+    (tmp_path / "run/metrics.json").write_text("{}")
+    status, _, error = call(capsys, *base, "--resume", "--set", "stages.head.epochs=9")
+    assert status == 2 and (
+        f"To train the finished run further, give --start-from {tmp_path / 'run'} and a new --run-dir"
+    ) in error
