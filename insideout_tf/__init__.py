@@ -29,6 +29,7 @@ _HOMES = {  # of what is imported at its first use
     "read_faces": "insideout_tf.data.read",
     "report_runs": "insideout_tf.api.report",
     "train_model": "insideout_tf.api.train",
+    "warm_up": "insideout_tf.api.warm_up",
 }
 __all__ = [
     "EMOTIONS",
@@ -49,6 +50,7 @@ __all__ = [
     "read_faces",
     "report_runs",
     "train_model",
+    "warm_up",
 ]
 
 if typing.TYPE_CHECKING:  # so that editors and type checkers see the signatures
@@ -62,6 +64,7 @@ if typing.TYPE_CHECKING:  # so that editors and type checkers see the signatures
     from insideout_tf.api.report import report_runs
     from insideout_tf.api.run import Run, open_run
     from insideout_tf.api.train import train_model
+    from insideout_tf.api.warm_up import warm_up
     from insideout_tf.data.read import read_faces
 
 

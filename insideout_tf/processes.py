@@ -1,6 +1,7 @@
 """Threads and forked processes: locks, the stderr of native libraries, and what a fork breaks."""
 
 import contextlib
+import functools
 import os
 import sys
 import threading
@@ -113,6 +114,26 @@ def serialized(function):
             return function(value)
 
     return call
+
+
+def made_once(maxsize):
+    """Returns a decorator that keeps results as `functools.lru_cache` does, and makes each one once.
+
+    While a thread makes a result, others that ask for the same one wait for it. An error is not kept.
+    """
+
+    def decorate(function):
+        keep = functools.lru_cache(maxsize)(function)
+        locks: dict[tuple, ForkSafeLock] = {}
+
+        @functools.wraps(function)
+        def call(*arguments):
+            with locks.setdefault(arguments, ForkSafeLock()):
+                return keep(*arguments)
+
+        return call
+
+    return decorate
 
 
 def check_not_forked():

@@ -146,6 +146,10 @@ def test_resuming_a_run_of_another_experiment(capsys, tiny_experiment, small_dra
     )
     (tmp_path / "run/metrics.json").write_text("{}")
     status, _, error = call(capsys, *base, "--resume", "--set", "stages.head.epochs=9")
-    assert status == 2 and (
-        f"To train the finished run further, give --start-from {tmp_path / 'run'} and a new --run-dir"
-    ) in error
+    assert (
+        status == 2
+        and (
+            f"To train the finished run further, give --start-from {tmp_path / 'run'} and a new --run-dir"
+        )
+        in error
+    )

@@ -1,6 +1,5 @@
 """Embeddings: what a network sees in a face before it chooses a class."""
 
-import functools
 import typing
 
 import numpy as np
@@ -57,7 +56,7 @@ def embed(
     return np.concatenate(parts) if parts else np.zeros((0, network.output_shape[1]), np.float32)
 
 
-@functools.lru_cache(maxsize=CACHED_MODELS)
+@processes.made_once(CACHED_MODELS)
 def _load_cached(path, identity):
     """Returns (the network up to its pooled features, its `Contract`) of a .keras file."""
     devices.prepare_backend()

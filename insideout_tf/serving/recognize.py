@@ -1,7 +1,6 @@
 """The one way from faces to probabilities: batches, views, temperature, on every engine."""
 
 import collections.abc
-import functools
 import os
 import typing
 
@@ -118,7 +117,7 @@ def _check_tta(tta):
         raise UserError(f"tta: expected one of {', '.join(TTA)}. Received: {tta!r}")
 
 
-@functools.lru_cache(maxsize=CACHED_MODELS)
+@processes.made_once(CACHED_MODELS)
 def _load_cached(model, engine, identity):
     """Returns what `load_predictor` returns, loaded once for each file; one thread at a time runs it."""
     predict, temperature, contract = engines.load_predictor(model, engine)
