@@ -5,7 +5,7 @@
 
 They run in their order in one temporary folder, where the second trains what later ones load. So one that
 runs alone uses a packaged model. Faces are drawn: no picture of FER2013 may enter the project. What is
-stored is cleaned: pictures have few colours, and there is no path of this machine and no log of TensorFlow.
+stored is cleaned: pictures have fewer levels, and there is no path of this machine and no log of TensorFlow.
 An output that still breaks a rule stops the script, and the notebook stays as it was.
 """
 
@@ -23,7 +23,7 @@ import nbformat
 
 FOLDER = pathlib.Path(__file__).resolve().parent
 MAX_BYTES = 400_000  # of a notebook
-COLOURS, GREYS = 256, 32  # of a stored picture, and of one without colour
+LEVELS = 32  # of each channel of a stored picture
 SECONDS = 1800  # of a cell
 KEY = "outputs_of"  # in a notebook's metadata: which code its outputs are of
 LOG = re.compile(  # lines that TensorFlow, XLA and LiteRT write past Python
@@ -104,18 +104,17 @@ def _strip(text, folders):
 
 
 def _shrink_png(text):
-    """Returns a picture, PNG in base64, with at most `COLOURS` colours or `GREYS` grey levels."""
+    """Returns a picture, PNG in base64, with at most `LEVELS` levels of each colour, or of grey."""
     from PIL import Image, ImageChops
 
     small = io.BytesIO()
     image = Image.open(io.BytesIO(base64.b64decode(text))).convert("RGB")
     red, green, blue = image.split()
-    if any(ImageChops.difference(red, other).getbbox() for other in (green, blue)):
-        image = image.quantize(COLOURS, dither=Image.Dither.NONE)
-    else:
-        steps = GREYS - 1
-        image = red.point([round(level * steps / 255) * 255 // steps for level in range(256)])
-    image.save(small, "PNG", optimize=True)
+    if not any(ImageChops.difference(red, other).getbbox() for other in (green, blue)):
+        image = red
+    steps = LEVELS - 1
+    table = [round(level * steps / 255) * 255 // steps for level in range(256)]
+    image.point(table * len(image.getbands())).save(small, "PNG", optimize=True)
     return min(base64.b64encode(small.getvalue()).decode(), text, key=len)
 
 
