@@ -1,6 +1,6 @@
 """Runs the notebooks and stores their outputs.
 
-    python notebooks/execute.py            # all, about ten minutes on two CPU cores
+    python notebooks/execute.py            # all: about three minutes of processor time
     python notebooks/execute.py 5 6        # those whose names begin so
 
 They run in their order in one temporary folder, where the second trains what later ones load. So one that
@@ -23,7 +23,7 @@ import nbformat
 
 FOLDER = pathlib.Path(__file__).resolve().parent
 MAX_BYTES = 400_000  # of a notebook
-LEVELS = 32  # of each channel of a stored picture
+LEVELS, GREYS = 64, 32  # of each colour of a stored picture, and of one without colour
 SECONDS = 1800  # of a cell
 KEY = "outputs_of"  # in a notebook's metadata: which code its outputs are of
 LOG = re.compile(  # lines that TensorFlow, XLA and LiteRT write past Python
@@ -104,7 +104,7 @@ def _strip(text, folders):
 
 
 def _shrink_png(text):
-    """Returns a picture, PNG in base64, with at most `LEVELS` levels of each colour, or of grey."""
+    """Returns a picture, PNG in base64, with at most `LEVELS` levels of each colour, or `GREYS` of grey."""
     from PIL import Image, ImageChops
 
     small = io.BytesIO()
@@ -112,7 +112,7 @@ def _shrink_png(text):
     red, green, blue = image.split()
     if not any(ImageChops.difference(red, other).getbbox() for other in (green, blue)):
         image = red
-    steps = LEVELS - 1
+    steps = (GREYS if image is red else LEVELS) - 1
     table = [round(level * steps / 255) * 255 // steps for level in range(256)]
     image.point(table * len(image.getbands())).save(small, "PNG", optimize=True)
     return min(base64.b64encode(small.getvalue()).decode(), text, key=len)
