@@ -27,7 +27,7 @@ PLACES = ((60, 60, 220), (340, 140, 190))
 def media(tmp_path_factory):
     """A folder with a scene of two drawn faces, a video of it, and the frames of a made camera."""
     folder = tmp_path_factory.mktemp("media")
-    find, faces = detect.create_detector(), []
+    find, faces = detect.FaceDetector("detect"), []
     for face in drawn.draw_all(56, 7, 7)[0]:
         scene = make_scene([face], PLACES[:1])
         if len(find(scene)) == 1 and len(faces) < 2:

@@ -69,4 +69,5 @@ def _cut(model, where):
     import keras
 
     processes.check_not_forked()
-    return keras.Model(model.input, find_pooling(model, where).output)
+    pooled = find_pooling(model, where).output  # first: a Sequential without a call has no input
+    return keras.Model(model.input, pooled)

@@ -186,7 +186,10 @@ def _read_frames(capture, fps, max_failures, damage):
 
     index, seconds, failures = 0, 0.0, 0
     while failures <= max_failures:
-        is_read, frame = capture.read()
+        try:
+            is_read, frame = capture.read()
+        except cv2.error:  # sizes in a damaged container that cannot be
+            is_read = False
         if not is_read:
             failures += 1
             continue

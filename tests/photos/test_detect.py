@@ -130,7 +130,8 @@ def test_photos_in_every_form(tmp_path):
         assert insideout_tf.detect_emotions(picture) == expected
     grey = np.asarray(scene.convert("L"))
     for picture in (grey, grey[..., None]):
-        assert insideout_tf.detect_emotions(picture)[0]["box"] == expected[0]["box"]
+        box = insideout_tf.detect_emotions(picture)[0]["box"]
+        assert np.allclose(box, expected[0]["box"], atol=4)  # the detector sees other colours
     (crop,) = insideout_tf.detect_emotions(chosen[0])
     assert crop["box"] is None
     probabilities = insideout_tf.predict_emotions(chosen[0])[0]
