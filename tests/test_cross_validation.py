@@ -35,7 +35,7 @@ def test_folds_are_trained_evaluated_and_resumed(
     status, _, err = run_verb(train.main, capsys, *base, place)
     assert status == 2 and "--resume" in err
     status, out, err = run_verb(train.main, capsys, *base, place, "--resume")
-    assert status == 0 and "2 folds, 280 faces" in out, err
+    assert status == 0 and "2 folds, 280 faces; kept together: identical faces" in out, err
     assert (place / "fold01" / "model.keras").stat().st_mtime_ns == first
     summary = json.loads((place / api.SUMMARY).read_text())
     assert summary["n"] == 280 and [fold["n"] for fold in summary["per_fold"]] == [140, 140]

@@ -121,7 +121,7 @@ def audit_labels(
     """
     _check_options(model, recipe, run_dir, split, method)
     check_path(data)
-    recognizer = None if model is None else _load_recognizer(model)
+    recognizer = None if model is None else recognize.load_for_evaluation(model)
     faces = read(data, readings.Reading(**reading))
     rows = splits.evaluation_rows(faces, split, None)
     if recipe is not None:
@@ -191,16 +191,10 @@ def _list_parts(pixels):
         yield [Image.fromarray(face) for face in np.asarray(pixels[start : start + audit.CHUNK])]
 
 
-def _load_recognizer(model):
-    """Returns the `Recognizer` of a model, by Keras unless it is a .tflite file."""
-    engine = "litert" if str(model).endswith(".tflite") else "keras"
-    return recognize.load_recognizer(str(model), engine, calibrated=False)
-
-
 def _predict_by_model(faces, recognizer, model):
     """Returns the probabilities `[n, k]` of the classes of `faces` by a model; 0 where it lacks one.
 
-    recognizer: of `_load_recognizer`. model: its name, for messages.
+    recognizer: its `Recognizer`. model: its name, for messages.
     """
     found = match_classes(faces.classes, recognizer.contract.classes)
     if sum(index >= 0 for index in found) < 2:

@@ -45,14 +45,8 @@ def compare_models(models, data, split=None, bad_rows="stop", map_classes=()):
         )
     for source in sources:
         check_path(source)
-    loaded = {name: _load(name) for name in names}
+    loaded = {name: recognize.load_for_evaluation(name) for name in names}
     return [_compare_on(loaded, source, split, bad_rows, map_classes) for source in sources]
-
-
-def _load(name):
-    """Returns the `Recognizer` of a model, by Keras unless it is a .tflite file."""
-    engine = "litert" if name.endswith(".tflite") else "keras"
-    return recognize.load_recognizer(name, engine, calibrated=False)
 
 
 def _compare_on(loaded, source, split, bad_rows, map_classes):

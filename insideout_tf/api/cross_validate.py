@@ -6,9 +6,9 @@ import typing
 
 import numpy as np
 
-from insideout_tf import errors, files, overrides, targets
+from insideout_tf import errors, files, overrides, runs, targets
 from insideout_tf.api.evaluate import evaluate
-from insideout_tf.api.train import set_inputs, train
+from insideout_tf.api.train import require_data, set_inputs, train
 from insideout_tf.data import folds as divisions
 from insideout_tf.data import people, reading
 from insideout_tf.data.read import read
@@ -88,8 +88,6 @@ def train_folds(
     options: `verbose`, `callbacks` and `device`, as of `api.train.train`. The rest is as of
     `cross_validate`. A finished cross-validation is returned as it is with `resume`.
     """
-    from insideout_tf.api.train import require_data
-
     require_data(experiment)
     own = [_of_fold(experiment, number, folds) for number in range(1, folds + 1)]
     targets.check_targets(
@@ -103,26 +101,28 @@ def train_folds(
         [experiment.data],
         overwrite or resume,
     )
-    if not (resume or overwrite) and (directory / "fold01").exists():
+    if not (resume or overwrite) and _place_of(directory, 1).exists():
         raise errors.UserError(
             f"{directory}: expected no cross-validation there yet. Go on with --resume, choose another "
             "--run-dir, or add --overwrite. Received: fold01"
         )
     faces = read(experiment.data, reading.of_experiment(experiment))
-    for number in range(
-        1, folds + 1
-    ):  # too few faces or people are known before the first training
-        divisions.choose_fold(faces, number, folds, experiment.split_seed or 0)
+    divisions.choose_fold(faces, 1, folds, experiment.split_seed or 0)  # raises before any training
     parts = []
     for number, each in enumerate(own, start=1):
-        place = directory / f"fold{number:02d}"
+        place = _place_of(directory, number)
         say(f"fold {number} of {folds}")
-        goes_on = resume and (place / "config.json").exists()
+        goes_on = resume and (place / runs.CONFIG).exists()
         train(each, place, resume=goes_on, overwrite=overwrite, say=say, **options)
         figures, out = evaluate(place, split="test", overwrite=True)
         with np.load(out / PREDICTIONS) as file:
             parts.append((file["rows"], file["labels"], file["probabilities"], figures))
     return _summarize(faces, parts, directory)
+
+
+def _place_of(directory, number):
+    """Returns the run folder of a fold."""
+    return directory / f"fold{number:02d}"
 
 
 def _of_fold(experiment, number, folds):
@@ -170,9 +170,7 @@ def describe(result):
     low, high = summary["intervals_95"]["accuracy"]
     lines = [
         "",
-        f"{summary['folds']} folds, one {summary['kept_together']} in one fold, {summary['n']:,} faces"
-        if summary["kept_together"] != "identical faces"
-        else f"{summary['folds']} folds, {summary['n']:,} faces",
+        f"{summary['folds']} folds, {summary['n']:,} faces; kept together: {summary['kept_together']}",
         f"all faces: accuracy {summary['figures']['accuracy']:.2%} (95 % interval {low:.2%} to "
         f"{high:.2%}), macro-F1 {summary['figures']['macro_f1']:.3f}",
         f"mean of the folds: accuracy {summary['mean']['accuracy']:.2%} ± "

@@ -66,17 +66,21 @@ def count_people(faces):
     """Returns the number of people, and how many of them have faces of two usages; None if unknown."""
     if faces.people is None:
         return None, None
-    parts: dict[str, set] = {}
-    for person, usage in zip(faces.people, faces.usage):
-        parts.setdefault(person, set()).add(int(usage))
+    parts = _list_usages(faces)
     return len(parts), sum(len(usages) > 1 for usages in parts.values())
+
+
+def _list_usages(faces):
+    """Returns {person: the usages of their faces, a set}; empty if the people are unknown."""
+    parts: dict[str, set] = {}
+    for person, usage in zip(faces.people or (), faces.usage):
+        parts.setdefault(person, set()).add(int(usage))
+    return parts
 
 
 def check_parts(faces):
     """Raises `UserError` if a person has faces of two usages, so that figures would be too good."""
-    parts: dict[str, set] = {}
-    for person, usage in zip(faces.people or (), faces.usage):
-        parts.setdefault(person, set()).add(int(usage))
+    parts = _list_usages(faces)
     shared = sorted(person for person, usages in parts.items() if len(usages) > 1)
     if shared:
         raise UserError(

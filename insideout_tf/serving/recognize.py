@@ -79,6 +79,12 @@ def load_recognizer(
     return Recognizer(recognize, contract)
 
 
+def load_for_evaluation(model):
+    """Returns the `Recognizer` of a model as it is, without a temperature: by Keras, or by LiteRT for .tflite."""
+    engine = "litert" if str(model).endswith(".tflite") else "keras"
+    return load_recognizer(str(model), engine, calibrated=False)
+
+
 def average_views(predict, faces, tta="none"):
     """Returns probabilities, averaged over the views of each face. Every verb averages here.
 
