@@ -15,8 +15,8 @@ import numpy as np
 
 from insideout_tf.data import images
 from insideout_tf.errors import UserError, printable
-from insideout_tf.photos import detect, pictures, tags, tracks, video
-from insideout_tf.photos.draw import colour_of
+from insideout_tf.photos import detect, pictures, tracks, video
+from insideout_tf.photos.draw import colour_of, draw_faces
 from insideout_tf.serving import packaged, recognize
 
 MAX_BARS = 8  # classes of a face that are shown: the likeliest ones
@@ -106,7 +106,7 @@ def _make_answer(image, found, numbers, probabilities):
     if boxes == [None]:
         picture = shown.convert("RGB")  # the picture is the face: it needs no box
     else:
-        picture = tags.draw_tags(shown, boxes, names, probabilities, found.classes)
+        picture = draw_faces(shown, boxes, probabilities, 1, found.classes, numbers, has_bars=False)
     return Answer(
         picture,
         draw_bars(names, probabilities, found.classes),
@@ -246,9 +246,15 @@ def _draw_frame(result, size):
         else tuple(round(side * scale[i % 2]) for i, side in enumerate(face.box))
         for face in result.faces
     ]
-    names = [str(number + 1) for number in result.numbers]
-    return tags.draw_tags(
-        result.image.resize(size), boxes, names, result.probabilities, result.classes
+    numbers = [number + 1 for number in result.numbers]
+    return draw_faces(
+        result.image.resize(size),
+        boxes,
+        result.probabilities,
+        1,
+        result.classes,
+        numbers,
+        has_bars=False,
     )
 
 

@@ -45,7 +45,9 @@ def colour_of(index, classes):
     return free[others.index(name) % len(free)]
 
 
-def draw_faces(image, boxes, probabilities, scale=None, classes=EMOTIONS, numbers=None):
+def draw_faces(
+    image, boxes, probabilities, scale=None, classes=EMOTIONS, numbers=None, has_bars=True
+):
     """Returns a copy of a picture with the box and the probabilities of each face.
 
     Bars stand on a dark panel beside each face. If there is no room for all panels, each face has one
@@ -59,6 +61,7 @@ def draw_faces(image, boxes, probabilities, scale=None, classes=EMOTIONS, number
             takes that of `choose_scale`, and widens a picture that is one face by its panel.
         classes: the names of the k classes.
         numbers: the number of each face, which its label shows; None shows none.
+        has_bars: False writes one larger line a face, for a window or a page that has the bars elsewhere.
 
     Returns:
         An RGB PIL image.
@@ -69,7 +72,8 @@ def draw_faces(image, boxes, probabilities, scale=None, classes=EMOTIONS, number
     factor = scale or choose_scale(picture.size)
     if factor > 1:
         picture = picture.resize([side * factor for side in picture.size], Image.Resampling.NEAREST)
-    unit = max(13, min(picture.size) // 40)  # height of the letters
+    least, share = (13, 40) if has_bars else (15, 22)
+    unit = max(least, min(picture.size) // share)  # height of the letters
     if scale is None and None in boxes:
         letters = labels.measure_letters(ImageDraw.Draw(picture), unit, classes)
         panel = max(18 * unit, letters + (labels.BAR_WIDTH + 2) * unit)
@@ -87,7 +91,9 @@ def draw_faces(image, boxes, probabilities, scale=None, classes=EMOTIONS, number
             edges = (left, top, left + width, top + height)
             pencil.rectangle(edges, outline="black", width=max(3, unit // 3))
             pencil.rectangle(edges, outline=colours[int(np.argmax(row))], width=max(2, unit // 5))
-    labels.draw_labels(pencil, frames, picture.size, unit, probabilities, classes, numbers, colours)
+    labels.draw_labels(
+        pencil, frames, picture.size, unit, probabilities, classes, numbers, colours, has_bars
+    )
     return picture
 
 

@@ -28,7 +28,7 @@ class Frame(typing.NamedTuple):
         )
 
 
-def draw_labels(pencil, frames, size, unit, rows, classes, numbers, colours):
+def draw_labels(pencil, frames, size, unit, rows, classes, numbers, colours, has_bars=True):
     """Draws the probabilities of each face beside it; returns the `Frame`s of the labels.
 
     Each face has a panel of bars if there is room for all the panels. Else each has one line. No label
@@ -44,15 +44,16 @@ def draw_labels(pencil, frames, size, unit, rows, classes, numbers, colours):
         classes: the names of the k classes.
         numbers: the number of each face for its label, or None.
         colours: the colour of each class.
+        has_bars: False writes one line a face even if there is room for bars.
 
     Returns:
         A list of `Frame`; None for a label that was left out.
     """
-    panels = measure_panels(pencil, unit, rows, classes, numbers)
+    panels = measure_panels(pencil, unit, rows, classes, numbers) if has_bars else []
     places = _place_all(
         frames, [[panel] for panel in panels], size, is_inside_allowed=len(frames) == 1
     )
-    if all(place is not None for place in places):
+    if has_bars and all(place is not None for place in places):
         chosen = [place[1] for place in places]
         for frame, row, number in zip(chosen, rows, numbers or [None] * len(rows)):
             _draw_panel(pencil, frame, unit, row, classes, number, colours)

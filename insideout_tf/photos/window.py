@@ -7,7 +7,7 @@ import numpy as np
 
 from insideout_tf import processes
 from insideout_tf.errors import UserError
-from insideout_tf.photos import tags
+from insideout_tf.photos import draw
 
 END_KEYS = (27, ord("q"))  # Escape and q
 MAX_SIDE = 1280  # pixels of the window
@@ -43,12 +43,14 @@ class Window:
 
         if self._is_open and cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) < 1:
             return False
-        image = tags.draw_tags(
+        image = draw.draw_faces(
             result.image,
             [face.box for face in result.faces],
-            [str(number) for number in result.numbers],
             result.probabilities,
+            1,
             result.classes,
+            result.numbers,
+            has_bars=False,
         )
         scale = MAX_SIDE / max(image.size)
         if scale < 1:

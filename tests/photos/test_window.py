@@ -1,4 +1,4 @@
-"""Labels of faces: short, in the picture, over no other face; and the window that shows them."""
+"""Short labels of faces, and the window that shows them."""
 
 import numpy as np
 import pytest
@@ -6,46 +6,24 @@ from conftest import run_verb
 from PIL import Image
 
 from insideout_tf import predict
-from insideout_tf.photos import tags, window
+from insideout_tf.photos import draw, window
 
 CLASSES = ("calm", "a class with a name that is much too long for a label", "tense")
 
 
-def covers(one, other):
-    return all(one[i] < other[i + 2] and other[i] < one[i + 2] for i in (0, 1))
-
-
-def test_places_of_labels_are_in_the_picture_and_free():
-    """Three hundred crowded scenes: a label never covers another face while some place is free."""
-    random = np.random.default_rng(0)
-    size, width, height = (640, 480), 110, 24
-    for _ in range(300):
-        frames = []
-        for _ in range(4):
-            left, top = random.integers(0, 560), random.integers(0, 400)
-            frames.append(
-                (left, top, left + random.integers(30, 80), top + random.integers(30, 80))
-            )
-        x, y = tags.choose_place(frames[0], width, height, size, frames[1:])
-        place = (x, y, x + width, y + height)
-        assert 0 <= x and 0 <= y and place[2] <= size[0] and place[3] <= size[1]
-        above = (frames[0][0], frames[0][1] - height)
-        is_free = above[1] >= 0 and above[0] + width <= size[0]
-        over = (*above, above[0] + width, above[1] + height)
-        if is_free and not any(covers(over, frame) for frame in frames[1:]):
-            assert (x, y) == above
-
-
 def test_a_picture_keeps_its_size_and_the_original_its_pixels():
     image = Image.fromarray(np.full((200, 300), 128, np.uint8))
-    boxes = [(20, 60, 80, 80), (-10, -10, 90, 60), (280, 180, 90, 90), None]
-    rows = np.array([[0.9, 0.1, 0], [0.1, 0.8, 0.1], [0, 0.2, 0.8], [0.4, 0.3, 0.3]], np.float32)
-    drawn = tags.draw_tags(image, boxes, "1234", rows, CLASSES)
+    boxes = [(20, 60, 80, 80), (-10, -10, 90, 60), (280, 180, 90, 90)]
+    rows = np.array([[0.9, 0.1, 0], [0.1, 0.8, 0.1], [0, 0.2, 0.8]], np.float32)
+    drawn = draw.draw_faces(image, boxes, rows, 1, CLASSES, [1, 2, 3], has_bars=False)
     assert drawn.size == image.size and drawn.mode == "RGB"
     assert (np.asarray(image) == 128).all()
     changed = (np.asarray(drawn) != 128).any(-1)
     assert changed[60, 20:100].all() and not changed[80:130, 30:90].any()
-    assert tags.draw_tags(image, [], [], np.zeros((0, 3)), CLASSES).size == (300, 200)
+    assert draw.draw_faces(image, [], np.zeros((0, 3)), 1, CLASSES, [], has_bars=False).size == (
+        300,
+        200,
+    )
 
 
 def test_a_window_needs_an_opencv_with_windows(tmp_path, capsys, monkeypatch):
