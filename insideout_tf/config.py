@@ -171,7 +171,7 @@ class Experiment:
     input_size: int | None = None  # pixels a side of the model's faces; None: those of the data
     channels: int | None = None  # 1 grey, 3 colour; None: those of the data
     classes: tuple[str, ...] = ()  # names of classes that the data number; or --classes
-    skip_classes: tuple[str, ...] = ()  # left out of the data; or --skip-classes
+    skip_classes: tuple[str, ...] = ()  # excluded of the data; or --skip-classes
     map_classes: tuple[str, ...] = ()  # such as "anger=angry"; or --map
     # "official" (the data's own parts), "stratified" (a part of Training), or "auto": official if the
     # data have a part for validation.

@@ -187,8 +187,8 @@ def list_notes(record):
             )
         )
     for key, text in (
-        ("classes_left_out", "Left out, since the model has no such class"),
-        ("classes_without_faces", "Left out, since the data have no such class"),
+        ("excluded_classes", "Excluded, since the model has no such class"),
+        ("classes_without_faces", "Excluded, since the data have no such class"),
     ):
         if summary.get(key):
             notes.append(("note", f"{text}: {', '.join(map(str, summary[key]))}."))

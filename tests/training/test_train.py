@@ -489,7 +489,7 @@ def test_stages_of_different_sizes_and_a_kill_between_them(
 
 
 @pytest.mark.slow
-def test_bad_rows_and_leaks_are_left_out_and_reported(
+def test_bad_rows_and_leaks_are_excluded_and_reported(
     capsys, tiny_experiment, small_drawn, tmp_path
 ):
     """--bad-rows skip and --drop-leaks: what they leave out, and what the leaks do to the figures."""
