@@ -23,7 +23,9 @@ VERBS = {
 # Lowest first. What stands on one line does not import each other.
 LAYERS = (
     {"errors"},
+    {"native_notes"},
     {"targets", "processes"},
+    {"imports"},
     {"files", "devices", "fields", "progress", "options"},
     {"locks"},
     {"config"},

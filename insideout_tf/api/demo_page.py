@@ -10,6 +10,7 @@ import shutil
 import tempfile
 import typing
 
+from insideout_tf import imports
 from insideout_tf.api import demo
 from insideout_tf.errors import UserError
 from insideout_tf.photos import video
@@ -56,14 +57,7 @@ def import_gradio():
         ("HF_HUB_OFFLINE", "1"),
     ):
         os.environ[name] = value
-    try:
-        import gradio
-    except ImportError as error:
-        raise UserError(
-            'demo: expected the package gradio. Install it: pip install ".[demo]". Received: '
-            f"{error}"
-        ) from None
-    return gradio
+    return imports.load("gradio", "demo")
 
 
 class Demo:

@@ -12,7 +12,7 @@ import tempfile
 import numpy as np
 
 import insideout_tf
-from insideout_tf import devices, errors, files, progress, runs, targets
+from insideout_tf import devices, errors, files, imports, progress, runs, targets
 from insideout_tf.api.embed import embed
 from insideout_tf.data import images, reading
 from insideout_tf.data.faces import PUBLIC_TEST
@@ -168,7 +168,7 @@ def check_arguments(formats, quantize):
         )
     for name in formats:
         module, package = NEEDS.get(name, (None, None))
-        if module and not devices.is_installed(module):
+        if module and not imports.is_installed(module):
             raise UserError(
                 f"--format {name}: expected the package {package}, which checks the file. Install "
                 f"it with `pip install {package}`. Received: no such package"
