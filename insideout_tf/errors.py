@@ -1,11 +1,13 @@
 """The exception for a mistake of the user, and the place where the command line prints it."""
 
 import contextlib
+import logging
 import os
 import signal
 import sys
 import threading
 import unicodedata
+import warnings
 
 _PACKAGES = {  # of modules whose package has another name
     "PIL": "pillow",
@@ -89,6 +91,18 @@ def prepare_streams():
 
 
 @contextlib.contextmanager
+def _libraries_silenced():
+    """Keeps warnings and log messages of libraries from the terminal, unless the user asked for them."""
+    root = logging.getLogger()
+    if not root.handlers:
+        root.addHandler(logging.NullHandler())  # else Python prints what has no handler
+    with warnings.catch_warnings():
+        if not sys.warnoptions and all(action != "error" for action, *_ in warnings.filters):
+            warnings.simplefilter("ignore")
+        yield
+
+
+@contextlib.contextmanager
 def _terminated_as_interrupted():
     """Turns SIGTERM and SIGHUP into `Terminated`, so that what is half-written is removed."""
 
@@ -162,7 +176,7 @@ def reported(verb):
     """
     prepare_streams()
     try:
-        with _terminated_as_interrupted():
+        with _terminated_as_interrupted(), _libraries_silenced():
             yield
     except UserError as error:
         _report(f"{verb}: {error}")

@@ -10,7 +10,7 @@ import threading
 import time
 import weakref
 
-from insideout_tf import native_notes
+from insideout_tf import native_notes, resources
 from insideout_tf.errors import UserError
 
 FORK_SECONDS = 10.0  # that a fork waits for threads in native libraries
@@ -132,7 +132,7 @@ def _watched():
     if notes is None or copy is None or not sys.executable:
         yield
         return
-    command = [sys.executable, "-I", "-S", native_notes.__file__, str(notes)]
+    command = [sys.executable, "-I", "-S", str(resources.folder() / "native_notes.py"), str(notes)]
     try:
         child = subprocess.Popen(
             command, stdin=subprocess.PIPE, stderr=copy, pass_fds=[notes], start_new_session=True

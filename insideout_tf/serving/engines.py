@@ -11,7 +11,7 @@ import zipfile
 
 import numpy as np
 
-from insideout_tf import devices, imports, native_notes, processes
+from insideout_tf import devices, imports, native_notes, processes, resources
 from insideout_tf.data import contract as contracts
 from insideout_tf.data import inputs
 from insideout_tf.errors import UserError
@@ -126,7 +126,7 @@ def _check_in_child(path, content):
         file.write_bytes(content)
         try:
             child = subprocess.run(
-                [sys.executable, "-P", litert_probe.__file__, file],
+                [sys.executable, "-P", str(resources.folder() / "serving/litert_probe.py"), file],
                 capture_output=True,
                 text=True,
                 errors="replace",

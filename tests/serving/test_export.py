@@ -351,9 +351,9 @@ def test_packaged_model_quantized(tmp_path, capsys):
 
     The folder of an export that was killed two days ago goes; that of a running export stays.
     """
-    killed, working, other = (
-        tmp_path / f".unfinished-{name}" for name in ("12.out", "34.out", "12.not.out")
-    )
+    out = tmp_path / "out"
+    killed, working = (files.name_temporary(out, process=each) for each in (12, 34))
+    other = files.name_temporary(tmp_path / "not.out", process=12)
     for folder in (killed, working, other):
         folder.mkdir()
         (folder / "model.tflite").touch()
