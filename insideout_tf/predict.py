@@ -7,7 +7,7 @@ import itertools
 import pathlib
 import sys
 
-from insideout_tf import errors, progress, targets
+from insideout_tf import errors, files, progress, targets
 from insideout_tf.data import images
 from insideout_tf.errors import UserError
 from insideout_tf.photos import draw, listing, options, pictures, records, video, window
@@ -248,9 +248,21 @@ def predict_pictures(paths, detect_faces, recognize_faces, outputs):
             outputs.picture_count += not result.is_crop
             outputs.faceless_count += not result.faces
             if outputs.annotations:
-                outputs.annotations.write_picture(result)
+                with report_failed_copy(result.source, outputs, bar):
+                    outputs.annotations.write_picture(result)
             outputs.done_count += 1
             bar.advance()
+
+
+@contextlib.contextmanager
+def report_failed_copy(source, outputs, bar):
+    """Reports that one annotated copy cannot be written, and goes on; a full disk ends the call."""
+    try:
+        yield
+    except (UserError, OSError) as error:
+        if files.is_disk_full(error):
+            raise
+        outputs.report_error(f"{source}, annotated copy", error, bar)
 
 
 def predict_video(source, detect_faces, recognize_faces, outputs, arguments):
@@ -335,10 +347,12 @@ class Annotation:
 
     @contextlib.contextmanager
     def _failure_reported(self):
-        kinds = (UserError, ValueError, OverflowError)
+        kinds = (UserError, ValueError, OverflowError, OSError)
         try:
             yield
         except kinds as error:
+            if files.is_disk_full(error):
+                raise
             self._append = None
             with contextlib.suppress(*kinds):
                 self._stack.__exit__(type(error), error, error.__traceback__)

@@ -1,5 +1,6 @@
 """Saved models open by plain Keras in the oldest release that is supported, and give the same numbers."""
 
+import configparser
 import os
 import pathlib
 
@@ -79,3 +80,13 @@ def test_the_least_versions_are_those_of_the_tests():
         least = line.partition(">=")[2].partition(",")[0]
         assert f"{package}=={least}.*" in run
     assert pathlib.Path(ROOT, "setup.cfg").read_text().count("python_requires = >=3.11") == 1
+
+
+def test_the_package_needs_what_the_requirements_name_but_kerascv():
+    """KerasCV needs a package without a wheel; `pip install --only-binary :all: .` must not."""
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    needed = set(setup["options"]["install_requires"].split("\n")) - {""}
+    named = set((ROOT / "requirements.txt").read_text().split("\n")) - {""}
+    assert needed < named
+    assert named - needed == set(setup["options.extras_require"]["keras-cv"].split("\n")) - {""}

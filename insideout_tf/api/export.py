@@ -12,14 +12,14 @@ import tempfile
 import numpy as np
 
 import insideout_tf
-from insideout_tf import devices, errors, files, progress, runs, targets
+from insideout_tf import devices, errors, files, imports, progress, resources, runs, targets
 from insideout_tf.api.embed import embed
 from insideout_tf.data import images, reading
 from insideout_tf.data.faces import PUBLIC_TEST
 from insideout_tf.data.read import check_path, read
 from insideout_tf.errors import UserError
 from insideout_tf.network.weights import load_model
-from insideout_tf.serving import litert, onnx, packaged, parity, saved_model
+from insideout_tf.serving import litert, onnx, packaged, saved_model
 
 FORMATS = {
     "savedmodel": "saved_model/1",
@@ -168,7 +168,7 @@ def check_arguments(formats, quantize):
         )
     for name in formats:
         module, package = NEEDS.get(name, (None, None))
-        if module and not devices.is_installed(module):
+        if module and not imports.is_installed(module):
             raise UserError(
                 f"--format {name}: expected the package {package}, which checks the file. Install "
                 f"it with `pip install {package}`. Received: no such package"
@@ -248,7 +248,14 @@ def write_faces(folder, faces, pixels, expected):
 
 def verify(name, file, folder):
     """Returns what a fresh process measures of an exported file; raises `UserError` if it fails."""
-    command = [sys.executable, "-I", parity.__file__, name, str(file), str(folder)]
+    command = [
+        sys.executable,
+        "-I",
+        str(resources.folder() / "serving/parity.py"),
+        name,
+        str(file),
+        str(folder),
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]

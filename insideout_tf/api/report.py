@@ -114,7 +114,7 @@ def write_training_page(job, rows, probabilities, summary, history):
         name=directory.resolve().name,
         path=str(directory),
         summary=summary,
-        probabilities=np.asarray(probabilities, np.float16),
+        probabilities=np.asarray(probabilities, np.float32),
         labels=np.asarray(job.faces.labels[rows], np.int64),
         rows=np.asarray(rows),
         history=history,

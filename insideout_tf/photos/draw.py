@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import os
 import pathlib
 import typing
 
@@ -122,9 +123,11 @@ class AnnotationFolder:
         self._folder, self._overwrite = pathlib.Path(folder), overwrite
         self._stems = {}
         counters: dict[str, typing.Iterator[int]] = {}
+        most = files.max_name_bytes(self._folder) - len(f"{SUFFIX}-{len(sources)}{TIMELINE}")
         for source in dict.fromkeys(map(str, sources)):
             name = pathlib.Path(source.replace(":", "-")).stem
             name = "".join(each if each.isprintable() else "_" for each in name)
+            name = os.fsencode(name)[:most].decode("utf-8", "ignore")
             number = next(counters.setdefault(name.casefold(), itertools.count(1)))
             self._stems[source] = f"{name}{SUFFIX}" + (f"-{number}" if number > 1 else "")
 

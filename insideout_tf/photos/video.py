@@ -11,7 +11,7 @@ import typing
 
 import numpy as np
 
-from insideout_tf import processes
+from insideout_tf import imports, processes
 from insideout_tf.data import images, inputs
 from insideout_tf.errors import UserError
 
@@ -61,13 +61,7 @@ def open_video(source):
             `images.MAX_PIXELS`.
         OSError: the file cannot be opened.
     """
-    try:
-        import cv2
-    except ImportError:
-        raise UserError(
-            f"{source}: expected the package opencv-python-headless, which reads video. Install it. "
-            "Received: no such package"
-        ) from None
+    cv2 = imports.load_opencv(str(source), ", which reads video")
     with contextlib.ExitStack() as stack:
         if is_camera(source):
             capture = _open_capture(_camera_number(source))

@@ -5,8 +5,7 @@ import logging
 
 import numpy as np
 
-from insideout_tf import processes
-from insideout_tf.errors import UserError
+from insideout_tf import imports, processes
 from insideout_tf.network.weights import contract_of
 from insideout_tf.serving import saved_model
 
@@ -27,13 +26,7 @@ def to_onnx(model, facts=None, has_embeddings=False):
     Raises:
         UserError: tf2onnx is not installed.
     """
-    try:
-        import tf2onnx
-    except ImportError:
-        raise UserError(
-            "--format onnx: expected the package tf2onnx. Install it with `pip install tf2onnx "
-            "onnxruntime`. Received: no such package"
-        ) from None
+    tf2onnx = imports.load("tf2onnx", "--format onnx")
     import tensorflow as tf
 
     contract = contract_of(model, "model")

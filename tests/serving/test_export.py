@@ -19,7 +19,7 @@ from conftest import ROOT, WEIGHTS, run_python, run_verb
 from PIL import Image
 
 import insideout_tf
-from insideout_tf import devices, export, files
+from insideout_tf import export, files, imports
 from insideout_tf.api import export as api_export
 from insideout_tf.config import Experiment, Stage
 from insideout_tf.data import images
@@ -351,9 +351,9 @@ def test_packaged_model_quantized(tmp_path, capsys):
 
     The folder of an export that was killed two days ago goes; that of a running export stays.
     """
-    killed, working, other = (
-        tmp_path / f".unfinished-{name}" for name in ("12.out", "34.out", "12.not.out")
-    )
+    out = tmp_path / "out"
+    killed, working = (files.name_temporary(out, process=each) for each in (12, 34))
+    other = files.name_temporary(tmp_path / "not.out", process=12)
     for folder in (killed, working, other):
         folder.mkdir()
         (folder / "model.tflite").touch()
@@ -446,7 +446,7 @@ def test_refusals(tiny_run, tmp_path, capsys, monkeypatch):
     ):
         status, _, error = call(capsys, *words)
         assert status == 2 and message in error and error.count("\n") == 1
-    monkeypatch.setattr(devices, "is_installed", lambda name: name != "onnxruntime")
+    monkeypatch.setattr(imports, "is_installed", lambda name: name != "onnxruntime")
     status, _, error = call(capsys, tiny_run, "--out", tmp_path / "new", "--format", "onnx")
     assert status == 2 and "pip install onnxruntime" in error
     assert not (tmp_path / "new").exists()
