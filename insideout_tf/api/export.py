@@ -260,7 +260,7 @@ def verify(name, file, folder):
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
         raise UserError(
-            f"{FORMATS[name]}: expected a file that works without this package. Nothing was "
+            f"{pathlib.Path(file).name}: expected a file that works without this package. Nothing was "
             f"written; please report this. Received: {reason[:300]}"
         )
     return json.loads(done.stdout.splitlines()[-1])

@@ -3,7 +3,7 @@
 `python -I parity.py KIND FILE FOLDER` blocks the import of insideout_tf; for LiteRT and ONNX also of
 TensorFlow and Keras. It needs NumPy and the runtime of the file, nothing else.
 
-- KIND: savedmodel, litert or onnx.
+- KIND: savedmodel, litert, onnx or web (a LiteRT file of one face a call).
 - FOLDER/faces.npy: float32 `[n, side, side, channels]`, the faces that the model receives.
 - FOLDER/expected.npy: float32 `[n, k]`, the probabilities of Keras.
 - FOLDER/embeddings.npy, if it is there: float32 `[n, d]`, the embeddings of Keras.
@@ -23,6 +23,7 @@ import time
 BLOCKED_IMPORTS = {
     "savedmodel": ("insideout_tf",),
     "litert": ("insideout_tf", "tensorflow", "keras", "jax", "torch"),
+    "web": ("insideout_tf", "tensorflow", "keras", "jax", "torch"),
     "onnx": ("insideout_tf", "tensorflow", "keras", "jax", "torch"),
 }
 # TensorFlow fuses operations differently in each signature and loader of one SavedModel.
@@ -51,8 +52,8 @@ def main(kind, file, folder):
 
     folder = pathlib.Path(folder)
     faces, expected = np.load(folder / "faces.npy"), np.load(folder / "expected.npy")
-    load = {"savedmodel": load_saved_model, "litert": load_litert, "onnx": load_onnx}[kind]
-    predict, checks = load(file)
+    load = {"savedmodel": load_saved_model, "litert": load_litert, "onnx": load_onnx, "web": load_web}
+    predict, checks = load[kind](file)
     probabilities, again = predict(faces), predict(faces)
     for size in BATCH_SIZES:
         part = predict(faces[:size])
@@ -164,6 +165,18 @@ def load_litert(file):
         return interpreter.get_tensor(outputs[output]["index"]).copy()
 
     return predict, ()
+
+
+def load_web(file):
+    """Returns the model of a .tflite file that takes one face as a function of several."""
+    import numpy as np
+
+    predict, checks = load_litert(file)
+
+    def predict_each(faces, output="probabilities"):
+        return np.concatenate([predict(face[None], output) for face in faces])
+
+    return predict_each, checks
 
 
 def load_onnx(file):
