@@ -52,7 +52,12 @@ def main(kind, file, folder):
 
     folder = pathlib.Path(folder)
     faces, expected = np.load(folder / "faces.npy"), np.load(folder / "expected.npy")
-    load = {"savedmodel": load_saved_model, "litert": load_litert, "onnx": load_onnx, "web": load_web}
+    load = {
+        "savedmodel": load_saved_model,
+        "litert": load_litert,
+        "onnx": load_onnx,
+        "web": load_web,
+    }
     predict, checks = load[kind](file)
     probabilities, again = predict(faces), predict(faces)
     for size in BATCH_SIZES:

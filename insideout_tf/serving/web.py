@@ -112,5 +112,3 @@ def write_page(folder, modules):
             f"package-lock.json. Received: {text.count(_UTILS)}"
         )
     script.write_text(text.replace(f'"{_UTILS}"', '"./wasm-utils.js"'), "utf-8")
-
-

@@ -1,6 +1,6 @@
 /** The page: webcam, photo and video, with boxes, numbers and probabilities. */
 
-import { InputError, listModels, load } from "./insideout.js";
+import { InputError } from "./pixels.js";
 import { Tracks } from "./tracks.js";
 
 const BOX_COLOUR = "#ffb000";
@@ -16,12 +16,18 @@ const [webcam, photo, video, stop, choice, errorLine, status, stage, player, vie
   "webcam", "photo", "video", "stop", "model", "error", "status", "stage", "player", "view", "faces",
 ].map((name) => document.getElementById(name));
 const canvas = view.getContext("2d");
+let api = null; // of insideout.js
 let model = null; // a promise
 let session = 0; // grows with each new source, so that an old one ends
 let lastPhoto = null;
 
 await report(async () => {
-  for (const { name, url } of await listModels()) choice.add(new Option(name, url));
+  try {
+    api = await import("./insideout.js");
+  } catch (error) {
+    throw new InputError(`insideout.js: expected the scripts of the export, with litert/. Export the folder again. Received: ${error.message}`);
+  }
+  for (const { name, url } of await api.listModels()) choice.add(new Option(name, url));
   await chooseModel();
 });
 webcam.addEventListener("click", () => report(openWebcam));
@@ -45,7 +51,7 @@ async function report(action) {
 
 async function chooseModel() {
   status.textContent = "Loading the model …";
-  const [began, loading] = [performance.now(), load(choice.value)];
+  const [began, loading] = [performance.now(), api.load(choice.value)];
   model = loading;
   loading.catch(() => {}); // `report` shows it
   const { name, classes } = await loading;
