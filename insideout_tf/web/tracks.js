@@ -1,11 +1,12 @@
 /** Numbers the faces of successive frames, and smooths their probabilities over time. */
 
 const MIN_OVERLAP = 0.3; // intersection over union of one face's boxes in two frames
-const MAX_GAP = 1; // seconds; a face that is away for longer returns with a new number
+const MAX_GAP = 1; // seconds; a face that is away for longer returns with a new number ...
+const MIN_MISSED = 3; // ... if it was missed in so many frames, which a slow device takes seconds for
 const SMOOTH = 0.4; // seconds after which the weight of a frame has fallen to 1/e
 
 export class Tracks {
-  #faces = new Map(); // number: { box, probabilities, seconds } when last seen
+  #faces = new Map(); // number: { box, probabilities, seconds, missed }: when last seen, and frames since
   #next = 1;
 
   /**
@@ -15,13 +16,14 @@ export class Tracks {
    */
   update(seconds, faces) {
     for (const [number, face] of this.#faces) {
-      if (Math.abs(seconds - face.seconds) > MAX_GAP) this.#faces.delete(number);
+      face.missed += 1;
+      if (Math.abs(seconds - face.seconds) > MAX_GAP && face.missed > MIN_MISSED) this.#faces.delete(number);
     }
     const numbers = this.#match(faces);
     return faces.map((face, index) => {
       const number = numbers.get(index) ?? this.#next++;
       const probabilities = blend(face.probabilities, this.#faces.get(number), seconds);
-      this.#faces.set(number, { box: face.box, probabilities, seconds });
+      this.#faces.set(number, { box: face.box, probabilities, seconds, missed: 0 });
       const emotion = Object.keys(probabilities).reduce((one, other) => (probabilities[other] > probabilities[one] ? other : one));
       return { ...face, number, probabilities, emotion };
     });
