@@ -26,6 +26,7 @@ _HOMES = {  # of what is imported at its first use
     "load": "insideout_tf.api.load",
     "open_run": "insideout_tf.api.run",
     "predict_emotions": "insideout_tf.api.predict",
+    "predict_files": "insideout_tf.api.predict_files",
     "read_faces": "insideout_tf.data.read",
     "report_runs": "insideout_tf.api.report",
     "train_model": "insideout_tf.api.train",
@@ -47,6 +48,7 @@ __all__ = [
     "load",
     "open_run",
     "predict_emotions",
+    "predict_files",
     "read_faces",
     "report_runs",
     "train_model",
@@ -61,6 +63,7 @@ if typing.TYPE_CHECKING:  # so that editors and type checkers see the signatures
     from insideout_tf.api.explain import Explanation, explain_images
     from insideout_tf.api.load import load
     from insideout_tf.api.predict import analyze_video, detect_emotions, predict_emotions
+    from insideout_tf.api.predict_files import predict_files
     from insideout_tf.api.report import report_runs
     from insideout_tf.api.run import Run, open_run
     from insideout_tf.api.train import train_model

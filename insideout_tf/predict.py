@@ -7,7 +7,7 @@ import itertools
 import pathlib
 import sys
 
-from insideout_tf import errors, progress, targets
+from insideout_tf import bulk, errors, progress, targets
 from insideout_tf.data import images
 from insideout_tf.errors import UserError
 from insideout_tf.photos import draw, listing, options, pictures, records, video, window
@@ -33,6 +33,7 @@ def parse(argv):
     options.add_face_options(parser)
     add_video_options(parser)
     add_output_options(parser)
+    bulk.add_bulk_options(parser)
     return parser.parse_args(argv)
 
 
@@ -102,6 +103,9 @@ def main(argv=None):
     with errors.reported("insideout predict"):
         arguments = parse(argv)
         progress.announce("loading the model ...")
+        bulk.check_bulk_options(arguments)
+        if arguments.out:
+            return bulk.predict(arguments)
         sources, unread, unreadable = listing.expand_folders(arguments.sources)
         for path, error in unreadable:
             errors.show(format_error(path, error), sys.stderr)

@@ -519,13 +519,13 @@ import os, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 from insideout_tf import predict
 from insideout_tf.photos import records
-write, count = records._File.write, [0]
+write, count = records.RecordFile.write, [0]
 def write_then_stop(self, record):
     write(self, record)
     count[0] += 1
     if count[0] == int(sys.argv[2]):
         os.kill(os.getpid(), getattr(signal, sys.argv[1]))
-records._File.write = write_then_stop
+records.RecordFile.write = write_then_stop
 predict.main(sys.argv[3:])
 """
 

@@ -35,6 +35,7 @@ LAYERS = (
     {"serving", "training", "photos"},
     {"runs"},
     {"api"},
+    {"bulk"},  # a part of the verb predict
     VERBS,
     {"__main__", "__init__"},
 )

@@ -23,7 +23,7 @@ class FrameResult(typing.NamedTuple):
         image: the PIL image; None if the caller did not want it.
         faces: a list of n `detect.Face`, the largest first.
         is_crop: True if the whole picture is one face.
-        probabilities: float32 `[n, k]`, one row a face.
+        probabilities: float32 `[n, k]`, one row a face; None before the faces are recognised.
         frame: position in the video, from 0; None for a picture.
         seconds: time in the video; None for a picture.
         numbers: the number of each face: in the video (see `tracks.Tracks`), or in the picture from 0;
@@ -37,7 +37,7 @@ class FrameResult(typing.NamedTuple):
     image: typing.Any
     faces: list
     is_crop: bool
-    probabilities: np.ndarray
+    probabilities: np.ndarray | None
     frame: int | None = None
     seconds: float | None = None
     numbers: list | None = None
@@ -58,31 +58,38 @@ def recognize_pictures(paths, detect_faces, recognize, report_error, with_images
         with_images: True keeps the image in the result, to draw on.
     """
     for chunk in _split_into_chunks(paths, FRAMES_PER_CALL):
-        readable = []
-        for path in chunk:
-            try:
-                image = images.read_image(path)
-            except (UserError, OSError) as error:
-                report_error(path, error)
-                continue
-            try:
-                faces = detect_faces(image, path)
-            except detect.BoxError as error:
-                report_error(path, error)
-                continue
-            image_or_none = image if with_images else None
-            readable.append((path, image_or_none, faces, detect_faces.is_crop(image)))
-        rows = recognize_each(recognize, [faces for _, _, faces, _ in readable])
-        for (path, image, faces, is_crop), probabilities in zip(readable, rows):
-            yield FrameResult(
-                str(path),
-                image,
-                faces,
-                is_crop,
-                probabilities,
-                numbers=None if is_crop else list(range(len(faces))),
-                classes=contract_of(recognize).classes,
-            )
+        results = list(detect_in_pictures(chunk, detect_faces, report_error, with_images))
+        yield from recognize_results(results, recognize)
+
+
+def detect_in_pictures(paths, detect_faces, report_error, with_images=False):
+    """Yields a `FrameResult` without probabilities for each readable image file.
+
+    The arguments are those of `recognize_pictures`.
+    """
+    for path in paths:
+        try:
+            image = images.read_image(path)
+        except (UserError, OSError) as error:
+            report_error(path, error)
+            continue
+        try:
+            faces = detect_faces(image, path)
+        except detect.BoxError as error:
+            report_error(path, error)
+            continue
+        is_crop = detect_faces.is_crop(image)
+        numbers = None if is_crop else list(range(len(faces)))
+        image_or_none = image if with_images else None
+        yield FrameResult(str(path), image_or_none, faces, is_crop, None, numbers=numbers)
+
+
+def recognize_results(results, recognize):
+    """Yields results of `detect_in_pictures` with their probabilities, by one call of the model."""
+    rows = recognize_each(recognize, [result.faces for result in results])
+    for result, probabilities in zip(results, rows):
+        classes = contract_of(recognize).classes
+        yield result._replace(probabilities=probabilities, classes=classes)
 
 
 def recognize_video(source, clip, detect_faces, recognize, smooth_seconds, max_seconds=None):
