@@ -10,7 +10,7 @@ import sys
 from insideout_tf import bulk, errors, progress, targets
 from insideout_tf.data import images
 from insideout_tf.errors import UserError
-from insideout_tf.photos import draw, listing, options, pictures, records, video, window
+from insideout_tf.photos import draw, following, listing, options, pictures, records, video, window
 from insideout_tf.serving import engines, packaged, recognize
 
 # Pictures without a face of which a line is printed at the end: this share of at least so many.
@@ -73,6 +73,13 @@ def add_video_options(parser):
         metavar="SECONDS",
         help="average the frames of a video; the weight of earlier frames falls to 1/e in this time "
         "(default 0.5; 0: no average)",
+    )
+    parser.add_argument(
+        "--every",
+        type=int,
+        default=1,
+        metavar="N",
+        help="detect the faces in every n-th frame of a video and follow them between (default 1)",
     )
     parser.add_argument(
         "--seconds", type=float, metavar="N", help="stop a video or a camera after N seconds"
@@ -139,6 +146,7 @@ def check_arguments(arguments, sources):
             "--json, --jsonl and --csv: expected one of them on standard output. Received: several"
         )
     pictures.check_times(arguments.smooth, arguments.seconds, "--smooth", "--seconds")
+    following.check_every(arguments.every, "--every")
     if arguments.show:
         window.check_windows()
     if not sources:
@@ -275,7 +283,8 @@ def predict_video(source, detect_faces, recognize_faces, outputs, arguments):
         title = f"{errors.printable(source)}: q ends it"
         shown = stack.enter_context(window.Window(title)) if arguments.show else None
         results = pictures.recognize_video(
-            source, clip, detect_faces, recognize_faces, arguments.smooth, arguments.seconds
+            *(source, clip, detect_faces, recognize_faces),
+            *(arguments.smooth, arguments.seconds, arguments.every),
         )
         durations: collections.Counter = collections.Counter()
         frame_count, face_count, seconds, emotion = 0, 0, 0.0, ""

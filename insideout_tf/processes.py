@@ -105,6 +105,13 @@ def _restore_stderr():
         _stderr_copy = None
 
 
+def count_processors():
+    """Returns the number of processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def serialized(function):
     """Returns `function`, of one argument, answering one thread at a time; also in forked children."""
     lock = ForkSafeLock(delays_fork=True)

@@ -71,13 +71,6 @@ def has_model_in_workers(model, engine):
     return not callable(model) and engines.choose_engine(model, engine) == "litert"
 
 
-def count_processors():
-    """Returns the number of processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def recognize_chunk(paths, job, recognize_faces):
     """Returns the `Results` of a chunk of pictures, in this process.
 

@@ -6,7 +6,7 @@ import pathlib
 import time
 import typing
 
-from insideout_tf import files, progress
+from insideout_tf import files, processes, progress
 from insideout_tf.api import bulk
 from insideout_tf.errors import UserError
 from insideout_tf.photos import boxes as given_boxes
@@ -176,7 +176,7 @@ class Request(typing.NamedTuple):
             resumed = results.state.done
             left = self.paths[resumed:]
             workers = min(
-                self.workers or bulk.count_processors(), max(1, -(-len(left) // bulk.CHUNK))
+                self.workers or processes.count_processors(), max(1, -(-len(left) // bulk.CHUNK))
             )
             with progress.Bar("predict", len(left), "pictures") as bar:
                 for chunk, chunk_results in (run or bulk.run)(job, left, workers, recognize_faces):

@@ -10,7 +10,7 @@ from insideout_tf.data import images
 from insideout_tf.data.classes import EMOTIONS
 from insideout_tf.data.contract import FER2013
 from insideout_tf.errors import UserError
-from insideout_tf.photos import detect, tracks, video
+from insideout_tf.photos import detect, following, tracks, video
 
 FRAMES_PER_CALL = 16  # pictures or frames whose faces the model receives in one call
 
@@ -92,7 +92,9 @@ def recognize_results(results, recognize):
         yield result._replace(probabilities=probabilities, classes=classes)
 
 
-def recognize_video(source, clip, detect_faces, recognize, smooth_seconds, max_seconds=None):
+def recognize_video(
+    source, clip, detect_faces, recognize, smooth_seconds, max_seconds=None, every=1
+):
     """Yields a `FrameResult` for each frame of a video, with probabilities smoothed over time.
 
     Args:
@@ -101,6 +103,7 @@ def recognize_video(source, clip, detect_faces, recognize, smooth_seconds, max_s
         detect_faces, recognize: as in `recognize_pictures`.
         smooth_seconds: see `tracks.Tracks`.
         max_seconds: the time in the video after which to stop; None reads all of it.
+        every: see `following.detect_in_frames`.
 
     Raises:
         UserError: after the last frame, if the file has none, was cut off or is damaged.
@@ -119,10 +122,10 @@ def recognize_video(source, clip, detect_faces, recognize, smooth_seconds, max_s
             yield seconds, Image.fromarray(frame)
 
     frames = _with_durations(read_frames(), 1 / clip.fps, waits=not is_camera)
-    for chunk in _split_into_chunks(frames, 1 if is_camera else FRAMES_PER_CALL):
-        faces_of_frames = [detect_faces(image) for _, image, _ in chunk]
-        rows = recognize_each(recognize, faces_of_frames)
-        for (seconds, image, duration), faces, probabilities in zip(chunk, faces_of_frames, rows):
+    found = following.detect_in_frames(frames, detect_faces, every, waits=not is_camera)
+    for chunk in _split_into_chunks(found, 1 if is_camera else FRAMES_PER_CALL):
+        rows = recognize_each(recognize, [faces for _, faces in chunk])
+        for ((seconds, image, duration), faces), probabilities in zip(chunk, rows):
             boxes = [face.box for face in faces]
             numbers, smoothed = faces_over_time.update(seconds, boxes, probabilities)
             is_crop = detect_faces.is_crop(image)
