@@ -31,25 +31,23 @@ if __name__ == "__main__":
     insideout_tf.predict_files(sys.argv[4:], "out.csv", mode=sys.argv[2], workers=int(sys.argv[1]))
 """
 THREADS = """
-import concurrent.futures, sys, threading
+import concurrent.futures, itertools, sys, threading
 import cv2
 from insideout_tf.api import bulk
-from insideout_tf.photos import detect, detectors, records
+from insideout_tf.data import images
+from insideout_tf.photos import detect, records
 from insideout_tf.serving import engines, recognize
 cv2.setNumThreads(1)
-mine = threading.local()
+mine, numbers = threading.local(), itertools.count()
 def work(chunk):
     if not hasattr(mine, "job"):  # a detector and a model for each thread
-        finder = detect.FaceDetector(sys.argv[2])
-        detector = detectors._load.__wrapped__(detectors.choose(), None)
-        finder._detect = lambda image: [
-            each for each in detector(image, 0) if each.score >= finder._min_score]
+        detector = detect.FaceDetector(sys.argv[2]).with_copy(next(numbers))
         predict, temperature, contract = engines.load_predictor("small", "litert")
         def recognize_faces(faces):
-            inputs = recognize.images.to_model_input(faces, contract)
-            return recognize.apply_temperature(predict(inputs), temperature) if len(faces) else inputs[:, 0, 0]
+            inputs = images.to_model_input(faces, contract)
+            return recognize.apply_temperature(predict(inputs), temperature) if len(faces) else inputs
         mine.recognize = recognize.Recognizer(recognize_faces, contract)
-        mine.job = bulk.Job(finder, "small", "litert", True, "none", True)
+        mine.job = bulk.Job(detector, "small", "litert", True, "none", True)
     return bulk.recognize_chunk(chunk, mine.job, mine.recognize)
 with concurrent.futures.ThreadPoolExecutor(int(sys.argv[1])) as pool:
     kind = records.Csv(recognize.load_recognizer("small").contract.classes)

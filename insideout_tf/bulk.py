@@ -3,13 +3,13 @@
 import sys
 
 from insideout_tf import errors
-from insideout_tf.api import predict_files
+from insideout_tf.api import predict_files, ray_files
 from insideout_tf.errors import UserError
 from insideout_tf.photos import detectors, listing, lists, result_files
 
 
 def add_bulk_options(parser):
-    """Adds --out, --resume and --workers."""
+    """Adds --out, --resume, --workers and --ray."""
     group = parser.add_argument_group("many pictures")
     group.add_argument(
         "--out",
@@ -23,12 +23,20 @@ def add_bulk_options(parser):
     group.add_argument(
         "--workers", type=int, metavar="N", help="processes (default: one for each processor)"
     )
+    group.add_argument(
+        "--ray",
+        nargs="?",
+        const=ray_files.LOCAL,
+        metavar="ADDRESS",
+        help="work on a Ray cluster: auto, HOST:6379 or ray://HOST:10001; without an address on one that is "
+        "started on this machine",
+    )
 
 
 def check_bulk_options(arguments):
     """Raises `UserError` for options of `add_bulk_options` that do not go with the others."""
     if not arguments.out:
-        for name in ("resume", "workers"):
+        for name in ("resume", "workers", "ray"):
             if getattr(arguments, name):
                 raise UserError(f"--{name}: expected --out TABLE. Add it. Received: no --out")
         return
@@ -54,12 +62,13 @@ def predict(arguments):
         calibrated=not arguments.uncalibrated,
         workers=arguments.workers,
     )
+    run = ray_files.create_run(arguments.ray, arguments.workers) if arguments.ray else None
     request.check(arguments.resume, arguments.overwrite)
     if arguments.faces != "crop" and arguments.boxes is None:
         if note := detectors.describe_fallback(arguments.detector, arguments.yunet):
             errors.show(f"insideout predict: {note}", sys.stderr)
     try:
-        summary = request.predict(arguments.resume, arguments.overwrite)
+        summary = request.predict(arguments.resume, arguments.overwrite, run)
     except KeyboardInterrupt as interruption:
         state = result_files.read_state(arguments.out)
         done = (

@@ -7,7 +7,7 @@ import time
 import typing
 
 from insideout_tf import files, processes, progress
-from insideout_tf.api import bulk
+from insideout_tf.api import bulk, ray_files
 from insideout_tf.errors import UserError
 from insideout_tf.photos import boxes as given_boxes
 from insideout_tf.photos import detect, lists, result_files
@@ -56,6 +56,7 @@ def predict_files(
     workers: int | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    ray: str | None = None,
 ) -> FilesSummary:
     """Recognises the faces in many picture files, on all processors, and writes a table.
 
@@ -75,6 +76,8 @@ def predict_files(
         resume: go on with a table that a killed call has left. Begins one if there is none; does nothing
             if it is finished.
         overwrite: replace a table of an earlier call.
+        ray: the address of a Ray cluster that does the work, such as "auto" or "ray://HOST:10001"; "local"
+            starts one on this machine. Its workers read the pictures by the same paths. Needs the package ray.
 
     Returns:
         A `FilesSummary`.
@@ -94,7 +97,8 @@ def predict_files(
         paths, os.fsdecode(out), model, engine, calibrated, tta, mode, margin, yunet, boxes,
         detector, min_face, min_score, workers,
     )  # fmt: skip
-    return request.predict(resume, overwrite)
+    run = ray_files.create_run(ray, workers) if ray else None
+    return request.predict(resume, overwrite, run)
 
 
 class Request(typing.NamedTuple):
