@@ -29,6 +29,7 @@ _HOMES = {  # of what is imported at its first use
     "predict_files": "insideout_tf.api.predict_files",
     "read_faces": "insideout_tf.data.read",
     "report_runs": "insideout_tf.api.report",
+    "sweep_recipe": "insideout_tf.api.sweep",
     "train_model": "insideout_tf.api.train",
     "warm_up": "insideout_tf.api.warm_up",
 }
@@ -51,6 +52,7 @@ __all__ = [
     "predict_files",
     "read_faces",
     "report_runs",
+    "sweep_recipe",
     "train_model",
     "warm_up",
 ]
@@ -66,6 +68,7 @@ if typing.TYPE_CHECKING:  # so that editors and type checkers see the signatures
     from insideout_tf.api.predict_files import predict_files
     from insideout_tf.api.report import report_runs
     from insideout_tf.api.run import Run, open_run
+    from insideout_tf.api.sweep import sweep_recipe
     from insideout_tf.api.train import train_model
     from insideout_tf.api.warm_up import warm_up
     from insideout_tf.data.read import read_faces

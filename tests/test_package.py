@@ -13,6 +13,7 @@ VERBS = {
     "explain",
     "inspect",
     "train",
+    "sweep",
     "evaluate",
     "compare",
     "audit",
