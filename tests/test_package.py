@@ -24,7 +24,7 @@ VERBS = {
 # Lowest first. What stands on one line does not import each other.
 LAYERS = (
     {"errors"},
-    {"targets", "processes"},
+    {"targets", "processes", "hosts"},
     {"files", "devices", "fields", "progress", "options"},
     {"locks"},
     {"config"},

@@ -76,7 +76,7 @@ def test_a_sweep_is_interrupted_goes_on_and_prunes(
     folder, train = tmp_path / "sweep", sweep.train
     rates = ("0.003", "1e-9")
     words = (
-        *(tiny_experiment, "--data", small_drawn, "--out", folder, "--trials", "6"),
+        *(tiny_experiment, "--data", small_drawn, "--out", folder, "--trials", "4"),
         *("--set", "stages.head.epochs=1", "--set", "stages.finetune.epochs=2"),
         *("--space", f"stages.1.learning_rate={','.join(rates)}", "dropout=0:0.4", "--resume"),
     )
@@ -99,12 +99,12 @@ def test_a_sweep_is_interrupted_goes_on_and_prunes(
     monkeypatch.setattr(sweep, "train", train_until_interrupted)
     status, _, err = run_verb(verb.main, capsys, *words)
     assert status == 130 and "The same command with --resume goes on." in err
-    monkeypatch.setattr(optuna.trial.Trial, "should_prune", lambda trial: trial.number >= 5)
+    monkeypatch.setattr(optuna.trial.Trial, "should_prune", lambda trial: trial.number >= 4)
     status, text, err = run_verb(verb.main, capsys, *words)
     assert status == 0, err
     assert seen[1:3] == [("trial-001", False), ("trial-001", True)]
     rows = list(csv.DictReader((folder / "trials.csv").open()))
-    assert len(rows) == 6 and {row["stages.1.learning_rate"] for row in rows} <= set(rates)
+    assert len(rows) == 4 and {row["stages.1.learning_rate"] for row in rows} <= set(rates)
     states = [row["state"] for row in rows]
     assert states == ["complete"] * states.count("complete") + ["pruned"] * states.count("pruned")
     assert states.count("pruned") >= 1
