@@ -5,6 +5,7 @@ training goes on (validation, what is resumed) comes from the first one, so that
 """
 
 import contextlib
+import inspect
 import json
 import os
 import pathlib
@@ -16,6 +17,7 @@ import numpy as np
 from insideout_tf.errors import UserError
 
 TIMEOUT = 300  # seconds to wait for the other processes at the start
+END_TIMEOUT = 3600  # seconds that the others wait at the end, while the first one writes the report
 VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 _has_joined = False
 
@@ -66,7 +68,13 @@ def join(text):
     try:
         jax.config.update("jax_cpu_collectives_implementation", "gloo")
         jax.config.update("jax_enable_preemption_service", False)  # it takes SIGTERM away from us
-        jax.distributed.initialize(address, count, number, initialization_timeout=TIMEOUT)
+        options = {
+            "initialization_timeout": TIMEOUT,
+            "shutdown_timeout_seconds": END_TIMEOUT,
+        }
+        known = inspect.signature(jax.distributed.initialize).parameters
+        options = {name: value for name, value in options.items() if name in known}
+        jax.distributed.initialize(address, count, number, **options)
     except Exception as error:  # JAX and its coordinator raise several kinds
         reason = (str(error).splitlines() or [type(error).__name__])[0][:150]
         raise UserError(
@@ -130,9 +138,12 @@ def alone():
 
 
 def of_first(function):
-    """Returns what a function without arguments gives on the first process; every process must call it."""
+    """Returns what a function without arguments gives on the first process; every process must call it.
+
+    All compute it, each for itself, so that none waits for another until a connection times out.
+    """
     with alone():
-        value = function() if number() == 0 else None
+        value = function()
     return share(value)
 
 

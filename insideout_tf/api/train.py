@@ -221,8 +221,9 @@ def _train(job, inputs, resume, overwrite):
         if hosts.number():
             return {}
         runs.check_whole(directory)
-        save_model(model, directory / packaged.MODEL, job.faces.classes)
-        metrics = write_validation_report(job, model, progress)
+        with hosts.alone():
+            save_model(model, directory / packaged.MODEL, job.faces.classes)
+            metrics = write_validation_report(job, model, progress)
         runs.sweep(directory)
     return metrics
 
