@@ -28,6 +28,8 @@ from insideout_tf import (
     train,
 )
 from insideout_tf import report as report_verb
+from insideout_tf import sweep as sweep_verb
+from insideout_tf.api import sweep
 from insideout_tf.evaluation import report
 from insideout_tf.photos import records
 
@@ -53,6 +55,7 @@ FILE_OUTPUTS = {
     "predict --json": (predict.main, ["{0}/face.png"], "face.png"),
     "predict --jsonl": (predict.main, ["{0}/face.png"], "face.png"),
     "predict --csv": (predict.main, ["{0}/face.png"], "face.png"),
+    "predict --out": (predict.main, ["{0}/face.png"], "face.png"),
     "explain --out": (explain.main, ["small", "{0}/face.png", "--faces", "crop"], "face.png"),
     "inspect --figure": (inspect.main, ["{0}/data.npz"], None),
     "compare --out": (compare.main, MODELS, None),
@@ -63,6 +66,7 @@ FOLDER_OUTPUTS = {
     "evaluate --out": (evaluate.main, ["small", "--data", "{0}/data.npz"]),
     "export --out": (export.main, ["small", "--format", "litert"]),
     "train --run-dir": (train.main, ["quickstart", "--data", "{0}/data.npz", "--epochs", "1"]),
+    "sweep --out": (sweep_verb.main, ["--data", "{0}/data.npz", "--space", "dropout=0:0.5"]),
 }
 # Outputs that are files in a folder, which may hold others.
 FOLDERS_OF_FILES = {
@@ -72,8 +76,9 @@ FOLDERS_OF_FILES = {
 
 
 def name_output(row):
-    """Returns the name of the file that the verb of a row writes; a page has its own suffix."""
-    return "o.html" if row.startswith("report") else "o.png"
+    """Returns the name of the file that the verb of a row writes; pages and tables have their own suffix."""
+    suffixes = {"report --out": "html", "predict --out": "csv"}
+    return f"o.{suffixes.get(row, 'png')}"
 
 
 def call(capsys, row, table, place, output, *words):
@@ -172,6 +177,7 @@ KINDS = {
     "evaluate --out": report.KIND,
     "export --out": __import__("insideout_tf.api.export", fromlist=["KIND"]).KIND,
     "train --run-dir": runs.KIND,
+    "sweep --out": sweep.KIND,
 }
 
 
