@@ -26,8 +26,10 @@ _HOMES = {  # of what is imported at its first use
     "load": "insideout_tf.api.load",
     "open_run": "insideout_tf.api.run",
     "predict_emotions": "insideout_tf.api.predict",
+    "predict_files": "insideout_tf.api.predict_files",
     "read_faces": "insideout_tf.data.read",
     "report_runs": "insideout_tf.api.report",
+    "sweep_recipe": "insideout_tf.api.sweep",
     "train_model": "insideout_tf.api.train",
     "warm_up": "insideout_tf.api.warm_up",
 }
@@ -47,8 +49,10 @@ __all__ = [
     "load",
     "open_run",
     "predict_emotions",
+    "predict_files",
     "read_faces",
     "report_runs",
+    "sweep_recipe",
     "train_model",
     "warm_up",
 ]
@@ -61,8 +65,10 @@ if typing.TYPE_CHECKING:  # so that editors and type checkers see the signatures
     from insideout_tf.api.explain import Explanation, explain_images
     from insideout_tf.api.load import load
     from insideout_tf.api.predict import analyze_video, detect_emotions, predict_emotions
+    from insideout_tf.api.predict_files import predict_files
     from insideout_tf.api.report import report_runs
     from insideout_tf.api.run import Run, open_run
+    from insideout_tf.api.sweep import sweep_recipe
     from insideout_tf.api.train import train_model
     from insideout_tf.api.warm_up import warm_up
     from insideout_tf.data.read import read_faces

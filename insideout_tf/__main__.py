@@ -16,6 +16,7 @@ VERBS = {
         "recipes": "the recipes that come with the package; --copy begins one of your own",
         "inspect": "what is in a data set: classes, counts, sizes, duplicates, blank images",
         "train": "train a recipe; without arguments the quickstart, on drawn faces",
+        "sweep": "the best settings of a recipe, by training it with many",
     },
     "measure": {
         "evaluate": "accuracy, macro-F1 and calibration of a run or a saved model",

@@ -12,8 +12,10 @@ LOCK = f"{files.TEMPORARY}lock"  # names the process that writes the folder
 
 
 @contextlib.contextmanager
-def locked(directory):
+def locked(directory, content="a run", option="--run-dir"):
     """Holds the run folder for this process; creates it, and removes it at the end if it is empty.
+
+    content, option: what the folder holds and the option that names another one, for the message.
 
     The lock is a file with the process id, which the operating system releases when the process
     ends, in whatever way. A file that a killed process left is therefore no lock.
@@ -27,7 +29,7 @@ def locked(directory):
     path = directory / LOCK
     try:
         with open(path, "a+", encoding="utf-8") as file:
-            _hold(file, directory)
+            _hold(file, directory, content, option)
             file.truncate(0)
             file.write(f"{os.getpid()} {socket.gethostname()}\n")
             file.flush()
@@ -42,7 +44,7 @@ def locked(directory):
                 folder.rmdir()
 
 
-def _hold(file, directory):
+def _hold(file, directory, content, option):
     """Locks an open lock file, or raises `UserError` if a living process has it."""
     is_free = False  # as far as the operating system can say
     try:
@@ -59,8 +61,8 @@ def _hold(file, directory):
     if _has_ended(*holder) if holder else is_free:
         return
     raise UserError(
-        f"{directory}: expected a run that no other process is writing. Wait for it, choose another "
-        f"--run-dir, or remove {directory / LOCK} if it has ended. Received: process "
+        f"{directory}: expected {content} that no other process is writing. Wait for it, choose another "
+        f"{option}, or remove {directory / LOCK} if it has ended. Received: process "
         f"{' on '.join(holder) or 'unknown'}"
     )
 

@@ -7,10 +7,10 @@ import itertools
 import pathlib
 import sys
 
-from insideout_tf import errors, files, progress, targets
+from insideout_tf import bulk, errors, files, progress, targets
 from insideout_tf.data import images
 from insideout_tf.errors import UserError
-from insideout_tf.photos import draw, listing, options, pictures, records, video, window
+from insideout_tf.photos import draw, following, listing, options, pictures, records, video, window
 from insideout_tf.serving import engines, packaged, recognize
 
 # Pictures without a face of which a line is printed at the end: this share of at least so many.
@@ -33,6 +33,7 @@ def parse(argv):
     options.add_face_options(parser)
     add_video_options(parser)
     add_output_options(parser)
+    bulk.add_bulk_options(parser)
     return parser.parse_args(argv)
 
 
@@ -74,6 +75,13 @@ def add_video_options(parser):
         "(default 0.5; 0: no average)",
     )
     parser.add_argument(
+        "--every",
+        type=int,
+        default=1,
+        metavar="N",
+        help="detect the faces in every n-th frame of a video and follow them between (default 1)",
+    )
+    parser.add_argument(
         "--seconds", type=float, metavar="N", help="stop a video or a camera after N seconds"
     )
     parser.add_argument(
@@ -102,6 +110,9 @@ def main(argv=None):
     with errors.reported("insideout predict"):
         arguments = parse(argv)
         progress.announce("loading the model ...")
+        bulk.check_bulk_options(arguments)
+        if arguments.out:
+            return bulk.predict(arguments)
         sources, unread, unreadable = listing.expand_folders(arguments.sources)
         for path, error in unreadable:
             errors.show(format_error(path, error), sys.stderr)
@@ -135,6 +146,7 @@ def check_arguments(arguments, sources):
             "--json, --jsonl and --csv: expected one of them on standard output. Received: several"
         )
     pictures.check_times(arguments.smooth, arguments.seconds, "--smooth", "--seconds")
+    following.check_every(arguments.every, "--every")
     if arguments.show:
         window.check_windows()
     if not sources:
@@ -283,7 +295,8 @@ def predict_video(source, detect_faces, recognize_faces, outputs, arguments):
         title = f"{errors.printable(source)}: q ends it"
         shown = stack.enter_context(window.Window(title)) if arguments.show else None
         results = pictures.recognize_video(
-            source, clip, detect_faces, recognize_faces, arguments.smooth, arguments.seconds
+            *(source, clip, detect_faces, recognize_faces),
+            *(arguments.smooth, arguments.seconds, arguments.every),
         )
         durations: collections.Counter = collections.Counter()
         frame_count, face_count, seconds, emotion = 0, 0, 0.0, ""

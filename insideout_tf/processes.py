@@ -147,6 +147,13 @@ def _watched():
             child.communicate(b"1")  # this process lives
 
 
+def count_processors():
+    """Returns the number of processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def serialized(function):
     """Returns `function`, of one argument, answering one thread at a time; also in forked children."""
     lock = ForkSafeLock(delays_fork=True)

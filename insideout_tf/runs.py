@@ -19,6 +19,7 @@ BAD_ROWS, LEAKS, LABELS = "bad_rows.txt", "leaks.csv", "labels.txt"
 REPORT = "report.html"
 CHECKPOINT, PLOTS, TENSORBOARD = "checkpoint.npz", "plots", "tensorboard"
 REPLACED = ".replaced"  # the earlier run in the folder, until the one that replaces it is finished
+OF_RESUME = (CHECKPOINT, HISTORY, ENVIRONMENT, CONFIG)  # what an interrupted run goes on from
 KIND = files.FolderKind(
     "run",
     "a run",

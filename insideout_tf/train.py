@@ -7,7 +7,7 @@ import pathlib
 import shlex
 import sys
 
-from insideout_tf import devices, errors, options, overrides, progress, runs
+from insideout_tf import devices, errors, hosts, options, overrides, progress, runs
 from insideout_tf.api.train import set_inputs, train
 from insideout_tf.errors import UserError
 from insideout_tf.evaluation.report import METRICS
@@ -119,6 +119,11 @@ def _add_run(group):
         help="auto (default), cpu, gpu, or one of several: gpu:1",
     )
     group.add_argument(
+        "--hosts",
+        metavar="auto|HOST:PORT,COUNT,NUMBER",
+        help="train on several hosts with JAX; auto: as JAX's environment variables or SLURM say",
+    )
+    group.add_argument(
         "--callback",
         action="append",
         default=[],
@@ -140,6 +145,9 @@ def main(argv=None):
         arguments = parse(argv)
         devices.select_device(arguments.device)
         experiment, directory = choose_run(arguments)
+        if arguments.hosts:
+            check_hosts(arguments)
+            hosts.join(arguments.hosts)
         progress.announce(
             f"{errors.printable(experiment.name)}: loading the data and the framework ..."
         )
@@ -230,6 +238,15 @@ def change(experiment, arguments):
     return set_inputs(
         experiment, arguments.data, arguments.ferplus, arguments.teacher, arguments.start_from
     )
+
+
+def check_hosts(arguments):
+    """Raises `UserError` for options that --hosts excludes."""
+    for name in ("folds", "dry_run"):
+        if getattr(arguments, name):
+            raise UserError(
+                f"--hosts: expected no --{name.replace('_', '-')}. Leave one out. Received: both"
+            )
 
 
 def load_callbacks(names):

@@ -20,7 +20,7 @@ PAGES = sorted((ROOT / "docs").glob("*.md"))
 TEXTS = [ROOT / "README.md", *PAGES]
 VERBS = (
     *("audit", "compare", "demo", "evaluate", "explain", "export", "inspect", "predict", "report"),
-    "train",
+    *("train", "sweep"),
 )
 names = pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
 

@@ -29,6 +29,8 @@ from insideout_tf import (
     train,
 )
 from insideout_tf import report as report_verb
+from insideout_tf import sweep as sweep_verb
+from insideout_tf.api import sweep
 from insideout_tf.evaluation import report
 from insideout_tf.photos import draw, records
 
@@ -54,6 +56,7 @@ FILE_OUTPUTS = {
     "predict --json": (predict.main, ["{0}/face.png"], "face.png"),
     "predict --jsonl": (predict.main, ["{0}/face.png"], "face.png"),
     "predict --csv": (predict.main, ["{0}/face.png"], "face.png"),
+    "predict --out": (predict.main, ["{0}/face.png"], "face.png"),
     "explain --out": (explain.main, ["small", "{0}/face.png", "--faces", "crop"], "face.png"),
     "inspect --figure": (inspect.main, ["{0}/data.npz"], None),
     "compare --out": (compare.main, MODELS, None),
@@ -64,6 +67,7 @@ FOLDER_OUTPUTS = {
     "evaluate --out": (evaluate.main, ["small", "--data", "{0}/data.npz"]),
     "export --out": (export.main, ["small", "--format", "litert"]),
     "train --run-dir": (train.main, ["quickstart", "--data", "{0}/data.npz", "--epochs", "1"]),
+    "sweep --out": (sweep_verb.main, ["--data", "{0}/data.npz", "--space", "dropout=0:0.5"]),
 }
 # Outputs that are files in a folder, which may hold others.
 FOLDERS_OF_FILES = {
@@ -73,8 +77,9 @@ FOLDERS_OF_FILES = {
 
 
 def name_output(row):
-    """Returns the name of the file that the verb of a row writes; a page has its own suffix."""
-    return "o.html" if row.startswith("report") else "o.png"
+    """Returns the name of the file that the verb of a row writes; pages and tables have their own suffix."""
+    suffixes = {"report --out": "html", "predict --out": "csv"}
+    return f"o.{suffixes.get(row, 'png')}"
 
 
 def call(capsys, row, table, place, output, *words):
@@ -173,6 +178,7 @@ KINDS = {
     "evaluate --out": report.KIND,
     "export --out": __import__("insideout_tf.api.export", fromlist=["KIND"]).KIND,
     "train --run-dir": runs.KIND,
+    "sweep --out": sweep.KIND,
 }
 
 
@@ -520,13 +526,13 @@ import os, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 from insideout_tf import predict
 from insideout_tf.photos import draw, records
-write, count = records._File.write, [0]
+write, count = records.RecordFile.write, [0]
 def write_then_stop(self, record):
     write(self, record)
     count[0] += 1
     if count[0] == int(sys.argv[2]):
         os.kill(os.getpid(), getattr(signal, sys.argv[1]))
-records._File.write = write_then_stop
+records.RecordFile.write = write_then_stop
 predict.main(sys.argv[3:])
 """
 

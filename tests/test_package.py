@@ -15,6 +15,7 @@ VERBS = {
     "explain",
     "inspect",
     "train",
+    "sweep",
     "evaluate",
     "compare",
     "audit",
@@ -26,7 +27,7 @@ VERBS = {
 LAYERS = (
     {"errors"},
     {"native_notes", "resources"},
-    {"targets", "processes"},
+    {"targets", "processes", "hosts"},
     {"imports"},
     {"files", "devices", "fields", "progress", "options"},
     {"locks"},
@@ -39,6 +40,7 @@ LAYERS = (
     {"serving", "training", "photos"},
     {"runs"},
     {"api"},
+    {"bulk"},  # a part of the verb predict
     VERBS,
     {"__main__", "__init__"},
 )

@@ -7,7 +7,7 @@ import numpy as np
 
 from insideout_tf.data import images
 from insideout_tf.errors import UserError
-from insideout_tf.photos import detect, detectors, pictures, records, video
+from insideout_tf.photos import detect, detectors, following, pictures, records, video
 from insideout_tf.serving import packaged, recognize
 
 if typing.TYPE_CHECKING:
@@ -144,6 +144,7 @@ def analyze_video(
     detector: str = "auto",
     min_face: float = 0,
     min_score: float | None = None,
+    every: int = 1,
 ) -> "pd.DataFrame":
     """Returns the emotions of the faces in every frame of a video.
 
@@ -156,6 +157,7 @@ def analyze_video(
         smooth_seconds: the weight of earlier frames falls to 1/e in this time; 0 smooths nothing.
         seconds: stop after this time in the video; None reads all of it.
         mode, margin, yunet, detector, min_face, min_score: see `detect_emotions`.
+        every: detect the faces in every n-th frame, and follow them between.
 
     Returns:
         A pandas DataFrame with one row a face and frame, and no row for a frame without a face.
@@ -175,6 +177,7 @@ def analyze_video(
     """
     _check_detection(mode, margin, min_face, min_score)
     pictures.check_times(smooth_seconds, seconds, "smooth_seconds", "seconds")
+    following.check_every(every)
     recognize_faces = recognize.load_recognizer(model, engine, calibrated, tta=tta)
     contract = recognize_faces.contract
     detect_faces = _create_detector(mode, margin, yunet, contract, detector, min_face, min_score)
@@ -182,7 +185,7 @@ def analyze_video(
     frame_count = 0
     with video.open_video(path) as clip:
         results = pictures.recognize_video(
-            path, clip, detect_faces, recognize_faces, smooth_seconds, seconds
+            path, clip, detect_faces, recognize_faces, smooth_seconds, seconds, every
         )
         try:
             for result in results:

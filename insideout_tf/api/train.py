@@ -6,13 +6,13 @@ import json
 import os
 import pathlib
 
-from insideout_tf import devices, errors, files, locks, overrides, runs
+from insideout_tf import config, devices, errors, files, hosts, locks, overrides, runs
 from insideout_tf.api.run import Run
+from insideout_tf.api.start import load_start, load_teachers
 from insideout_tf.data import reading, splits
-from insideout_tf.data.contract import FER2013
 from insideout_tf.data.read import read
 from insideout_tf.errors import UserError
-from insideout_tf.network.weights import knows_classes, load_model, save_model
+from insideout_tf.network.weights import knows_classes, save_model
 from insideout_tf.serving import packaged
 from insideout_tf.training import checkpoint
 
@@ -165,7 +165,16 @@ def train(
         text, _, _ = plan_run(job, None, {})
         say(text)
         return None
-    runs.check(directory, experiment, resume, overwrite)
+    if hosts.number():  # a process that writes nothing that stays
+        overwrite, verbose, say = False, 0, _keep_quiet
+    else:
+        runs.check(directory, experiment, resume, overwrite)
+    with hosts.run_folder(directory, runs.OF_RESUME if resume else ()) as directory:
+        return _train_in(directory, experiment, resume, overwrite, device, verbose, callbacks, say)
+
+
+def _train_in(directory, experiment, resume, overwrite, device, verbose, callbacks, say):
+    """Trains into a folder that this process holds; see `train`."""
     with locks.locked(directory):
         runs.recover(directory)
         # Again, since another process may have written the folder before this one held it.
@@ -209,9 +218,12 @@ def _train(job, inputs, resume, overwrite):
                 "this one fails, it is put back"
             )
         progress, model = stages.run_all(job, model, progress or stages.begin(), saved)
+        if hosts.number():
+            return {}
         runs.check_whole(directory)
-        save_model(model, directory / packaged.MODEL, job.faces.classes)
-        metrics = write_validation_report(job, model, progress)
+        with hosts.alone():
+            save_model(model, directory / packaged.MODEL, job.faces.classes)
+            metrics = write_validation_report(job, model, progress)
         runs.sweep(directory)
     return metrics
 
@@ -254,6 +266,10 @@ def prepare(experiment, directory, device, verbose, callbacks, say):
     split = splits.of_experiment(faces, experiment)
     devices.prepare_backend()
     devices.check_device(device)
+    hosts.distribute(experiment.batch_size)
+    if hosts.count() > 1:
+        hosts.check_same("the data", faces.digest)
+        hosts.check_same("the recipe", json.dumps(_describe_training(experiment)))
     from insideout_tf.data import batches
     from insideout_tf.training import stages
 
@@ -283,6 +299,12 @@ def prepare(experiment, directory, device, verbose, callbacks, say):
     return job, inputs
 
 
+def _describe_training(experiment):
+    """Returns what of an experiment decides the training, as a dict; paths may differ between hosts."""
+    paths = ("data", "ferplus", "ferplus_labels", "teacher", "start_from", "weights")
+    return {name: value for name, value in config.to_dict(experiment).items() if name not in paths}
+
+
 def record_start(job, inputs, resume, overwrite):
     """Writes what a run is made from into its folder, or adds this resumption to it."""
     directory, faces = job.directory, job.faces
@@ -304,47 +326,6 @@ def record_start(job, inputs, resume, overwrite):
         files.write_lines(directory / runs.BAD_ROWS, faces.skipped)
     if len(job.split.leaks):
         files.write_lines(directory / runs.LEAKS, splits.list_leaks(faces, job.split.leaks))
-
-
-def load_teachers(experiment, scope):
-    """Returns the teachers of a distillation, and a dict with their SHA-256 for environment.json."""
-    if not experiment.distillation_weight:
-        return (), {}
-    if not experiment.teacher:
-        raise UserError(
-            "--teacher: expected a trained run or .keras file, since distillation_weight is "
-            f"{experiment.distillation_weight:g}. Or set it to 0 (--set distillation_weight=0). "
-            "Received: nothing"
-        )
-    paths = [packaged.model_path(name)[0] for name in experiment.teacher]
-    sums = [files.sha256(path) for path in paths]
-    from insideout_tf.training import fused
-
-    with scope():
-        teachers = tuple(fused.use_fused_batch_norm(load_model(path)) for path in paths)
-    return teachers, {"teacher_sha256": sums}
-
-
-def load_start(experiment, model, contract=FER2013):
-    """Copies the weights that training starts from into `model`; returns the SHA-256 of their file.
-
-    Where the classes differ, the head keeps its own weights for those that the start lacks.
-
-    contract: the `Contract` of the faces that train.
-    """
-    from insideout_tf.network.weights import copy_weights
-
-    path = packaged.model_path(experiment.start_from)[0]
-    start = load_model(path)
-    if not copy_weights(model, start, (contract.classes, start.contract.classes)):
-        raise UserError(
-            "--start-from: expected a model of the experiment's own network, "
-            f"{experiment.backbone} with hidden_units {experiment.hidden_units} "
-            f"({model.count_params():,} parameters), or of a part of it. Use the experiment that "
-            "trained it, or change backbone and hidden_units with --set. "
-            f"Received: {path}, another network, of {start.count_params():,} parameters"
-        )
-    return files.sha256(path)
 
 
 def write_validation_report(job, model, progress):

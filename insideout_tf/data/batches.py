@@ -98,7 +98,9 @@ def epoch_order(count, seed, stage, epoch):
     return np.random.default_rng([seed, stage, epoch]).permutation(count).astype(np.int32)
 
 
-def epoch_batches(arrays, experiment, stage, epoch, resident=False, steps=None, together=1):
+def epoch_batches(
+    arrays, experiment, stage, epoch, resident=False, steps=None, together=1, part=None
+):
     """Returns the batches of one epoch, or of one epoch after another, for `fit`.
 
     They are a tf.data.Dataset on TensorFlow and a PyDataset on other backends. Both give the same
@@ -115,6 +117,8 @@ def epoch_batches(arrays, experiment, stage, epoch, resident=False, steps=None, 
         steps: the largest number of batches, or None for the whole epoch.
         together: training steps in one call. Above 1 (JAX, with `resident`), an item is `index`
             `[together, b]` and `count` `[1]`: the rows of `index` that are steps.
+        part: a function of an order, int32 `[steps, b]`, to the columns of it that this process feeds;
+            None: all.
 
     Raises:
         UserError: fewer faces than a batch, or KerasCV layers without TensorFlow.
@@ -125,7 +129,8 @@ def epoch_batches(arrays, experiment, stage, epoch, resident=False, steps=None, 
 
     def get_order():
         order = epoch_order(count, experiment.seed, stage, get_epoch())
-        return order[: steps * size].reshape(steps, size)
+        order = order[: steps * size].reshape(steps, size)
+        return order if part is None else part(order)
 
     if resident:
         arrays = {"index": np.arange(count, dtype=np.int32)}

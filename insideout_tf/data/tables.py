@@ -55,7 +55,7 @@ def read_table(path, reading=AS_THE_DATA):
         UserError: a missing column, a label or usage that is not settled, a file that is not there, a
             bad image, or images of several sizes.
     """
-    frame = _read_frame(path)
+    frame = read_frame(path)
     columns = {name.strip().lower(): name for name in map(str, frame.columns)}
     chosen = {
         kind: next((columns[name] for name in names if name in columns), None)
@@ -96,8 +96,12 @@ def read_table(path, reading=AS_THE_DATA):
     )
 
 
-def _read_frame(path):
-    """Returns the table as a pandas DataFrame; all its cells of a CSV are text."""
+def read_frame(path, choose=None):
+    """Returns the table as a pandas DataFrame; all its cells of a CSV are text.
+
+    choose: a function of the names of the columns to a list of those that are read; it may raise
+    `UserError`. None reads all.
+    """
     import pandas as pd
 
     size = inputs.check_regular_file(path, "a table").st_size
@@ -107,10 +111,16 @@ def _read_frame(path):
         )
     try:
         if path.name.lower().endswith(".parquet"):
-            return pd.read_parquet(path)
-        return pd.read_csv(
+            import pyarrow.parquet
+
+            columns = choose and choose(pyarrow.parquet.read_schema(path).names)
+            return pd.read_parquet(path, columns=columns)
+        frame = pd.read_csv(
             path, dtype=str, keep_default_na=False, sep=None, engine="python", encoding="utf-8-sig"
         )
+        return frame[choose(list(map(str, frame.columns)))] if choose else frame
+    except UserError:
+        raise
     except ImportError as error:
         reason = (
             str(error).splitlines()[0] if imports.is_installed("pyarrow") else "no such package"

@@ -1,5 +1,6 @@
 """Crops the faces of a picture as FER2013 frames them, found by a detector or given as boxes."""
 
+import copy
 import math
 import numbers
 import typing
@@ -64,6 +65,13 @@ class FaceDetector:
         self._margin = detectors.MARGINS[kind] if margin is None else margin
         self._min_face = min_face
         self._min_score = detectors.MIN_SCORES[kind] if min_score is None else min_score
+        self._copy_number = 0
+
+    def with_copy(self, number):
+        """Returns an equal detector for a thread of its own; see `detectors.load`."""
+        other = copy.copy(self)
+        other._copy_number = number
+        return other
 
     def is_crop(self, image):
         """Returns True if this detector treats the PIL image as one face."""
@@ -76,9 +84,20 @@ class FaceDetector:
         """
         return detect_faces(image, self._detect, self._mode, self._margin, self._contract)
 
+    def find(self, image):
+        """Returns the `detectors.Detection`s of a PIL image, the largest first; [None] if it is one face."""
+        return [None] if self.is_crop(image) else sort_by_size(self._detect(image))
+
+    def crop(self, image, found):
+        """Returns the `Face`s of what `find` returns, perhaps of a frame near this one."""
+        if found == [None]:
+            return [Face(images.shrink(image, self._contract))]
+        return crop_detections(image, found, self._margin, self._contract)
+
     def _detect(self, image):
         name = "auto" if self._yunet else self._detector
-        found = detectors.load(name, self._yunet)(image, self._min_face)
+        load = detectors.load(name, self._yunet, self._copy_number)
+        found = load(image, self._min_face)
         return [each for each in found if each.score >= self._min_score]
 
 
@@ -101,7 +120,16 @@ def detect_faces(image, detector, mode="auto", margin=0.0, contract=FER2013):
     """
     if is_crop(image, mode):
         return [Face(images.shrink(image, contract))]
-    found = sorted(detector(image), key=lambda each: -each.box[2] * each.box[3])
+    return crop_detections(image, sort_by_size(detector(image)), margin, contract)
+
+
+def sort_by_size(found):
+    """Returns `detectors.Detection`s, the largest first."""
+    return sorted(found, key=lambda each: -each.box[2] * each.box[3])
+
+
+def crop_detections(image, found, margin, contract):
+    """Returns the `Face`s of `detectors.Detection`s; see `crop_face`."""
     return [
         Face(crop_face(image, each.box, margin, contract, each.eyes), each.box, each.score)
         for each in found

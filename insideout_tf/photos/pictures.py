@@ -10,7 +10,7 @@ from insideout_tf.data import images
 from insideout_tf.data.classes import EMOTIONS
 from insideout_tf.data.contract import FER2013
 from insideout_tf.errors import UserError
-from insideout_tf.photos import detect, tracks, video
+from insideout_tf.photos import detect, following, tracks, video
 
 FRAMES_PER_CALL = 16  # pictures or frames whose faces the model receives in one call
 
@@ -23,7 +23,7 @@ class FrameResult(typing.NamedTuple):
         image: the PIL image; None if the caller did not want it.
         faces: a list of n `detect.Face`, the largest first.
         is_crop: True if the whole picture is one face.
-        probabilities: float32 `[n, k]`, one row a face.
+        probabilities: float32 `[n, k]`, one row a face; None before the faces are recognised.
         frame: position in the video, from 0; None for a picture.
         seconds: time in the video; None for a picture.
         numbers: the number of each face: in the video (see `tracks.Tracks`), or in the picture from 0;
@@ -37,7 +37,7 @@ class FrameResult(typing.NamedTuple):
     image: typing.Any
     faces: list
     is_crop: bool
-    probabilities: np.ndarray
+    probabilities: np.ndarray | None
     frame: int | None = None
     seconds: float | None = None
     numbers: list | None = None
@@ -58,34 +58,43 @@ def recognize_pictures(paths, detect_faces, recognize, report_error, with_images
         with_images: True keeps the image in the result, to draw on.
     """
     for chunk in _split_into_chunks(paths, FRAMES_PER_CALL):
-        readable = []
-        for path in chunk:
-            try:
-                image = images.read_image(path)
-            except (UserError, OSError) as error:
-                report_error(path, error)
-                continue
-            try:
-                faces = detect_faces(image, path)
-            except detect.BoxError as error:
-                report_error(path, error)
-                continue
-            image_or_none = image if with_images else None
-            readable.append((path, image_or_none, faces, detect_faces.is_crop(image)))
-        rows = recognize_each(recognize, [faces for _, _, faces, _ in readable])
-        for (path, image, faces, is_crop), probabilities in zip(readable, rows):
-            yield FrameResult(
-                str(path),
-                image,
-                faces,
-                is_crop,
-                probabilities,
-                numbers=None if is_crop else list(range(len(faces))),
-                classes=contract_of(recognize).classes,
-            )
+        results = list(detect_in_pictures(chunk, detect_faces, report_error, with_images))
+        yield from recognize_results(results, recognize)
 
 
-def recognize_video(source, clip, detect_faces, recognize, smooth_seconds, max_seconds=None):
+def detect_in_pictures(paths, detect_faces, report_error, with_images=False):
+    """Yields a `FrameResult` without probabilities for each readable image file.
+
+    The arguments are those of `recognize_pictures`.
+    """
+    for path in paths:
+        try:
+            image = images.read_image(path)
+        except (UserError, OSError) as error:
+            report_error(path, error)
+            continue
+        try:
+            faces = detect_faces(image, path)
+        except detect.BoxError as error:
+            report_error(path, error)
+            continue
+        is_crop = detect_faces.is_crop(image)
+        numbers = None if is_crop else list(range(len(faces)))
+        image_or_none = image if with_images else None
+        yield FrameResult(str(path), image_or_none, faces, is_crop, None, numbers=numbers)
+
+
+def recognize_results(results, recognize):
+    """Yields results of `detect_in_pictures` with their probabilities, by one call of the model."""
+    rows = recognize_each(recognize, [result.faces for result in results])
+    for result, probabilities in zip(results, rows):
+        classes = contract_of(recognize).classes
+        yield result._replace(probabilities=probabilities, classes=classes)
+
+
+def recognize_video(
+    source, clip, detect_faces, recognize, smooth_seconds, max_seconds=None, every=1
+):
     """Yields a `FrameResult` for each frame of a video, with probabilities smoothed over time.
 
     Args:
@@ -94,6 +103,7 @@ def recognize_video(source, clip, detect_faces, recognize, smooth_seconds, max_s
         detect_faces, recognize: as in `recognize_pictures`.
         smooth_seconds: see `tracks.Tracks`.
         max_seconds: the time in the video after which to stop; None reads all of it.
+        every: see `following.detect_in_frames`.
 
     Raises:
         UserError: after the last frame, if the file has none, was cut off or is damaged.
@@ -112,10 +122,10 @@ def recognize_video(source, clip, detect_faces, recognize, smooth_seconds, max_s
             yield seconds, Image.fromarray(frame)
 
     frames = _with_durations(read_frames(), 1 / clip.fps, waits=not is_camera)
-    for chunk in _split_into_chunks(frames, 1 if is_camera else FRAMES_PER_CALL):
-        faces_of_frames = [detect_faces(image) for _, image, _ in chunk]
-        rows = recognize_each(recognize, faces_of_frames)
-        for (seconds, image, duration), faces, probabilities in zip(chunk, faces_of_frames, rows):
+    found = following.detect_in_frames(frames, detect_faces, every, waits=not is_camera)
+    for chunk in _split_into_chunks(found, 1 if is_camera else FRAMES_PER_CALL):
+        rows = recognize_each(recognize, [faces for _, faces in chunk])
+        for ((seconds, image, duration), faces), probabilities in zip(chunk, rows):
             boxes = [face.box for face in faces]
             numbers, smoothed = faces_over_time.update(seconds, boxes, probabilities)
             is_crop = detect_faces.is_crop(image)

@@ -140,21 +140,35 @@ def _to_row(cells):
 KINDS: dict[str, type[JsonLines]] = {"json": JsonList, "jsonl": JsonLines, "csv": Csv}
 
 
-class _File:
-    """A new file of records, whole after each of them."""
+class RecordFile:
+    """A file of records, whole after each of them.
 
-    def __init__(self, path, kind):
+    Args:
+        path: of a new file.
+        kind: an instance of a class in `KINDS`.
+        position: of an earlier file: the `position` after the last record that stays. What follows is
+            removed. None begins a new file.
+
+    Attributes:
+        position: the number of bytes up to the end of the last record.
+    """
+
+    def __init__(self, path, kind, position=None):
         self._kind, self._path = kind, str(path)
         pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
-        self._file = open(path, "xb", buffering=0)
-        self._position = 0  # after the last record
-        self._put(kind.empty)
+        self._file = open(path, "xb" if position is None else "r+b", buffering=0)
+        self.position = position or 0
+        self._put(kind.end if self.position else kind.empty)
 
     def write(self, record):
-        before = self._kind.separator if self._position else self._kind.first
+        before = self._kind.separator if self.position else self._kind.first
         text = before + self._kind.encode(record)
         self._put(text + self._kind.end)
-        self._position += len(text)
+        self.position += len(text)
+
+    def sync(self):
+        """Waits until the records are on disk."""
+        os.fsync(self._file.fileno())
 
     def _put(self, data):
         """Writes after the last record, all or nothing."""
@@ -162,12 +176,12 @@ class _File:
             self._overwrite_end(data)
         except OSError as error:
             with contextlib.suppress(OSError):
-                self._overwrite_end(self._kind.end if self._position else self._kind.empty)
+                self._overwrite_end(self._kind.end if self.position else self._kind.empty)
             error.filename = self._path
             raise
 
     def _overwrite_end(self, data):
-        self._file.seek(self._position)
+        self._file.seek(self.position)
         view = memoryview(data)
         while view:
             view = view[self._file.write(view) :]
@@ -233,7 +247,7 @@ def open_outputs(paths, overwrite=False, classes=EMOTIONS):
             if path and path != "-" and overwrite and os.path.lexists(path):
                 os.remove(path)
             if path:
-                output = _Stream(kind(classes)) if path == "-" else _File(path, kind(classes))
+                output = _Stream(kind(classes)) if path == "-" else RecordFile(path, kind(classes))
                 outputs.append(stack.enter_context(contextlib.closing(output)))
 
         def write(record):

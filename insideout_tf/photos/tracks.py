@@ -55,17 +55,25 @@ class Tracks:
 
     def _match(self, boxes):
         """Returns {index of a box: number of the earlier face}, the pairs of most overlap first."""
-        pairs = sorted(
-            (-intersection_over_union(box, face[0]), index, number)
-            for index, box in enumerate(boxes)
-            for number, face in self._faces.items()
-        )
-        numbers: dict[int, int] = {}
-        for negative_overlap, index, number in pairs:
-            is_free = index not in numbers and number not in numbers.values()
-            if -negative_overlap >= MIN_OVERLAP and is_free:
-                numbers[index] = number
-        return numbers
+        return match_boxes(boxes, {number: face[0] for number, face in self._faces.items()})
+
+
+def match_boxes(boxes, earlier):
+    """Returns {index of a box: number of the earlier box of the same face}, the pairs of most overlap first.
+
+    earlier: {number: box}.
+    """
+    pairs = sorted(
+        (-intersection_over_union(box, before), index, number)
+        for index, box in enumerate(boxes)
+        for number, before in earlier.items()
+    )
+    numbers: dict[int, int] = {}
+    for negative_overlap, index, number in pairs:
+        is_free = index not in numbers and number not in numbers.values()
+        if -negative_overlap >= MIN_OVERLAP and is_free:
+            numbers[index] = number
+    return numbers
 
 
 def intersection_over_union(one, other):

@@ -14,6 +14,7 @@ import numpy as np
 from insideout_tf import imports, processes
 from insideout_tf.data import images, inputs
 from insideout_tf.errors import UserError
+from insideout_tf.photos import following
 
 # Videos are recognised by their content; a damaged one is known by its name. A .ts can be a program.
 SUFFIXES = (
@@ -33,7 +34,7 @@ class Video(typing.NamedTuple):
     """An open video.
 
     Attributes:
-        frames: an iterator of (seconds, RGB uint8 `[h, w, 3]`); one frame is in memory at a time.
+        frames: an iterator of (seconds, RGB uint8 `[h, w, 3]`); few frames are in memory at a time.
         fps: frames a second.
         size: (width, height) in pixels.
         frame_count: the number of frames that the file declares, which is only a hint; 0 if it
@@ -73,7 +74,11 @@ def open_video(source):
                 capture.release()
                 capture = _open_capture(stack.enter_context(_plain_name(path)))
         stack.callback(capture.release)
-        yield _read_properties(capture, source, is_camera(source))
+        clip = _read_properties(capture, source, is_camera(source))
+        if not is_camera(source):
+            frames = following.read_ahead(clip.frames, 3 * clip.size[0] * clip.size[1])
+            clip = clip._replace(frames=stack.enter_context(frames))
+        yield clip
 
 
 def is_camera(source):

@@ -50,9 +50,7 @@ def load_predictor(model, engine="auto"):
         packaged.path_of(name, ".keras")  # raises the error that lists the names
     temperature = packaged.facts(name)["temperature"] if is_packaged else 1.0
     is_litert_file = name.endswith(".tflite")
-    if engine == "auto":
-        has_litert = imports.is_installed("ai_edge_litert")
-        engine = "litert" if is_litert_file or (is_packaged and has_litert) else "keras"
+    engine = choose_engine(name, engine)
     if engine == "litert":
         if not (is_packaged or is_litert_file):
             raise UserError(
@@ -67,6 +65,14 @@ def load_predictor(model, engine="auto"):
     devices.prepare_backend()
     loaded = weights.load_model(packaged.model_path(name)[0])
     return _of_keras_model(loaded.predict_on_batch), temperature, loaded.contract
+
+
+def choose_engine(model, engine="auto"):
+    """Returns "keras" or "litert": the engine that `load_predictor` chooses for a name or a path."""
+    if engine != "auto":
+        return engine
+    has_litert = str(model) in packaged.names() and imports.is_installed("ai_edge_litert")
+    return "litert" if has_litert or str(model).endswith(".tflite") else "keras"
 
 
 def _of_keras_model(call):

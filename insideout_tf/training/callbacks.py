@@ -11,7 +11,7 @@ import time
 import keras
 import numpy as np
 
-from insideout_tf import devices, files
+from insideout_tf import devices, files, hosts
 from insideout_tf.data import batches
 from insideout_tf.errors import UserError
 from insideout_tf.evaluation import metrics
@@ -81,20 +81,23 @@ class Validation(keras.callbacks.Callback):
         experiment = self._job.experiment
         with devices.graphs_rounded(False):
             weights = self._compute_inference_weights()
-            # Built after the first epoch, so that the first step need not wait for it.
-            self._inference_model = self._inference_model or build_network(
-                experiment,
-                experiment.size_of(experiment.stages[self._index]),
-                self._job.faces.contract,
-            )
-            self._inference_model.set_weights(weights)
-            scores = evaluate_epoch(self._job, self._inference_model)
+            scores = hosts.of_first(lambda: self._evaluate(weights))  # all hosts choose alike
         steps = batches.steps_per_epoch(len(self._job.arrays["image"]), experiment.batch_size)
         logs["learning_rate"] = optimizers.learning_rate(self.model.optimizer)
         logs.update(scores)
         logs["images_per_second"] = steps * experiment.batch_size / trained
         logs["seconds"] = time.perf_counter() - self._started
         self._note_best(epoch, logs, weights)
+
+    def _evaluate(self, weights):
+        if (
+            self._inference_model is None
+        ):  # after the first epoch: the first step need not wait for it
+            size = self._job.experiment.size_of(self._job.experiment.stages[self._index])
+            contract = self._job.faces.contract
+            self._inference_model = build_network(self._job.experiment, size, contract)
+        self._inference_model.set_weights(weights)
+        return evaluate_epoch(self._job, self._inference_model)
 
     def _compute_inference_weights(self):
         experiment, index = self._job.experiment, self._index
@@ -120,14 +123,6 @@ def monitored(experiment, scores):
     """Returns the value that chooses the best epoch; larger is better. scores: of `evaluate_epoch`."""
     value = scores[experiment.monitor]
     return value if MONITOR_MODES[experiment.monitor] == "max" else -value
-
-
-def validation_losses(job, model):
-    """Returns the log loss of each validation face with an inference model, float64 `[n]`, nats."""
-    rows = job.split.validation
-    probabilities = predict_probabilities(model, job.faces.pixels[rows])
-    chosen = probabilities[np.arange(len(rows)), job.faces.labels[rows]]
-    return -np.log(np.maximum(chosen.astype(np.float64), metrics.MIN_PROBABILITY))
 
 
 def evaluate_epoch(job, model):
@@ -300,6 +295,8 @@ class Checkpoint(keras.callbacks.Callback):
         row.update((name, float(logs[name])) for name in COLUMNS)
         self._progress["history"].append(row)
         self._progress.update(epoch=self._counter.epoch + 1, stopped=bool(self.model.stop_training))
+        if hosts.number():
+            return  # the first process writes it
         best = self._validation.best_weights
         checkpoint.save_checkpoint(
             self._directory,

@@ -8,12 +8,14 @@ import pathlib
 import keras
 import numpy as np
 
-from insideout_tf import config, devices
+from insideout_tf import config, devices, hosts
 from insideout_tf.data import batches
 from insideout_tf.data.faces import Faces
 from insideout_tf.data.lazy import FilePixels
 from insideout_tf.data.splits import Split
+from insideout_tf.evaluation import metrics
 from insideout_tf.network.build import build_network, freeze_layers
+from insideout_tf.network.predict import predict_probabilities
 from insideout_tf.training import callbacks, checkpoint, fused, optimizers
 from insideout_tf.training.model import TrainingModel
 
@@ -65,6 +67,7 @@ class Job:
             and devices.accelerator() != "cpu"
             and not experiment.augmentation.keras_cv
             and experiment.distribution == "none"
+            and hosts.count() == 1
             and not isinstance(self.arrays["image"], FilePixels)
         )
 
@@ -123,11 +126,12 @@ def run_all(job, model, progress, saved):
         progress.update(stage=index + 1, epoch=0, stopped=False)
         saved = model = None
     size = job.experiment.size_of(stages[progress["best_stage"]])
-    inference_model = build_network(job.experiment, size, job.faces.contract)
-    inference_model.set_weights(best_weights)
-    has_begin = job.has_whole_start or progress["best_stage"] == len(stages) - 1
-    if job.experiment.interpolation and progress["best_epoch"] > 0 and has_begin:
-        interpolate(job, inference_model, begin_weights, progress)
+    with hosts.alone():
+        inference_model = build_network(job.experiment, size, job.faces.contract)
+        inference_model.set_weights(best_weights)
+        has_begin = job.has_whole_start or progress["best_stage"] == len(stages) - 1
+        if job.experiment.interpolation and progress["best_epoch"] > 0 and has_begin:
+            interpolate(job, inference_model, begin_weights, progress)
     return progress, inference_model
 
 
@@ -142,10 +146,12 @@ def evaluate_start(job, model, progress):
     model: the network of the first stage, with these weights. `progress` gets their monitored value.
     """
     size = job.experiment.size_of(job.experiment.stages[0])
-    inference_model = build_network(job.experiment, size, job.faces.contract)
     weights = model.get_weights()
-    inference_model.set_weights(weights)
-    scores = callbacks.evaluate_epoch(job, inference_model)
+    with hosts.alone():
+        inference_model = build_network(job.experiment, size, job.faces.contract)
+        inference_model.set_weights(weights)
+        scores = callbacks.evaluate_epoch(job, inference_model)
+    scores = hosts.share(scores)
     value = callbacks.monitored(job.experiment, scores)
     progress.update(best=value, best_epoch=0, best_stage=0)
     job.say(
@@ -177,7 +183,7 @@ def interpolate(job, model, begin, progress):
     losses = []
     for share in shares:
         mix(share)
-        losses.append(callbacks.validation_losses(job, model))
+        losses.append(validation_losses(job, model))
     chosen = choose_share(shares, np.array(losses))
     mix(chosen)
     progress["interpolation"] = chosen
@@ -185,6 +191,14 @@ def interpolate(job, model, begin, progress):
         f"interpolation: {chosen:g} of the start; validation loss of the shares "
         + ", ".join(f"{share:g}: {loss.mean():.4f}" for share, loss in zip(shares, losses))
     )
+
+
+def validation_losses(job, model):
+    """Returns the log loss of each validation face with an inference model, float64 `[n]`, nats."""
+    rows = job.split.validation
+    probabilities = predict_probabilities(model, job.faces.pixels[rows])
+    chosen = probabilities[np.arange(len(rows)), job.faces.labels[rows]]
+    return -np.log(np.maximum(chosen.astype(np.float64), metrics.MIN_PROBABILITY))
 
 
 def choose_share(shares, losses):
@@ -230,6 +244,7 @@ def run_stage(job, index, model, progress, saved, best_weights, begin_weights=No
         lambda: counter.epoch,
         job.is_resident,
         together=together,
+        part=hosts.part_of_batch,
     )
     with devices.graphs_rounded(job.precision.rounds_graphs):
         with _file_errors_named(job.arrays["image"]):

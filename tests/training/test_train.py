@@ -16,7 +16,7 @@ from insideout_tf.api import train as api_train
 from insideout_tf.evaluation import metrics, plots
 from insideout_tf.network.weights import load_model, save_model
 from insideout_tf.serving import packaged
-from insideout_tf.training import callbacks, stages
+from insideout_tf.training import stages
 
 call = functools.partial(run_verb, train.main)
 
@@ -602,7 +602,7 @@ def test_interpolated_weights_are_those_that_validation_prefers(
         kept.update(begin=begin, best=model.get_weights())
         losses = iter(np.array([[9.0, 8], [9, 8], [1, 1], [9, 8], [9, 8]]))
         with monkeypatch.context() as patch:
-            patch.setattr(callbacks, "validation_losses", lambda *_: next(losses))
+            patch.setattr(stages, "validation_losses", lambda *_: next(losses))
             interpolate(job, model, begin, progress)
 
     monkeypatch.setattr(stages, "interpolate", prefer_the_half)
