@@ -14,6 +14,7 @@ import numpy as np
 from insideout_tf import imports, processes
 from insideout_tf.data import images, inputs
 from insideout_tf.errors import UserError
+from insideout_tf.photos import animations, streams
 
 # Videos are recognised by their content; a damaged one is known by its name. A .ts can be a program.
 SUFFIXES = (
@@ -54,7 +55,8 @@ def open_video(source):
     """Yields the `Video` of a file or camera.
 
     Args:
-        source: the path of a file, or `webcam:0` for the first camera.
+        source: the path of a file, `webcam:0` for the first camera, or the address of a stream,
+            `rtsp://...`.
 
     Raises:
         UserError: OpenCV is not installed or cannot read the source; or a frame has more than
@@ -63,10 +65,17 @@ def open_video(source):
     """
     cv2 = imports.load_opencv(str(source), ", which reads video")
     with contextlib.ExitStack() as stack:
+        source = streams.hide_password(source)
+        if streams.is_stream(source):
+            yield _open_stream(source)
+            return
         if is_camera(source):
             capture = _open_capture(_camera_number(source))
         else:
             path = os.fspath(inputs.to_path(source, "a readable video"))
+            if animations.is_animation(path):
+                yield Video(*stack.enter_context(animations.open_animation(path)))
+                return
             _check_container(path)
             capture = _open_capture(stack.enter_context(_plain_name(path)), cv2.CAP_FFMPEG)
             if not capture.isOpened():  # this OpenCV may have another reader
@@ -77,8 +86,8 @@ def open_video(source):
 
 
 def is_camera(source):
-    """Returns True for the name of a camera, such as `webcam:0`."""
-    return str(source).startswith(WEBCAM)
+    """Returns True for the name of a camera, such as `webcam:0`, and for the address of a stream."""
+    return str(source).startswith(WEBCAM) or streams.is_stream(source)
 
 
 def _camera_number(source):
@@ -92,14 +101,26 @@ def _camera_number(source):
     return int(number)
 
 
-def _open_capture(source, reader=0):
+def _open_stream(stream):
+    """Returns the `Video` of a `streams.Stream`. Raises `UserError`."""
+    import cv2
+
+    def open_capture(address, options):
+        return _open_capture(address, cv2.CAP_FFMPEG, options)
+
+    capture = streams.open_stream(stream, open_capture)
+    video = _read_properties(capture, stream, True)
+    return video._replace(frames=streams.read_frames(stream, capture, open_capture))
+
+
+def _open_capture(source, reader=0, options=()):
     """Returns a cv2.VideoCapture, silent. reader: one of cv2.CAP_*; 0 lets OpenCV choose."""
     import cv2
 
     # FFmpeg's notes about damaged files; it reads the variable once, when OpenCV loads it.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     with processes.native_stderr_closed():
-        return cv2.VideoCapture(source, reader)
+        return cv2.VideoCapture(source, reader, *([options] if options else []))
 
 
 def _check_container(path):
@@ -261,13 +282,15 @@ def _matroska_end(head):
 
 
 def is_video(path):
-    """Returns True for a camera and for a video file, by its content; by its name if that says nothing."""
+    """Returns True for a camera, an animation and a video file, by its content; else by its name."""
     if is_camera(path):
         return True
     try:
         kind = inputs.find_kind(os.path.expanduser(os.fsdecode(path)))
     except (UserError, OSError):
         kind = None
+    if kind == "picture":
+        return animations.is_animation(path)
     return kind == "video" or (kind is None and pathlib.Path(path).suffix.lower() in SUFFIXES)
 
 
