@@ -38,6 +38,13 @@ def parse(argv):
         action="store_true",
         help="write a second output, the embeddings of the faces, as insideout_tf.embed gives them",
     )
+    parser.add_argument(
+        "--version",
+        type=int,
+        default=1,
+        metavar="N",
+        help="the folder of the SavedModel is saved_model/N; TF Serving serves the highest (default 1)",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier export in DIR")
     return parser.parse_args(argv)
 
@@ -54,6 +61,7 @@ def main(argv=None):
             arguments.data,
             arguments.overwrite,
             arguments.embeddings,
+            arguments.version,
         )
         errors.show(report(record, errors.printable(arguments.out)))
 

@@ -92,7 +92,7 @@ def add_output_options(parser):
         "--annotate",
         type=pathlib.Path,
         metavar="DIR",
-        help="write NAME-annotated.png or .mp4: copies with boxes and bars; for a video also a timeline",
+        help="write NAME-annotated.png or .webm: copies with boxes and bars; for a video, which loses its sound, also a timeline",
     )
     parser.add_argument(
         "--overwrite", action="store_true", help="replace what an earlier predict has written there"

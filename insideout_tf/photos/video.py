@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import functools
 import os
 import pathlib
 import re
@@ -27,6 +28,11 @@ DEFAULT_FPS = 30.0  # of a file or camera that does not declare a possible one
 MAX_DAMAGED_PACKETS = 500  # in a row, after which a file is given up
 THEORA = b"theo"  # its empty packets repeat a frame; OpenCV reports them as failures of the decoder
 WRITTEN_FPS = (1.0, 240.0)  # the slowest and fastest rate of a file that is written
+FORMATS = (
+    (".mp4", "avc1"),
+    (".webm", "VP80"),
+    (".mp4", "mp4v"),
+)  # suffix and codec, the best first
 MAX_GAP_SECONDS = 300.0  # between two frames of a file that is written
 
 
@@ -294,6 +300,29 @@ def is_video(path):
     return kind == "video" or (kind is None and pathlib.Path(path).suffix.lower() in SUFFIXES)
 
 
+@functools.cache
+def choose_format():
+    """Returns the suffix and the codec of videos that browsers play and this OpenCV can write.
+
+    H.264 if it has an encoder, else VP8: VP9 takes four times as long. Without either it is MPEG-4,
+    which players show and browsers do not.
+    """
+    import cv2
+
+    for suffix, codec in FORMATS[:-1]:
+        with (
+            tempfile.TemporaryDirectory(prefix="insideout_tf_") as folder,
+            processes.native_stderr_closed(),
+        ):
+            name = os.path.join(folder, f"a{suffix}")
+            writer = cv2.VideoWriter(name, cv2.VideoWriter.fourcc(*codec), 10.0, (64, 64))
+            is_open = writer.isOpened()
+            writer.release()
+        if is_open:
+            return suffix, codec
+    return FORMATS[-1]
+
+
 @contextlib.contextmanager
 def create_writer(path, fps, size, codec="mp4v"):
     """Yields a function (frame, seconds=None) that appends an RGB frame to a new video file.
@@ -307,7 +336,7 @@ def create_writer(path, fps, size, codec="mp4v"):
         path: the file; its folder exists.
         fps: frames a second; `WRITTEN_FPS` bounds them.
         size: (width, height) in pixels of every frame, which is uint8 `[h, w, 3]`.
-        codec: four letters: "mp4v" for an .mp4 file, "VP80" for a .webm file, which browsers show.
+        codec: four letters; see `FORMATS`.
 
     Raises:
         UserError: OpenCV cannot open the file.
@@ -317,8 +346,7 @@ def create_writer(path, fps, size, codec="mp4v"):
 
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     fps = min(max(fps, WRITTEN_FPS[0]), WRITTEN_FPS[1])
-    suffix = ".mp4" if codec == "mp4v" else pathlib.Path(path).suffix
-    with _plain_name(path, suffix) as name, processes.native_stderr_closed():
+    with _plain_name(path, pathlib.Path(path).suffix) as name, processes.native_stderr_closed():
         writer = cv2.VideoWriter(name, cv2.VideoWriter.fourcc(*codec), fps, size)
     if not writer.isOpened():
         raise UserError(
