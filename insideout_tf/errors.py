@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -28,11 +29,21 @@ class UserError(ValueError):
     """
 
     def __init__(self, message):
-        super().__init__(printable(" ".join(str(message).split("\n"))))  # one line
+        line = " ".join(str(message).split("\n"))
+        super().__init__(printable(hide_passwords(line)))
+
+
+class Note(UserWarning):
+    """What a user should know although nothing failed. A verb prints it as a line."""
 
 
 class Terminated(KeyboardInterrupt):
     """The process was asked to end by SIGTERM or SIGHUP; it ends as after Ctrl-C."""
+
+
+def hide_passwords(text):
+    """Returns text in which the passwords of web addresses are stars."""
+    return re.sub(r"(\w://[^/@:\s]*):\S*@", r"\1:***@", str(text))
 
 
 def printable(text, keep=""):
@@ -91,14 +102,19 @@ def prepare_streams():
 
 
 @contextlib.contextmanager
-def _libraries_silenced():
-    """Keeps warnings and log messages of libraries from the terminal, unless the user asked for them."""
+def _libraries_silenced(verb):
+    """Keeps warnings and log messages of libraries from the terminal, unless the user asked for them.
+
+    A `Note` is printed as a line.
+    """
     root = logging.getLogger()
     if not root.handlers:
         root.addHandler(logging.NullHandler())  # else Python prints what has no handler
     with warnings.catch_warnings():
         if not sys.warnoptions and all(action != "error" for action, *_ in warnings.filters):
             warnings.simplefilter("ignore")
+            warnings.simplefilter("always", Note)
+            warnings.showwarning = lambda message, *_: show(f"{verb}: {message}", sys.stderr)
         yield
 
 
@@ -176,7 +192,7 @@ def reported(verb):
     """
     prepare_streams()
     try:
-        with _terminated_as_interrupted(), _libraries_silenced():
+        with _terminated_as_interrupted(), _libraries_silenced(verb):
             yield
     except UserError as error:
         _report(f"{verb}: {error}")

@@ -53,6 +53,13 @@ def parse(argv):
         metavar="DIR",
         help=f"for {WEB}: a folder with the npm packages (default: npm fetches them once)",
     )
+    parser.add_argument(
+        "--version",
+        type=int,
+        default=1,
+        metavar="N",
+        help="the folder of the SavedModel is saved_model/N; TF Serving serves the highest (default 1)",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier export in DIR")
     return parser.parse_args(argv)
 
@@ -73,6 +80,7 @@ def main(argv=None):
             arguments.data,
             arguments.overwrite,
             arguments.embeddings,
+            arguments.version,
         )
         errors.show(report(record, errors.printable(arguments.out)))
 
@@ -96,10 +104,14 @@ def check_single(arguments):
 
 def write_web(arguments):
     """Exports for the browser, and prints how to open the page."""
-    if arguments.embeddings:
-        raise UserError(
-            f"--embeddings: expected another format than {WEB}. Received: --format {WEB}"
-        )
+    for option, is_given in (
+        ("--embeddings", arguments.embeddings),
+        ("--version", arguments.version != 1),
+    ):
+        if is_given:
+            raise UserError(
+                f"{option}: expected another format than {WEB}. Received: --format {WEB}"
+            )
     progress.announce("loading the model ...")
     record = export_web(
         arguments.model,

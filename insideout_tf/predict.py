@@ -10,7 +10,17 @@ import sys
 from insideout_tf import bulk, errors, files, progress, targets
 from insideout_tf.data import images
 from insideout_tf.errors import UserError
-from insideout_tf.photos import draw, following, listing, options, pictures, records, video, window
+from insideout_tf.photos import (
+    draw,
+    following,
+    listing,
+    options,
+    pictures,
+    records,
+    streams,
+    video,
+    window,
+)
 from insideout_tf.serving import engines, packaged, recognize
 
 # Pictures without a face of which a line is printed at the end: this share of at least so many.
@@ -26,7 +36,8 @@ def parse(argv):
     parser.add_argument(
         "sources",
         nargs="+",
-        metavar="PHOTO|FOLDER|VIDEO|webcam:0",
+        type=streams.hide_password,
+        metavar="PHOTO|FOLDER|VIDEO|webcam:0|rtsp://...",
         help="image files, folders of them (with their subfolders), video files, or a camera",
     )
     add_model_options(parser)
@@ -99,7 +110,7 @@ def add_output_options(parser):
         "--annotate",
         type=pathlib.Path,
         metavar="DIR",
-        help="write NAME-annotated.png or .mp4: copies with boxes and bars; for a video also a timeline",
+        help="write NAME-annotated.png or .webm: copies with boxes and bars; for a video, which loses its sound, also a timeline",
     )
     parser.add_argument(
         "--overwrite", action="store_true", help="replace what an earlier predict has written there"
@@ -316,7 +327,7 @@ def predict_video(source, detect_faces, recognize_faces, outputs, arguments):
         except UserError as error:  # a file that was cut off has results up to there
             outputs.report_error(source, error, bar)
         except KeyboardInterrupt as error:
-            if not source.startswith(video.WEBCAM) or isinstance(error, errors.Terminated):
+            if not video.is_camera(source) or isinstance(error, errors.Terminated):
                 interruption = error
         annotation.complete()
         summary = summarize(frame_count, face_count, seconds, durations)

@@ -568,7 +568,7 @@ def test_an_interruption_keeps_what_is_done(name, kind, place):
         return
     assert "clip.avi: 3 frames" in done.stdout or "clip.avi: 4 frames" in done.stdout
     assert "interrupted after 2 of 3 sources" in done.stderr and f"o.{kind}" in done.stderr
-    copies = {"face-annotated.png", "other-annotated.png", "clip-annotated.mp4"}
+    copies = {"face-annotated.png", "other-annotated.png", "clip-annotated.webm"}
     assert set(os.listdir(place / "d")) == copies | {"clip-annotated-timeline.png"}
 
 
@@ -602,13 +602,13 @@ def test_a_copy_that_fails_leaves_the_records(place, capsys, monkeypatch):
 
     make_video(place / "clip.avi", 3)
 
-    def create_writer(path, fps, size):
+    def create_writer(path, fps, size, codec):
         raise errors.UserError(f"{path}: expected a place to write a video to")
 
     monkeypatch.setattr(video, "create_writer", create_writer)
     words = (place / "clip.avi", place / "face.png", "--csv", place / "o.csv")
     status, out, error = run_verb(predict.main, capsys, *words, "--annotate", place / "d")
-    assert status == 2 and files.TEMPORARY not in error and "clip-annotated.mp4: expected" in error
+    assert status == 2 and files.TEMPORARY not in error and "clip-annotated.webm: expected" in error
     assert "clip.avi: 3 frames" in out and "face.png" in out
     assert {row["source"] for row in csv.DictReader((place / "o.csv").open())} == {
         str(place / "clip.avi"),
@@ -674,7 +674,7 @@ def test_a_timeline_and_a_picture_of_the_same_name(place, capsys):
     shutil.copy(place / "face.png", place / "ok-timeline.png")
     words = (place / "ok-timeline.png", place / "ok.avi", "--annotate", place / "d")
     assert run_verb(predict.main, capsys, *words)[0] == 0
-    expected = {"ok-timeline-annotated.png", "ok-annotated.mp4", "ok-annotated-timeline.png"}
+    expected = {"ok-timeline-annotated.png", "ok-annotated.webm", "ok-annotated-timeline.png"}
     assert set(os.listdir(place / "d")) == expected
     assert run_verb(predict.main, capsys, *words)[0] == 2
     assert run_verb(predict.main, capsys, *words, "--overwrite")[0] == 0

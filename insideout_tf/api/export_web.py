@@ -43,7 +43,7 @@ def export_web(models, out, quantize="none", data=None, overwrite=False, node_mo
         UserError: an argument, a model, npm or a written file is not as expected; or two models have one name.
     """
     models = [models] if isinstance(models, (str, pathlib.Path)) else list(models)
-    exports.check_arguments(("litert",), quantize)
+    exports.check_arguments(("litert",), quantize, version=1)
     paths = [packaged.model_path(each) for each in models]
     if data is not None:
         check_path(data)

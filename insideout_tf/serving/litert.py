@@ -42,6 +42,8 @@ def to_litert(model, quantize="none", facts=None, has_embeddings=False, batch=No
     with tempfile.TemporaryDirectory() as folder, processes.native_stderr_closed():
         archive.write_out(folder, verbose=False)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+        # tflite-runtime 2.14, the last one, knows no scale for each channel of a Dense layer.
+        converter._experimental_disable_per_channel_quantization_for_dense_layers = True
         if quantize != "none":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
         if quantize == "float16":
@@ -55,3 +57,15 @@ def to_litert(model, quantize="none", facts=None, has_embeddings=False, batch=No
         ):
             files.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), text)
     return content + associated.getvalue()
+
+
+def read_least_runtime(content):
+    """Returns the oldest TensorFlow Lite that runs a .tflite file by its own words, such as "2.11.0", or None."""
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    model = schema.Model.GetRootAs(content, 0)
+    for entry in map(model.Metadata, range(model.MetadataLength())):
+        if entry.Name() == b"min_runtime_version":
+            text = model.Buffers(entry.Buffer()).DataAsNumpy().tobytes()
+            return text.partition(b"\0")[0].decode()
+    return None
