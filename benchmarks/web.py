@@ -49,6 +49,9 @@ def main():
     parser.add_argument("data", help="FER2013")
     parser.add_argument("--faces", type=int, help="so many faces (default: all of PublicTest)")
     parser.add_argument(
+        "--sides", default="", help="those whose name holds one of these words, with commas between"
+    )
+    parser.add_argument(
         "--modules", type=pathlib.Path, default=ROOT / "benchmarks/web/node_modules"
     )
     arguments = parser.parse_args()
@@ -60,6 +63,8 @@ def main():
     data = insideout_tf.read_faces(arguments.data)
     rows = np.flatnonzero(data.usage == PUBLIC_TEST)[: arguments.faces]
     faces, labels = data.pixels[rows], data.labels[rows]
+    words = arguments.sides.split(",")
+    sides = {name: side for name, side in SIDES.items() if any(word in name for word in words)}
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         export_web(["nano", "small"], folder / "site")
@@ -72,12 +77,12 @@ def main():
         (folder / "index.html").write_text(
             '<!doctype html><script type="module" src="sides.js"></script>'
         )
-        results = measure(folder, [encode(face) for face in faces])
+        results = measure(sides, folder, [encode(face) for face in faces])
     print(f"{len(faces)} faces of PublicTest\n")
     print(
         "| side | accuracy | ms a face, p50 | MB loaded | first answer, s | furthest from Keras |\n|---|---|---|---|---|---|"
     )
-    for name, (kind, argument) in SIDES.items():
+    for name, (kind, argument) in sides.items():
         if isinstance(results[name], str):
             print(f"| {name} | skipped: {results[name]} | | | | |")
             continue
@@ -92,12 +97,12 @@ def main():
         )
 
 
-def measure(folder, faces):
+def measure(sides, folder, faces):
     """Returns {side: (probabilities, milliseconds, megabytes loaded, seconds to the first answer) or why not}."""
     results: dict = {}
     with serve(folder) as address, open_browser() as browser, contextlib.ExitStack() as stack:
         pages = {}
-        for name, (kind, argument) in SIDES.items():
+        for name, (kind, argument) in sides.items():
             page = stack.enter_context(contextlib.closing(browser.new_page()))
             sizes: list[int] = []
             page.on("response", lambda answer, sizes=sizes: sizes.append(len(answer.body())))
