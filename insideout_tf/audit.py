@@ -68,7 +68,9 @@ def main(argv=None):
     with errors.reported("insideout audit"):
         arguments = parse(argv)
         if arguments.folds < 2:
-            raise errors.UserError(f"--folds: expected at least 2. Received: {arguments.folds}")
+            raise errors.UserError(
+                f"--folds: expected at least 2. Type --folds 5. Received: {arguments.folds}"
+            )
         if arguments.out:
             targets.check_folder_name("--out", arguments.out)
             inputs = [arguments.data, arguments.embedder, *filter(None, [arguments.model])]

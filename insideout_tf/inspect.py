@@ -50,7 +50,7 @@ def main(argv=None):
         arguments = parse(argv)
         if arguments.figure and arguments.figure.suffix.lower() != ".png":
             raise UserError(
-                f"--figure: expected a file name ending in .png. Received: {arguments.figure}"
+                f"--figure: expected a file name ending in .png. Type --figure faces.png. Received: {arguments.figure}"
             )
         if arguments.figure:
             is_ours = functools.partial(targets.is_picture, kind=KIND)

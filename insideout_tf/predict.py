@@ -154,7 +154,7 @@ def check_arguments(arguments, sources):
     """Raises `UserError` for options that are wrong, and for no source."""
     if [getattr(arguments, kind) for kind in records.KINDS].count("-") > 1:
         raise UserError(
-            "--json, --jsonl and --csv: expected one of them on standard output. Received: several"
+            "--json, --jsonl and --csv: expected one of them on standard output. Give the others a file name. Received: several"
         )
     pictures.check_times(arguments.smooth, arguments.seconds, "--smooth", "--seconds")
     following.check_every(arguments.every, "--every")
@@ -163,7 +163,7 @@ def check_arguments(arguments, sources):
     if not sources:
         raise UserError(
             f"{', '.join(arguments.sources)}: expected pictures ({', '.join(images.SUFFIXES)}) or "
-            f"videos ({', '.join(video.SUFFIXES)}) in the folder. Received: none"
+            f"videos ({', '.join(video.SUFFIXES)}) in the folder. Name another folder or a file. Received: none"
         )
     options.check_face_options(arguments, sources)
 

@@ -62,7 +62,9 @@ def check(directory, experiment, resume, overwrite):
     """
     directory = pathlib.Path(directory)
     if resume and overwrite:
-        raise UserError("--resume and --overwrite: expected one of them. Received: both")
+        raise UserError(
+            "--resume and --overwrite: expected one of them. Leave out --overwrite to go on. Received: both"
+        )
     if os.path.lexists(directory) and not directory.is_dir():
         raise UserError(
             f"{directory}: expected a directory for the run. Choose another --run-dir. "

@@ -1,6 +1,7 @@
 """Comparison of models on the same faces, over one data set or several."""
 
 import pathlib
+import typing
 
 from insideout_tf.api.evaluate import read_for
 from insideout_tf.data import splits
@@ -10,7 +11,9 @@ from insideout_tf.errors import UserError
 from insideout_tf.serving import packaged, recognize
 
 
-def compare_models(models, data, split=None, bad_rows="stop", map_classes=()):
+def compare_models(
+    models, data, split=None, bad_rows="stop", map_classes=()
+) -> list[dict[str, typing.Any]]:
     """Compares models on the same faces of each data set.
 
     The classes are those that all models and the data have: faces of others are excluded, and the

@@ -84,7 +84,7 @@ def choose_data(data, experiment):
     if data is None:
         raise UserError(
             "--data: expected the path of labelled faces, since a model file alone does not name it. "
-            "Received: nothing"
+            "Add --data PATH. Received: nothing"
         )
     check_path(data)
     return data
@@ -188,7 +188,7 @@ def choose_folder(run, split, tta, out):
     if run and pathlib.Path(out).resolve() == pathlib.Path(run).resolve():
         raise UserError(
             f"--out {out}: expected another folder than the run, whose metrics.json is that of its "
-            "validation split. Received: the run folder"
+            "validation split. Leave --out out for RUN/SPLIT. Received: the run folder"
         )
     return pathlib.Path(out).expanduser()
 

@@ -61,7 +61,9 @@ def explain_images(
         UserError: a picture without a face, an unknown class, model or layer.
     """
     if not isinstance(smooth, (int, np.integer)) or not 0 <= smooth <= MAX_COPIES:
-        raise UserError(f"--smooth: expected 0 to {MAX_COPIES} copies. Received: {smooth!r}")
+        raise UserError(
+            f"--smooth: expected 0 to {MAX_COPIES} copies. Type --smooth 16. Received: {smooth!r}"
+        )
     detect.check_mode(faces, "--faces")
     path, _ = packaged.model_path(model)
     recognize_faces = recognize.load_recognizer(model)

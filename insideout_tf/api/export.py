@@ -172,7 +172,8 @@ def check_arguments(formats, quantize, version=1):
         )
     if quantize != "none" and "litert" not in formats:
         raise UserError(
-            "--quantize: expected litert among the formats, the only one it is for. Received: "
+            "--quantize: expected litert among the formats, the only one it is for. Add --format litert. "
+            "Received: "
             f"{', '.join(formats)}"
         )
     for name in formats:

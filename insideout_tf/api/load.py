@@ -1,7 +1,9 @@
 """Saved models, loaded in safe mode."""
 
+import typing
 
-def load(model="small"):
+
+def load(model: typing.Any = "small") -> typing.Any:
     """Returns a packaged model by name, or the model of a run folder or .keras file, in safe mode.
 
     It is a plain Keras model from float32 `[n, side, side, channels]`, 0..255, to probabilities

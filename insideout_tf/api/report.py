@@ -75,7 +75,9 @@ def report_runs(
         raise UserError(f"report: expected 1 to {MAX_RUNS} runs. Received: {len(folders)}")
     out = pathlib.Path(out).expanduser()
     if out.suffix.lower() not in (".html", ".htm"):
-        raise UserError(f"--out: expected a file name ending in .html. Received: {out}")
+        raise UserError(
+            f"--out: expected a file name ending in .html. Type --out report.html. Received: {out}"
+        )
     is_ours = functools.partial(targets.has_begin, begin=page.BEGIN.encode())
     targets.check_targets([targets.Target("--out", out, is_ours)], overwrite=overwrite)
     read_cached = functools.cache(lambda path, settings: read(path, settings))

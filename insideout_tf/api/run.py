@@ -2,10 +2,18 @@
 
 import functools
 import pathlib
+import typing
 
 from insideout_tf import files, runs
 from insideout_tf.errors import UserError
 from insideout_tf.serving import packaged
+
+if typing.TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from insideout_tf.api.explain import Explanation
+    from insideout_tf.config import Experiment
 
 
 class Run:
@@ -19,7 +27,7 @@ class Run:
         path: the folder, a `pathlib.Path`.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: typing.Any) -> None:
         """Opens a run folder; raises `UserError` if it holds no finished run."""
         file, run = packaged.model_path(path)
         if run is None:
@@ -33,12 +41,12 @@ class Run:
         return f"Run({str(self.path)!r})"
 
     @functools.cached_property
-    def experiment(self):
+    def experiment(self) -> "Experiment":
         """The `config.Experiment` that was trained."""
         return runs.experiment_of(self.path)
 
     @functools.cached_property
-    def model(self):
+    def model(self) -> typing.Any:
         """The plain Keras model: float32 `[n, side, side, channels]`, 0..255, to probabilities `[n, k]`."""
         from insideout_tf.api.load import load
 
@@ -55,7 +63,7 @@ class Run:
         return files.read_object(self.path / runs.METRICS)
 
     @property
-    def history(self):
+    def history(self) -> "pd.DataFrame":
         """The epochs of the training, a pandas DataFrame with a row each."""
         import pandas as pd
 
@@ -92,13 +100,15 @@ class Run:
 
         return evaluate(self.path, data, split, tta, out, overwrite=overwrite)[0]
 
-    def predict(self, images, tta="none", batch_size=256):
+    def predict(self, images: typing.Any, tta: str = "none", batch_size: int = 256) -> "np.ndarray":
         """Returns float32 `[n, k]` probabilities of cropped faces; `images` as of `predict_emotions`."""
         from insideout_tf.api.predict import predict_emotions
 
         return predict_emotions(images, str(self.path), batch_size=batch_size, tta=tta)
 
-    def explain(self, image, emotion=None, smooth=0, layer=None, faces="auto"):
+    def explain(
+        self, image, emotion=None, smooth=0, layer=None, faces="auto"
+    ) -> "list[Explanation]":
         """Returns the Grad-CAM `Explanation` of each face; arguments as of `explain_images`."""
         from insideout_tf.api.explain import explain_images
 

@@ -1,10 +1,19 @@
 """Makes what the first prediction needs, before the first request."""
 
+import typing
+
 from insideout_tf.photos import detectors
 from insideout_tf.serving import packaged, recognize
 
 
-def warm_up(model=packaged.DEFAULT, *, engine="auto", detector="auto", yunet=None, faces=1):
+def warm_up(
+    model: typing.Any = packaged.DEFAULT,
+    *,
+    engine: str = "auto",
+    detector: str | None = "auto",
+    yunet: str | None = None,
+    faces: int = 1,
+) -> None:
     """Loads a model and a face detector and runs each once, so that the first request does not wait.
 
     Call it when a server starts, in each of its processes. Later calls of `predict_emotions`,

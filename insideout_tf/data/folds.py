@@ -68,7 +68,7 @@ def choose_fold(faces, number, count, seed=0):
 
     if faces.labels is None:
         raise UserError(
-            f"{faces.source}: expected labelled faces for a cross-validation. Received: no labels"
+            f"{faces.source}: expected labelled faces for a cross-validation. Give data with labels: class folders or a table. Received: no labels"
         )
     faces = faces.select(np.flatnonzero(faces.usage == TRAINING))
     if faces.people is not None:

@@ -76,7 +76,7 @@ def read_faces(
     skip_classes=(),
     map_classes=(),
     ferplus_labels=None,
-):
+) -> typing.Any:
     """Reads faces with their labels. It never drops a bad row or image without a message.
 
     Args:

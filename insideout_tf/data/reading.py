@@ -47,7 +47,7 @@ class Reading:
             )
         if self.channels not in (None, 1, 3):
             raise UserError(
-                f"--channels: expected 1 (grey) or 3 (colour). Received: {self.channels}"
+                f"--channels: expected 1 (grey) or 3 (colour). Type --channels 1. Received: {self.channels}"
             )
         if self.classes:
             contracts.check_classes(self.classes, "--classes")
@@ -124,7 +124,9 @@ def regroup(faces, reading):
         if new < 0
     }
     if not names:
-        raise UserError("--skip-classes: expected at least one class to stay. Received: all")
+        raise UserError(
+            "--skip-classes: expected at least one class to stay. Name fewer. Received: all"
+        )
     faces = faces.relabel(names, mapping)
     messages = tuple(f"class {name}: {count:,} faces excluded" for name, count in counts.items())
     return dataclasses.replace(faces, skipped=faces.skipped + messages)

@@ -107,7 +107,7 @@ def read_frame(path, choose=None):
     size = inputs.check_regular_file(path, "a table").st_size
     if size > MAX_BYTES:
         raise UserError(
-            f"{path}: expected a table of at most {MAX_BYTES >> 30} GB. Received: {size >> 30} GB"
+            f"{path}: expected a table of at most {MAX_BYTES >> 30} GB. Divide it. Received: {size >> 30} GB"
         )
     try:
         if path.name.lower().endswith(".parquet"):

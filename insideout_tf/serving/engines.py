@@ -61,7 +61,9 @@ def load_predictor(model, engine="auto"):
         predict, contract = _load_litert(path)
         return predict, temperature, contract
     if is_litert_file:
-        raise UserError(f"engine: a .tflite file expects 'litert'. Received: 'keras' for {name}")
+        raise UserError(
+            f"engine: a .tflite file expects 'litert'. Leave out the engine. Received: 'keras' for {name}"
+        )
     devices.prepare_backend()
     loaded = weights.load_model(packaged.model_path(name)[0])
     return _of_keras_model(loaded.predict_on_batch), temperature, loaded.contract

@@ -5,6 +5,7 @@ import threading
 
 import numpy as np
 import pytest
+from conftest import run_python
 
 import insideout_tf
 from insideout_tf import processes
@@ -78,12 +79,59 @@ def test_eight_first_calls_load_one_model(owner, name, call, tiny_run, tmp_path,
     assert all(np.allclose(results[0], each, atol=1e-6) for each in results)
 
 
+FIRST_CALLS = {
+    "predict_emotions": "insideout_tf.predict_emotions(face[None], 'nano', engine=engine)",
+    "detect_emotions": "insideout_tf.detect_emotions(scene, 'nano', engine=engine)",
+    "haar": "insideout_tf.detect_emotions(scene, 'nano', engine=engine, detector='haar')",
+    "analyze_video": "insideout_tf.analyze_video(sys.argv[2], 'nano', engine=engine).to_numpy()",
+    "embed": "insideout_tf.embed(face[None], 'nano')",
+    "explain_images": "insideout_tf.explain_images(face, 'nano', faces='crop')[0].maps",
+}
+IN_THREADS = """
+import sys, threading
+import numpy as np
+import insideout_tf
+engine = sys.argv[1]
+face = np.arange(48 * 48, dtype=np.uint8).reshape(48, 48)
+scene = np.full((300, 300, 3), 90, np.uint8)
+barrier, answers, errors = threading.Barrier(8), [], []
+def run():
+    barrier.wait()
+    try:
+        answers.append(eval(sys.argv[3]))
+    except BaseException as error:
+        errors.append(repr(error))
+threads = [threading.Thread(target=run) for _ in range(8)]
+for each in threads: each.start()
+for each in threads: each.join()
+assert not errors, errors
+first = str(answers[0])
+print(len(answers), all(str(each) == first for each in answers))
+"""
+
+
+@pytest.mark.parametrize(
+    "engine,entry",
+    [
+        *[("litert", each) for each in list(FIRST_CALLS)[:4]],
+        *[pytest.param("keras", each, marks=pytest.mark.slow) for each in FIRST_CALLS],
+    ],
+)
+def test_the_first_calls_of_a_process_may_be_threads(engine, entry, tmp_path):
+    from PIL import Image
+
+    frames = [Image.new("L", (64, 64), 60 * each) for each in range(3)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    done = run_python(IN_THREADS, engine, tmp_path / "a.gif", FIRST_CALLS[entry])
+    assert done.stdout == "8 True\n", done.stderr
+
+
 def test_warm_up_makes_what_the_first_call_uses(monkeypatch):
     insideout_tf.warm_up("nano")
     monkeypatch.setattr(engines, "load_predictor", None)  # nothing is loaded any more
     monkeypatch.setattr(detectors, "_CREATORS", {})
     insideout_tf.predict_emotions(FACES, "nano")
-    insideout_tf.detect_emotions(np.full((99, 99, 3), 90, np.uint8), "nano")
+    insideout_tf.detect_emotions(np.full((99, 300, 3), 90, np.uint8), "nano")
     insideout_tf.warm_up("nano", detector=None)
     monkeypatch.undo()
     for wrong in ({"model": "smal"}, {"detector": "x"}, {"engine": "x"}):
