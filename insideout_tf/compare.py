@@ -72,10 +72,10 @@ def main(argv=None):
         table = to_markdown(results)
         errors.show(table)
         for each in results:
-            if each["classes_left_out"]:
+            if each["excluded_classes"]:
                 errors.show(
-                    f"{errors.printable(each['data'])}: left out, since a model lacks them: "
-                    f"{', '.join(each['classes_left_out'])}"
+                    f"{errors.printable(each['data'])}: excluded, since a model lacks them: "
+                    f"{', '.join(each['excluded_classes'])}"
                 )
         if arguments.out:
             with files.replacing(arguments.out) as temporary:

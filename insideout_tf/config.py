@@ -171,7 +171,7 @@ class Experiment:
     input_size: int | None = None  # pixels a side of the model's faces; None: those of the data
     channels: int | None = None  # 1 grey, 3 colour; None: those of the data
     classes: tuple[str, ...] = ()  # names of classes that the data number; or --classes
-    skip_classes: tuple[str, ...] = ()  # left out of the data; or --skip-classes
+    skip_classes: tuple[str, ...] = ()  # excluded from the data; or --skip-classes
     map_classes: tuple[str, ...] = ()  # such as "anger=angry"; or --map
     # "official" (the data's own parts), "stratified" (a part of Training), or "auto": official if the
     # data have a part for validation.
@@ -248,6 +248,13 @@ class Experiment:
         ):
             if getattr(self, name) is not None:
                 require_range(name, getattr(self, name), low, high)
+        for share in self.interpolation:
+            require(0 < share < 1, "interpolation", "shares above 0 and below 1", share)
+        class_weight_rule(self.class_weight)
+        self._check_combinations()
+
+    def _check_combinations(self):
+        """Raises `UserError` for values that are allowed alone and not together."""
         require(
             not (self.augmentation.keras_cv and self.feed == "device"),
             "feed",
@@ -275,9 +282,6 @@ class Experiment:
             "both fold and folds, with fold at most folds, or neither",
             self.fold,
         )
-        for share in self.interpolation:
-            require(0 < share < 1, "interpolation", "shares above 0 and below 1", share)
-        class_weight_rule(self.class_weight)
 
     def size_of(self, stage):
         """Returns the pixels a side that the network sees in a stage."""

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import importlib.util
 import json
 import logging
 import os
@@ -11,8 +10,8 @@ import platform
 import re
 import sys
 
-from insideout_tf import processes
-from insideout_tf.errors import UserError
+from insideout_tf import imports, processes
+from insideout_tf.errors import UserError, describe_failed_import, find_failed_import
 
 BACKENDS = ("tensorflow", "jax")  # of Keras, that this package runs on
 # What the package expects of Keras. ~/.keras/keras.json can change each of them.
@@ -92,13 +91,12 @@ def prepare_backend():
     if is_first:
         _choose_backend()
     try:
-        with processes.native_stderr_closed():
+        with processes.native_stderr_closed(is_watched=is_first):
             import keras
     except Exception as error:  # whatever its configuration file or backend raises
-        raise UserError(
-            f"keras: expected it to start. Check KERAS_BACKEND and {_keras_file()}. Received: "
-            f"{type(error).__name__}: {error}"
-        ) from None
+        module = find_failed_import(error) or "keras"
+        instead = f". Or check KERAS_BACKEND and {_keras_file()}"
+        raise UserError(describe_failed_import(error, module, "keras", "", instead)) from None
     logging.getLogger("tensorflow").addFilter(_is_for_users)
     if is_first:
         for name, value in _SETTINGS.items():
@@ -115,14 +113,14 @@ def _choose_backend():
     """Sets KERAS_BACKEND where Keras would not choose a backend of `BACKENDS` by itself."""
     name = os.environ.get("KERAS_BACKEND")
     if name:
-        if name not in BACKENDS or not is_installed(name):
+        if name not in BACKENDS or not imports.is_installed(name):
             reason = "not installed" if name in BACKENDS else "another backend"
             raise UserError(
                 f"KERAS_BACKEND: expected {' or '.join(BACKENDS)}, and the package of that name. "
                 f"Unset it, or install the package. Received: {name!r}, {reason}"
             )
         return
-    available = [name for name in BACKENDS if is_installed(name)]
+    available = [name for name in BACKENDS if imports.is_installed(name)]
     if not available:
         raise UserError(
             "expected TensorFlow (or JAX). Install it with `pip install -r "
@@ -159,11 +157,6 @@ def _check_settings(keras):
                 f"keras: expected {name} {_SETTINGS[name]!r}. Call keras.config.set_{name}("
                 f"{_SETTINGS[name]!r}), or correct {_keras_file()}. Received: {value!r}"
             )
-
-
-def is_installed(module):
-    """Returns True if a top-level module can be imported. It is not imported."""
-    return importlib.util.find_spec(module) is not None
 
 
 def accelerator():

@@ -1,11 +1,25 @@
 """The exception for a mistake of the user, and the place where the command line prints it."""
 
 import contextlib
+import logging
 import os
+import re
 import signal
 import sys
 import threading
 import unicodedata
+import warnings
+
+_PACKAGES = {  # of modules whose package has another name
+    "PIL": "pillow",
+    "ai_edge_litert": "ai-edge-litert",
+    "cv2": "opencv-python-headless",
+    "google": "protobuf",
+    "keras_cv": "keras-cv",
+    "pillow_heif": "pillow-heif",
+    "sklearn": "scikit-learn",
+    "tensorflow_serving": "tensorflow-serving-api",
+}
 
 
 class UserError(ValueError):
@@ -15,11 +29,21 @@ class UserError(ValueError):
     """
 
     def __init__(self, message):
-        super().__init__(printable(" ".join(str(message).split("\n"))))  # one line
+        line = " ".join(str(message).split("\n"))
+        super().__init__(printable(hide_passwords(line)))
+
+
+class Note(UserWarning):
+    """What a user should know although nothing failed. A verb prints it as a line."""
 
 
 class Terminated(KeyboardInterrupt):
     """The process was asked to end by SIGTERM or SIGHUP; it ends as after Ctrl-C."""
+
+
+def hide_passwords(text):
+    """Returns text in which the passwords of web addresses are stars."""
+    return re.sub(r"(\w://[^/@:\s]*):\S*@", r"\1:***@", str(text))
 
 
 def printable(text, keep=""):
@@ -78,6 +102,23 @@ def prepare_streams():
 
 
 @contextlib.contextmanager
+def _libraries_silenced(verb):
+    """Keeps warnings and log messages of libraries from the terminal, unless the user asked for them.
+
+    A `Note` is printed as a line.
+    """
+    root = logging.getLogger()
+    if not root.handlers:
+        root.addHandler(logging.NullHandler())  # else Python prints what has no handler
+    with warnings.catch_warnings():
+        if not sys.warnoptions and all(action != "error" for action, *_ in warnings.filters):
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("always", Note)
+            warnings.showwarning = lambda message, *_: show(f"{verb}: {message}", sys.stderr)
+        yield
+
+
+@contextlib.contextmanager
 def _terminated_as_interrupted():
     """Turns SIGTERM and SIGHUP into `Terminated`, so that what is half-written is removed."""
 
@@ -97,18 +138,61 @@ def _terminated_as_interrupted():
             signal.signal(number, handler)
 
 
+def package_of(module):
+    """Returns the name with which pip installs the package of a module."""
+    name = module.partition(".")[0]
+    return _PACKAGES.get(name, name)
+
+
+def describe_failed_import(error, module, where="", purpose="", instead=""):
+    """Returns the line about an import that failed: the reason, and the command that repairs it.
+
+    error: what the import raised. The other arguments as of `imports.load`.
+    """
+    package, top = package_of(module), module.partition(".")[0]
+    lines = [*str(error).splitlines(), ""]
+    if isinstance(error, ModuleNotFoundError) and str(error.name).partition(".")[0] == top:
+        reason, advice = "no such package", f"Install it with `pip install {package}`"
+    else:
+        advice = (
+            f"Repair it with `pip install --force-reinstall {package}`; `pip check` names versions that "
+            "do not fit"
+        )
+        reason = f"{type(error).__name__}: {lines[0]}"
+        for note in getattr(error, "__notes__", [])[:1]:
+            reason += f"; {note.splitlines()[-1]}"
+    begin = f"{where}: " if where else ""
+    return f"{begin}expected the package {package}{purpose}. {advice}{instead}. Received: {reason}"
+
+
+def find_failed_import(error):
+    """Returns the module whose import raised an error that nobody caught, or None if it is another error.
+
+    The traceback of such an error has a frame of the module's own top level, unless a file of the
+    system is missing.
+    """
+    trace = error.__traceback__
+    while trace is not None:
+        name = str(trace.tb_frame.f_globals.get("__name__"))
+        is_other = name.partition(".")[0] not in ("__main__", "insideout_tf", "runpy")
+        if trace.tb_frame.f_code.co_name == "<module>" and is_other:
+            return name
+        trace = trace.tb_next
+    return (error.name or None) if isinstance(error, ImportError) else None
+
+
 @contextlib.contextmanager
 def reported(verb):
     """Ends the process with one line on stderr if this context raises a mistake of the user.
 
-    The exit status is 2 for `UserError` and `OSError`, 130 for an interruption, 143 for SIGTERM, and
+    The exit status is 2 for `UserError`, `OSError` and an import that fails, 130 for an interruption, 143 for SIGTERM, and
     141 without a line if the reader of standard output has gone. Other exceptions pass.
 
     verb: the command that begins the line, such as "insideout train".
     """
     prepare_streams()
     try:
-        with _terminated_as_interrupted():
+        with _terminated_as_interrupted(), _libraries_silenced(verb):
             yield
     except UserError as error:
         _report(f"{verb}: {error}")
@@ -131,10 +215,14 @@ def reported(verb):
             "free space, then run the command again."
         )
         raise SystemExit(2) from None
-    except RuntimeError as error:
-        if "home directory" not in str(error):  # of pathlib's expanduser
+    except Exception as error:
+        if isinstance(error, RuntimeError) and "home directory" in str(error):  # of expanduser
+            line = "~: expected a home directory. Set HOME, or write the path without ~."
+        elif module := find_failed_import(error):
+            line = describe_failed_import(error, module)
+        else:
             raise
-        _report(f"{verb}: ~: expected a home directory. Set HOME, or write the path without ~.")
+        _report(f"{verb}: {line}")
         raise SystemExit(2) from None
 
 

@@ -112,14 +112,14 @@ def list_notes(metrics):
     notes = []
     if leaks := describe_leaks(metrics["leaks"]):
         notes.append(f"Leaks: {leaks}.")
-    if left_out := metrics.get("classes_left_out"):
-        shown = ", ".join(f"{name} ({count:,} faces)" for name, count in left_out.items())
+    if excluded := metrics.get("excluded_classes"):
+        shown = ", ".join(f"{name} ({count:,} faces)" for name, count in excluded.items())
         notes.append(
-            f"Left out, since the model has no such class: {shown}. --map OLD=NEW names one."
+            f"Excluded, since the model has no such class: {shown}. --map OLD=NEW names one."
         )
     if missing := metrics.get("classes_without_faces"):
         notes.append(
-            f"Left out, since the data have no such class: {', '.join(missing)}. The probabilities of "
+            f"Excluded, since the data have no such class: {', '.join(missing)}. The probabilities of "
             "the others are scaled to the sum 1."
         )
     if metrics["bad_rows_skipped"]:

@@ -5,20 +5,29 @@ import pathlib
 
 from insideout_tf import errors, progress
 from insideout_tf.api.export import FORMATS, RECORD, export
+from insideout_tf.api.export_web import export_web
+from insideout_tf.errors import UserError
 from insideout_tf.serving import saved_model
+
+WEB = "web"  # a format of its own, with a page
 
 
 def parse(argv):
     parser = argparse.ArgumentParser(
         prog="insideout export",
-        description="Export a run or a saved model for TF Serving, LiteRT and ONNX Runtime; each "
-        "file is compared with the Keras model in a process of its own before it is kept.",
+        description="Export a run or a saved model for TF Serving, LiteRT, ONNX Runtime or browsers; "
+        "each file is compared with the Keras model in a process of its own before it is kept.",
     )
-    parser.add_argument("model", help="a run folder, a .keras file or a packaged model")
+    parser.add_argument(
+        "model",
+        nargs="+",
+        help="a run folder, a .keras file or a packaged model; several with --format web",
+    )
     parser.add_argument(
         "--format",
         default=",".join(FORMATS),
-        help=f"any of {', '.join(FORMATS)}, with commas between (default: all)",
+        help=f"any of {', '.join(FORMATS)}, with commas between (default: all of these); or {WEB}, a folder "
+        "with a page that runs the models in the browser",
     )
     parser.add_argument("--out", type=pathlib.Path, required=True, metavar="DIR")
     parser.add_argument(
@@ -38,6 +47,19 @@ def parse(argv):
         action="store_true",
         help="write a second output, the embeddings of the faces, as insideout_tf.embed gives them",
     )
+    parser.add_argument(
+        "--node-modules",
+        type=pathlib.Path,
+        metavar="DIR",
+        help=f"for {WEB}: a folder with the npm packages (default: npm fetches them once)",
+    )
+    parser.add_argument(
+        "--version",
+        type=int,
+        default=1,
+        metavar="N",
+        help="the folder of the SavedModel is saved_model/N; TF Serving serves the highest (default 1)",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier export in DIR")
     return parser.parse_args(argv)
 
@@ -45,17 +67,69 @@ def parse(argv):
 def main(argv=None):
     with errors.reported("insideout export"):
         arguments = parse(argv)
+        if arguments.format == WEB:
+            write_web(arguments)
+            return
+        check_single(arguments)
         progress.announce("loading the model ...")
         record = export(
-            arguments.model,
+            arguments.model[0],
             arguments.out,
             tuple(dict.fromkeys(name.strip() for name in arguments.format.split(","))),
             arguments.quantize,
             arguments.data,
             arguments.overwrite,
             arguments.embeddings,
+            arguments.version,
         )
         errors.show(report(record, errors.printable(arguments.out)))
+
+
+def check_single(arguments):
+    """Raises `UserError` for options that only --format web has."""
+    formats = {name.strip() for name in arguments.format.split(",")}
+    if WEB in formats:
+        raise UserError(
+            f"--format: expected {WEB} alone, since it is a folder of its own. Export the others into "
+            f"another folder. Received: {arguments.format!r}"
+        )
+    if len(arguments.model) > 1:
+        raise UserError(
+            f"insideout export: expected one model. Several are for --format {WEB}. Received: "
+            f"{', '.join(map(errors.printable, arguments.model))}"
+        )
+    if arguments.node_modules is not None:
+        raise UserError(f"--node-modules: expected --format {WEB}. Received: another format")
+
+
+def write_web(arguments):
+    """Exports for the browser, and prints how to open the page."""
+    for option, is_given in (
+        ("--embeddings", arguments.embeddings),
+        ("--version", arguments.version != 1),
+    ):
+        if is_given:
+            raise UserError(
+                f"{option}: expected another format than {WEB}. Received: --format {WEB}"
+            )
+    progress.announce("loading the model ...")
+    record = export_web(
+        arguments.model,
+        arguments.out,
+        arguments.quantize,
+        arguments.data,
+        arguments.overwrite,
+        arguments.node_modules,
+    )
+    out = errors.printable(arguments.out)
+    lines = [
+        f"{each['name']}: {each['path']}, {each['bytes'] / 1e6:.2f} MB, {each['furthest']:.1e} from Keras on "
+        f"{each['compared_on']}"
+        for each in record["models"]
+    ]
+    lines.append(f"written to {out}, {record['bytes'] / 1e6:.1f} MB in all")
+    lines.append(f"open the page: python -m http.server --directory {out} --bind 127.0.0.1 8000")
+    errors.show("\n".join(lines))
 
 
 def report(record, out):

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import errno
-import glob
 import hashlib
 import json
 import os
@@ -16,6 +15,8 @@ from insideout_tf import targets
 from insideout_tf.errors import UserError
 
 TEMPORARY = ".unfinished-"  # begins the name of a file that is being written
+MAX_SUFFIX = 15  # letters of a temporary name's suffix
+MAX_NAME = 255  # bytes of a file name, where the file system does not tell
 MARKER = ".insideout_tf.json"  # in every folder that a verb made, with the kind of the folder
 _swept: set = set()  # folders whose abandoned temporary files this process has removed
 
@@ -57,7 +58,7 @@ def replacing(path, overwrite=True):
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}.{path.name}")  # Keras reads the suffix
+    temporary = name_temporary(path)
     _sweep_once(path.parent)
     try:
         with _named(path, temporary):
@@ -217,10 +218,8 @@ def replacing_folder(path, kind, overwrite=False):
     shown, path = pathlib.Path(path), pathlib.Path(os.path.realpath(path))
     check_folder(shown, kind, overwrite, is_moved=True)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary, old = (
-        path.with_name(f"{TEMPORARY}{os.getpid()}{part}.{path.name}") for part in ("", "-old")
-    )
-    for folder in path.parent.glob(f"{TEMPORARY}*[0-9].{glob.escape(path.name)}"):
+    temporary, old = name_temporary(path), name_temporary(path, "-old")
+    for folder in path.parent.glob(f"{TEMPORARY}*[0-9].{_shorten(path)}"):
         if is_abandoned(folder):
             shutil.rmtree(folder, ignore_errors=True)
     try:
@@ -240,6 +239,41 @@ def replacing_folder(path, kind, overwrite=False):
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         clear(old, kind)
+
+
+def name_temporary(path, part="", process=None):
+    """Returns the path of what is written before it is moved to `path`, in the same folder.
+
+    The name is short, so that it fits wherever the name of the file does. It has the suffix of the file,
+    which Keras and others read.
+
+    part: "-old" for the folder that is moved away. process: its id; this one by default.
+    """
+    return path.with_name(f"{TEMPORARY}{process or os.getpid()}{part}.{_shorten(path)}")
+
+
+def _shorten(path):
+    """Returns a short name that is always the same for one name: a digest, and the suffix."""
+    digest = hashlib.blake2b(os.fsencode(path.name), digest_size=4).hexdigest()
+    is_suffix = re.fullmatch(rf"\.\w{{1,{MAX_SUFFIX}}}", path.suffix, re.ASCII)
+    return digest + (path.suffix if is_suffix else "")
+
+
+def is_disk_full(error):
+    """Returns whether an error means that nothing more can be written there."""
+    full = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+    return isinstance(error, OSError) and error.errno in full
+
+
+def max_name_bytes(folder):
+    """Returns how many bytes a file name in a folder may have; the folder need not be there yet."""
+    folder = pathlib.Path(folder).absolute()
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    try:
+        return os.statvfs(folder).f_namemax or MAX_NAME
+    except (AttributeError, OSError):  # Windows
+        return MAX_NAME
 
 
 def is_temporary(name):

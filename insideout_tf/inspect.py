@@ -130,7 +130,7 @@ def report(facts):
         f"blank       {facts['blank']:,} images of a single grey level",
     ]
     if facts["skipped"]:
-        lines.append(f"skipped     {len(facts['skipped']):,} bad rows, images or classes left out:")
+        lines.append(f"skipped     {len(facts['skipped']):,} bad rows, images or classes excluded:")
         lines += [
             f"            {errors.printable(message)}"
             for message in facts["skipped"][:SHOWN_BAD_ROWS]

@@ -29,7 +29,7 @@ def add_reading(group):
         type=split_list,
         default=(),
         metavar="A,B,...",
-        help="leave the faces of these classes out",
+        help="exclude the faces of these classes",
     )
     group.add_argument(
         "--map",

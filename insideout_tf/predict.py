@@ -7,10 +7,20 @@ import itertools
 import pathlib
 import sys
 
-from insideout_tf import bulk, errors, progress, targets
+from insideout_tf import bulk, errors, files, progress, targets
 from insideout_tf.data import images
 from insideout_tf.errors import UserError
-from insideout_tf.photos import draw, following, listing, options, pictures, records, video, window
+from insideout_tf.photos import (
+    draw,
+    following,
+    listing,
+    options,
+    pictures,
+    records,
+    streams,
+    video,
+    window,
+)
 from insideout_tf.serving import engines, packaged, recognize
 
 # Pictures without a face of which a line is printed at the end: this share of at least so many.
@@ -26,7 +36,8 @@ def parse(argv):
     parser.add_argument(
         "sources",
         nargs="+",
-        metavar="PHOTO|FOLDER|VIDEO|webcam:0",
+        type=streams.hide_password,
+        metavar="PHOTO|FOLDER|VIDEO|webcam:0|rtsp://...",
         help="image files, folders of them (with their subfolders), video files, or a camera",
     )
     add_model_options(parser)
@@ -99,7 +110,7 @@ def add_output_options(parser):
         "--annotate",
         type=pathlib.Path,
         metavar="DIR",
-        help="write NAME-annotated.png or .mp4: copies with boxes and bars; for a video also a timeline",
+        help="write NAME-annotated.png or .webm: copies with boxes and bars; for a video, which loses its sound, also a timeline",
     )
     parser.add_argument(
         "--overwrite", action="store_true", help="replace what an earlier predict has written there"
@@ -260,9 +271,21 @@ def predict_pictures(paths, detect_faces, recognize_faces, outputs):
             outputs.picture_count += not result.is_crop
             outputs.faceless_count += not result.faces
             if outputs.annotations:
-                outputs.annotations.write_picture(result)
+                with report_failed_copy(result.source, outputs, bar):
+                    outputs.annotations.write_picture(result)
             outputs.done_count += 1
             bar.advance()
+
+
+@contextlib.contextmanager
+def report_failed_copy(source, outputs, bar):
+    """Reports that one annotated copy cannot be written, and goes on; a full disk ends the call."""
+    try:
+        yield
+    except (UserError, OSError) as error:
+        if files.is_disk_full(error):
+            raise
+        outputs.report_error(f"{source}, annotated copy", error, bar)
 
 
 def predict_video(source, detect_faces, recognize_faces, outputs, arguments):
@@ -304,7 +327,7 @@ def predict_video(source, detect_faces, recognize_faces, outputs, arguments):
         except UserError as error:  # a file that was cut off has results up to there
             outputs.report_error(source, error, bar)
         except KeyboardInterrupt as error:
-            if not source.startswith(video.WEBCAM) or isinstance(error, errors.Terminated):
+            if not video.is_camera(source) or isinstance(error, errors.Terminated):
                 interruption = error
         annotation.complete()
         summary = summarize(frame_count, face_count, seconds, durations)
@@ -348,10 +371,12 @@ class Annotation:
 
     @contextlib.contextmanager
     def _failure_reported(self):
-        kinds = (UserError, ValueError, OverflowError)
+        kinds = (UserError, ValueError, OverflowError, OSError)
         try:
             yield
         except kinds as error:
+            if files.is_disk_full(error):
+                raise
             self._append = None
             with contextlib.suppress(*kinds):
                 self._stack.__exit__(type(error), error, error.__traceback__)

@@ -3,11 +3,14 @@
 import contextlib
 import functools
 import os
+import subprocess
 import sys
+import tempfile
 import threading
 import time
 import weakref
 
+from insideout_tf import native_notes, resources
 from insideout_tf.errors import UserError
 
 FORK_SECONDS = 10.0  # that a fork waits for threads in native libraries
@@ -59,24 +62,34 @@ _held_for_fork: list[ForkSafeLock] = []
 _is_fork_pending = False
 _stderr_lock = ForkSafeLock()
 _stderr_depth = 0
-_stderr_copy: int | None = None
+_stderr_copy: int | None = None  # of the stream that is replaced
+_stderr_notes: int | None = None  # the file that takes its place
 _forked_after_start = False
 
 
 @contextlib.contextmanager
-def native_stderr_closed():
-    """Silences the C++ notes of libraries, which no Python setting reaches. Threads may overlap.
+def native_stderr_closed(is_watched=False):
+    """Keeps the C++ notes of libraries, which no Python setting reaches, from the terminal.
 
-    The stream of the process is replaced by the first thread that enters, and restored by the last
-    one that leaves.
+    An exception that leaves the context gets the lines that are no known noise as a note. Threads may
+    overlap: the stream of the process is replaced by the first one that enters, and restored by the
+    last one that leaves.
+
+    is_watched: if a library ends this process meanwhile, another process shows those lines. It is for
+    the start of a library, since it costs some milliseconds.
     """
-    global _stderr_depth, _stderr_copy
+    global _stderr_depth
     with _stderr_lock:
         _stderr_depth += 1
         if _stderr_depth == 1:
-            _stderr_copy = _close_stderr()
+            _redirect_stderr()
     try:
-        yield
+        with _watched() if is_watched else contextlib.nullcontext():
+            yield
+    except Exception as error:
+        if _stderr_notes is not None and (text := native_notes.read(_stderr_notes)):
+            error.add_note(text)
+        raise
     finally:
         with _stderr_lock:
             _stderr_depth = max(0, _stderr_depth - 1)
@@ -84,25 +97,54 @@ def native_stderr_closed():
                 _restore_stderr()
 
 
-def _close_stderr():
-    """Sends file descriptor 2 to nowhere; returns a copy of it, or None if there is none."""
+def _redirect_stderr():
+    """Sends file descriptor 2 to a file without a name, or to nowhere where none can be made."""
+    global _stderr_copy, _stderr_notes
     try:
-        copy = os.dup(2)
-    except OSError:
-        return None
+        _stderr_copy = os.dup(2)
+    except OSError:  # it is closed
+        return
     with contextlib.suppress(AttributeError, OSError, ValueError):  # no sys.stderr, or a closed one
         sys.stderr.flush()
-    with open(os.devnull, "wb") as null:
-        os.dup2(null.fileno(), 2)
-    return copy
+    try:
+        with tempfile.TemporaryFile() as file:
+            _stderr_notes = os.dup(file.fileno())
+        os.dup2(_stderr_notes, 2)
+    except OSError:
+        with open(os.devnull, "wb") as null:
+            os.dup2(null.fileno(), 2)
 
 
 def _restore_stderr():
-    global _stderr_copy
+    global _stderr_copy, _stderr_notes
     if _stderr_copy is not None:
         os.dup2(_stderr_copy, 2)
         os.close(_stderr_copy)
-        _stderr_copy = None
+    if _stderr_notes is not None:
+        os.close(_stderr_notes)
+    _stderr_copy = _stderr_notes = None
+
+
+@contextlib.contextmanager
+def _watched():
+    """Lets a child process show the notes of native libraries if this process dies in the block."""
+    notes, copy = _stderr_notes, _stderr_copy
+    if notes is None or copy is None or not sys.executable:
+        yield
+        return
+    command = [sys.executable, "-I", "-S", str(resources.folder() / "native_notes.py"), str(notes)]
+    try:
+        child = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stderr=copy, pass_fds=[notes], start_new_session=True
+        )
+    except OSError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            child.communicate(b"1")  # this process lives
 
 
 def count_processors():

@@ -1,7 +1,11 @@
 """A headless Chromium for tests of pages; tests are skipped where there is none."""
 
 import contextlib
+import functools
+import http.server
+import io
 import shutil
+import threading
 
 import pytest
 
@@ -42,3 +46,33 @@ def watch(page):
 def _note_request(request, seen):
     if not request.url.startswith(("file:", "data:", "blob:", "http://127.0.0.1:")):
         seen.append(f"request: {request.url}")
+
+
+class _Silent(http.server.SimpleHTTPRequestHandler):
+    extensions_map = {
+        **http.server.SimpleHTTPRequestHandler.extensions_map,
+        ".js": "text/javascript",
+        ".wasm": "application/wasm",
+    }
+
+    def log_message(self, *_):
+        pass
+
+
+@contextlib.contextmanager
+def serve(folder):
+    """Yields the address of a web server on this machine that serves the files of a folder."""
+    handler = functools.partial(_Silent, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def write_camera(path, frames):
+    """Writes PIL images as the file of a made camera (Motion JPEG)."""
+    with open(path, "wb") as file:
+        for frame in frames:
+            stream = io.BytesIO()
+            frame.save(stream, "JPEG", quality=92)
+            file.write(stream.getvalue())

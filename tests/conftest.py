@@ -15,6 +15,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Parsed files of the tests, and of the processes they start, stay out of the user's cache.
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="insideout_tf_tests_")
 
+pytest_plugins = ["web_fixtures"]
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 # A folder with FER2013 and unpack.py, which writes it byte-identical to the published files.
 SOURCE = pathlib.Path(os.environ.get("FER2013_SOURCE", ROOT.parent / "shared/data/fer2013"))

@@ -64,7 +64,7 @@ def test_the_verb_writes_the_table_and_the_figures(tmp_path, capsys):
     words = ("nano", "small", "--data", folder, "--data", "drawn", *outputs)
     status, out, error = run_verb(compare.main, capsys, *words)
     assert status == 0, error
-    assert "faces: left out, since a model lacks them: bored" in out
+    assert "faces: excluded, since a model lacks them: bored" in out
     own, made = json.loads((tmp_path / "t.json").read_text())
     assert own["split"] == "val" and own["n"] == 16 and own["classes"] == ["happy", "sad"]
     assert made["n"] == 600 and len(made["classes"]) == 7

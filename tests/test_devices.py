@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from insideout_tf import devices
+from insideout_tf import devices, imports
 from insideout_tf.errors import UserError
 
 devices.prepare_backend()
@@ -180,7 +180,7 @@ def test_the_processor_is_described_and_is_no_gpu(monkeypatch):
             devices.check_device(name)
 
 
-@pytest.mark.skipif(not devices.is_installed("jax"), reason="no JAX")
+@pytest.mark.skipif(not imports.is_installed("jax"), reason="no JAX")
 def test_jax_computes_on_the_selected_processor():
     code = (
         "from insideout_tf import devices; devices.select_device('cpu'); "

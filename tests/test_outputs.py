@@ -1,6 +1,7 @@
 """No verb writes over a file that it did not make; a new verb is one more row of each table."""
 
 import csv
+import errno
 import json
 import os
 import pathlib
@@ -31,7 +32,7 @@ from insideout_tf import report as report_verb
 from insideout_tf import sweep as sweep_verb
 from insideout_tf.api import sweep
 from insideout_tf.evaluation import report
-from insideout_tf.photos import records
+from insideout_tf.photos import draw, records
 
 pytestmark = pytest.mark.slow
 
@@ -524,7 +525,7 @@ INTERRUPTED = """
 import os, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 from insideout_tf import predict
-from insideout_tf.photos import records
+from insideout_tf.photos import draw, records
 write, count = records.RecordFile.write, [0]
 def write_then_stop(self, record):
     write(self, record)
@@ -567,7 +568,7 @@ def test_an_interruption_keeps_what_is_done(name, kind, place):
         return
     assert "clip.avi: 3 frames" in done.stdout or "clip.avi: 4 frames" in done.stdout
     assert "interrupted after 2 of 3 sources" in done.stderr and f"o.{kind}" in done.stderr
-    copies = {"face-annotated.png", "other-annotated.png", "clip-annotated.mp4"}
+    copies = {"face-annotated.png", "other-annotated.png", "clip-annotated.webm"}
     assert set(os.listdir(place / "d")) == copies | {"clip-annotated-timeline.png"}
 
 
@@ -601,13 +602,13 @@ def test_a_copy_that_fails_leaves_the_records(place, capsys, monkeypatch):
 
     make_video(place / "clip.avi", 3)
 
-    def create_writer(path, fps, size):
+    def create_writer(path, fps, size, codec):
         raise errors.UserError(f"{path}: expected a place to write a video to")
 
     monkeypatch.setattr(video, "create_writer", create_writer)
     words = (place / "clip.avi", place / "face.png", "--csv", place / "o.csv")
     status, out, error = run_verb(predict.main, capsys, *words, "--annotate", place / "d")
-    assert status == 2 and files.TEMPORARY not in error and "clip-annotated.mp4: expected" in error
+    assert status == 2 and files.TEMPORARY not in error and "clip-annotated.webm: expected" in error
     assert "clip.avi: 3 frames" in out and "face.png" in out
     assert {row["source"] for row in csv.DictReader((place / "o.csv").open())} == {
         str(place / "clip.avi"),
@@ -616,12 +617,64 @@ def test_a_copy_that_fails_leaves_the_records(place, capsys, monkeypatch):
     assert os.listdir(place / "d") == ["face-annotated.png"]
 
 
+@pytest.mark.parametrize("most", [255, 143])  # bytes: of usual file systems and of eCryptfs
+def test_names_as_long_as_the_file_system_takes(most, place, capsys, monkeypatch):
+    def longest(suffix):
+        return place / ("\u00e9" * ((most - len(suffix)) // 2) + suffix)
+
+    monkeypatch.setattr(files, "max_name_bytes", lambda folder: most)
+    picture, table, page = longest(".png"), longest(".csv"), longest(".json")
+    shutil.copy(place / "face.png", picture)
+    shutil.copy(picture, picture.with_name(picture.stem[:-1] + "x.png"))  # the same beginning
+    names: list[str] = []
+    replacing = files.replacing
+
+    def record(path, *rest):
+        names.append(files.name_temporary(path).name)
+        return replacing(path, *rest)
+
+    monkeypatch.setattr(files, "replacing", record)
+    words = (
+        picture,
+        picture.with_name(picture.stem[:-1] + "x.png"),
+        "--csv",
+        table,
+        "--json",
+        page,
+    )
+    status, _, error = run_verb(predict.main, capsys, *words, "--annotate", place / "d")
+    assert status == 0, error
+    assert table.exists() and page.exists() and len(os.listdir(place / "d")) == 2
+    names += os.listdir(place / "d")
+    assert max(len(os.fsencode(name)) for name in names) <= most
+    kind = files.FolderKind("export", "an export", ("*",))
+    with files.replacing_folder(longest(""), kind) as folder:
+        (folder / "a").touch()
+    assert (longest("") / "a").exists()
+
+
+def test_one_copy_that_cannot_be_written_is_one_line(place, capsys, monkeypatch):
+    shutil.copy(place / "face.png", place / "b.png")
+    write = draw.AnnotationFolder.write_picture
+
+    def refuse(self, result):
+        if result.source.endswith("face.png"):
+            raise OSError(errno.EILSEQ, "Invalid or incomplete multibyte character", "copy")
+        write(self, result)
+
+    monkeypatch.setattr(draw.AnnotationFolder, "write_picture", refuse)
+    words = (place / "face.png", place / "b.png", "--annotate", place / "d")
+    status, out, error = run_verb(predict.main, capsys, *words)
+    assert status == 2 and out.count("\n") == 2 and os.listdir(place / "d") == ["b-annotated.png"]
+    assert "face.png, annotated copy: Invalid or incomplete" in error and error.count("\n") == 2
+
+
 def test_a_timeline_and_a_picture_of_the_same_name(place, capsys):
     make_video(place / "ok.avi", 3)
     shutil.copy(place / "face.png", place / "ok-timeline.png")
     words = (place / "ok-timeline.png", place / "ok.avi", "--annotate", place / "d")
     assert run_verb(predict.main, capsys, *words)[0] == 0
-    expected = {"ok-timeline-annotated.png", "ok-annotated.mp4", "ok-annotated-timeline.png"}
+    expected = {"ok-timeline-annotated.png", "ok-annotated.webm", "ok-annotated-timeline.png"}
     assert set(os.listdir(place / "d")) == expected
     assert run_verb(predict.main, capsys, *words)[0] == 2
     assert run_verb(predict.main, capsys, *words, "--overwrite")[0] == 0
@@ -653,7 +706,7 @@ def test_records_on_a_full_disk_are_whole(tmp_path):
     code = """
 import json, resource, sys
 resource.setrlimit(resource.RLIMIT_FSIZE, (700, 700))
-from insideout_tf.photos import records
+from insideout_tf.photos import draw, records
 try:
     with records.open_outputs({"json": None, "jsonl": None, "csv": None, sys.argv[1]: sys.argv[2]}) as write:
         while True:

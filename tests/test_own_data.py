@@ -71,13 +71,13 @@ def test_classes_and_pixels_come_from_the_folders(tree):
         ({"classes": ["contempt", "angry", "bored"]}, ("contempt", "angry", "bored"), 96),
     ],
 )
-def test_classes_are_left_out_renamed_and_ordered(options, classes, count, tree):
+def test_classes_are_excluded_renamed_and_ordered(options, classes, count, tree):
     faces = read_faces(tree, **options)
     assert faces.classes == classes and len(faces) == count
     own = {name.split("/")[1]: int(label) for name, label in zip(faces.names, faces.labels)}
     assert own["Anger"] == classes.index("angry")
     if "skip_classes" in options:
-        assert faces.skipped == ("class contempt: 32 faces left out",)
+        assert faces.skipped == ("class contempt: 32 faces excluded",)
 
 
 def test_spellings_of_two_parts_are_one_class_and_two_words_of_one_part_are_two(tmp_path):

@@ -1,6 +1,8 @@
 """What importing costs, what the verbs say, and which layer may import which."""
 
 import ast
+import os
+import shutil
 
 import pytest
 from conftest import ROOT, run_python
@@ -24,7 +26,9 @@ VERBS = {
 # Lowest first. What stands on one line does not import each other.
 LAYERS = (
     {"errors"},
+    {"native_notes", "resources"},
     {"targets", "processes", "hosts"},
+    {"imports"},
     {"files", "devices", "fields", "progress", "options"},
     {"locks"},
     {"config"},
@@ -83,6 +87,27 @@ import insideout_tf.predict, insideout_tf.export, insideout_tf.explain, insideou
 heavy = {"tensorflow", "keras", "jax", "torch", "matplotlib", "sklearn", "pandas", "scipy"}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
 """)
+
+
+def test_it_runs_from_a_zip_archive(tmp_path):
+    """As Spark's --py-files and zipapp import it."""
+    archive = shutil.make_archive(str(tmp_path / "packed"), "zip", ROOT, "insideout_tf")
+    code = """
+import pathlib, sys
+import numpy as np
+import insideout_tf
+from insideout_tf import __main__, native_notes, resources
+from insideout_tf.evaluation import page
+assert ".zip" in insideout_tf.__file__
+print(insideout_tf.predict_emotions(np.zeros((1, 48, 48), np.uint8)).shape)
+assert (page.TEMPLATES / "run.html").is_file()
+__main__.main(["recipes"])
+print(resources.folder())
+"""
+    done = run_python(code, cwd=tmp_path, env={"PYTHONPATH": archive})
+    lines = done.stdout.splitlines()
+    assert lines[0] == "(1, 7)" and any(line.startswith("effnet_b2 ") for line in lines)
+    assert not os.path.exists(lines[-1]) and done.stderr == ""
 
 
 @pytest.mark.parametrize("verb", [*sorted(VERBS), "recipes"])

@@ -62,7 +62,7 @@ def test_wrong_options_are_one_line(small_drawn, tmp_path, capsys, monkeypatch):
     }.items():
         status, _, err = run_verb(verb.main, capsys, *base, *words)
         assert status == 2 and message in err and err.count("\n") == 1
-    monkeypatch.setattr(sweep.devices, "is_installed", lambda name: name != "optuna")
+    monkeypatch.setattr(sweep.imports, "is_installed", lambda name: name != "optuna")
     status, _, err = run_verb(verb.main, capsys, *base, "--space", "dropout=0:0.5")
     assert status == 2 and "expected the package optuna" in err
     assert not (tmp_path / "s").exists()

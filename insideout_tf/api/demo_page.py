@@ -4,12 +4,12 @@ import atexit
 import functools
 import html
 import os
-import pathlib
 import re
 import shutil
 import tempfile
 import typing
 
+from insideout_tf import imports, resources
 from insideout_tf.api import demo
 from insideout_tf.errors import UserError
 from insideout_tf.photos import video
@@ -28,7 +28,7 @@ SHARED = (
     "This page is shared by a public link: whoever has the link can use it, and pictures pass through "
     "Gradio's servers."
 )
-STYLE = (pathlib.Path(__file__).resolve().parent / "demo.css").read_text("utf-8")
+STYLE = (resources.folder() / "api/demo.css").read_text("utf-8")
 
 
 class Limits(typing.NamedTuple):
@@ -56,14 +56,7 @@ def import_gradio():
         ("HF_HUB_OFFLINE", "1"),
     ):
         os.environ[name] = value
-    try:
-        import gradio
-    except ImportError as error:
-        raise UserError(
-            'demo: expected the package gradio. Install it: pip install ".[demo]". Received: '
-            f"{error}"
-        ) from None
-    return gradio
+    return imports.load("gradio", "demo")
 
 
 class Demo:

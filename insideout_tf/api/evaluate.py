@@ -43,7 +43,7 @@ def evaluate(
             faces, split and views) is always replaced.
         map_classes: texts such as "anger=angry": a class of the data becomes one of the model. Words
             that mean the same emotion match without it. Classes that the model or the data lack are
-            left out; faces of the former are counted.
+            excluded; faces of the former are counted.
 
     Returns:
         A tuple of the content of metrics.json, a dict, and the folder, a `pathlib.Path` or None.
@@ -140,7 +140,7 @@ def read_for(contract, data, experiment, bad_rows=None, map_classes=()):
 def match_classes(faces, contract, split, experiment):
     """Returns the faces and the classes that a model and a data set have in common.
 
-    Classes match by words that mean the same emotion. Those that one side lacks are left out: faces of a
+    Classes match by words that mean the same emotion. Those that one side lacks are excluded: faces of a
     class that the model lacks are not evaluated, and a class that the data lack cannot be predicted.
 
     Args:
@@ -151,7 +151,7 @@ def match_classes(faces, contract, split, experiment):
 
     Returns:
         A tuple of the `Faces` with the shared classes; the rows to evaluate, int64 `[n]`; the columns of
-        the model's probabilities, a list; and a dict for metrics.json: `classes_left_out`, the
+        the model's probabilities, a list; and a dict for metrics.json: `excluded_classes`, the
         number of faces of each class that the model lacks, and `classes_without_faces`.
 
     Raises:
@@ -172,12 +172,12 @@ def match_classes(faces, contract, split, experiment):
     if unseen:
         mapping = [columns.index(i) if i in columns else -1 for i in range(contract.count)]
         matched = matched.relabel([contract.classes[i] for i in columns], mapping)
-    left_out = {name: int(n) for name, n in zip(faces.classes, counts) if n and name in unknown}
+    excluded = {name: int(n) for name, n in zip(faces.classes, counts) if n and name in unknown}
     return (
         matched,
         rows,
         columns,
-        {"classes_left_out": left_out, "classes_without_faces": list(unseen)},
+        {"excluded_classes": excluded, "classes_without_faces": list(unseen)},
     )
 
 

@@ -6,7 +6,7 @@ import typing
 import numpy as np
 
 from insideout_tf import devices
-from insideout_tf.data import images
+from insideout_tf.data import forms, images
 from insideout_tf.data.classes import label_of
 from insideout_tf.errors import UserError
 from insideout_tf.network.weights import load_model
@@ -67,8 +67,8 @@ def explain_images(
     recognize_faces = recognize.load_recognizer(model)
     contract = recognize_faces.contract
     label = None if emotion is None else label_of(str(emotion), "--emotion", contract.classes)
-    several = isinstance(images_or_image, (list, tuple))
-    sources = list(images_or_image) if several else [images_or_image]
+    items = forms.to_items(images_or_image)
+    sources = [images_or_image] if items is None else items
     detector = detect.FaceDetector(faces, contract=contract)
     found = []
     for source in sources:

@@ -12,17 +12,17 @@ import tempfile
 import numpy as np
 
 import insideout_tf
-from insideout_tf import devices, errors, files, progress, runs, targets
+from insideout_tf import devices, errors, files, imports, progress, resources, runs, targets
 from insideout_tf.api.embed import embed
 from insideout_tf.data import images, reading
 from insideout_tf.data.faces import PUBLIC_TEST
 from insideout_tf.data.read import check_path, read
 from insideout_tf.errors import UserError
 from insideout_tf.network.weights import load_model
-from insideout_tf.serving import litert, onnx, packaged, parity, saved_model
+from insideout_tf.serving import litert, onnx, packaged, saved_model
 
 FORMATS = {
-    "savedmodel": "saved_model/1",
+    "savedmodel": "saved_model",  # and its version
     "litert": "model.tflite",
     "onnx": "model.onnx",
 }
@@ -40,7 +40,7 @@ KIND = files.FolderKind(
     "an export",
     (
         *(RECORD, FORMATS["litert"], FORMATS["onnx"]),
-        *(f"{FORMATS['savedmodel']}/{name}" for name in SAVED_MODEL_FILES),
+        *(f"{FORMATS['savedmodel']}/*/{name}" for name in SAVED_MODEL_FILES),
     ),
 )
 FACES = 512  # that every exported file is compared on
@@ -58,6 +58,7 @@ def export(
     data=None,
     overwrite=False,
     embeddings=False,
+    version=1,
 ):
     """Writes a folder with the model in each format; returns what export.json holds, a dict.
 
@@ -75,11 +76,12 @@ def export(
         overwrite: replace an earlier export in the folder. A folder that holds other files is refused.
         embeddings: write a second output, `embeddings`, float32 `[n, d]`, as of `insideout_tf.embed`. It
             is compared with Keras as well.
+        version: the number of the SavedModel's folder. TF Serving serves the highest one.
 
     Raises:
         UserError: an argument, the model or a written file is not as expected.
     """
-    check_arguments(formats, quantize)
+    check_arguments(formats, quantize, version)
     path, run = packaged.model_path(run_or_model)
     if data is not None:
         check_path(data)
@@ -105,17 +107,16 @@ def export(
             bar.advance()
             for name in formats:
                 stored = quantize if name == "litert" else "none"
-                bar.advance(0, f"writing {FORMATS[name]}")
-                with report_full_disk(out / FORMATS[name]):
-                    entry = write_format(
-                        model, name, folder / FORMATS[name], stored, facts, embeddings
-                    )
-                bar.advance(1, f"comparing {FORMATS[name]} with Keras")
-                found = verify(name, folder / FORMATS[name], scratch)
+                place = FORMATS[name] + (f"/{version}" if name == "savedmodel" else "")
+                bar.advance(0, f"writing {place}")
+                with report_full_disk(out / place):
+                    entry = write_format(model, name, folder / place, stored, facts, embeddings)
+                bar.advance(1, f"comparing {place} with Keras")
+                found = verify(name, folder / place, scratch)
                 limit = saved_model.PARITY[stored]
-                check(pathlib.Path(FORMATS[name]), found, limit)
+                check(pathlib.Path(place), found, limit)
                 bar.advance()
-                record["formats"][name] = {**entry, "limit": limit, **found}
+                record["formats"][name] = {"path": place, **entry, "limit": limit, **found}
             files.write_json(folder / RECORD, record)
     return record
 
@@ -135,27 +136,35 @@ def report_full_disk(path):
 
 
 def write_format(model, name, file, stored, facts, embeddings=False):
-    """Writes a model in one format; returns its path, weights, bytes and what else is known of it.
+    """Writes a model in one format; returns its weights, bytes and what else is known of it.
 
     name: of `FORMATS`. file: the path to write. stored: how a .tflite file stores weights. facts:
     what `describe` returns. embeddings: whether they are a second output.
     """
-    entry = {"path": FORMATS[name], "weights": "float32" if stored == "none" else stored}
+    entry: dict = {"weights": "float32" if stored == "none" else stored}
     if name == "savedmodel":
         file.parent.mkdir()
         saved_model.write_saved_model(model, file, facts, embeddings)
         entry["signatures"] = list(saved_model.SIGNATURES)
         entry["warmup"] = saved_model.write_warmup_requests(file, facts["name"], model.contract)
     elif name == "litert":
-        file.write_bytes(litert.to_litert(model, stored, facts, embeddings))
+        content = litert.to_litert(model, stored, facts, embeddings)
+        file.write_bytes(content)
+        entry["least_runtime"] = f"TensorFlow Lite {litert.read_least_runtime(content)}"
     else:
         file.write_bytes(onnx.to_onnx(model, facts, embeddings))
         entry["opset"] = onnx.OPSET
+    entry["output"] = "probabilities"
     entry["bytes"] = sum(each.stat().st_size for each in (file, *file.rglob("*")) if each.is_file())
     return entry
 
 
-def check_arguments(formats, quantize):
+def check_arguments(formats, quantize, version=1):
+    """Raises `UserError` for options of `export` that are wrong, and for a missing package."""
+    if not isinstance(version, int) or isinstance(version, bool) or not 0 < version < 1 << 31:
+        raise UserError(
+            f"--version: expected a whole number from 1 on, such as 2. Received: {version!r}"
+        )
     unknown = [name for name in formats if name not in FORMATS]
     if unknown or not formats:
         raise UserError(
@@ -168,7 +177,7 @@ def check_arguments(formats, quantize):
         )
     for name in formats:
         module, package = NEEDS.get(name, (None, None))
-        if module and not devices.is_installed(module):
+        if module and not imports.is_installed(module):
             raise UserError(
                 f"--format {name}: expected the package {package}, which checks the file. Install "
                 f"it with `pip install {package}`. Received: no such package"
@@ -248,12 +257,19 @@ def write_faces(folder, faces, pixels, expected):
 
 def verify(name, file, folder):
     """Returns what a fresh process measures of an exported file; raises `UserError` if it fails."""
-    command = [sys.executable, "-I", parity.__file__, name, str(file), str(folder)]
+    command = [
+        sys.executable,
+        "-I",
+        str(resources.folder() / "serving/parity.py"),
+        name,
+        str(file),
+        str(folder),
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]
         raise UserError(
-            f"{FORMATS[name]}: expected a file that works without this package. Nothing was "
+            f"{pathlib.Path(file).name}: expected a file that works without this package. Nothing was "
             f"written; please report this. Received: {reason[:300]}"
         )
     return json.loads(done.stdout.splitlines()[-1])

@@ -6,12 +6,14 @@ import warnings
 import numpy as np
 
 from insideout_tf.data import images
-from insideout_tf.errors import UserError
-from insideout_tf.photos import detect, detectors, following, pictures, records, video
+from insideout_tf.errors import Note, UserError
+from insideout_tf.photos import detect, detectors, following, pictures, records, streams, video
 from insideout_tf.serving import packaged, recognize
 
 if typing.TYPE_CHECKING:
     import pandas as pd
+
+MAX_CROP_SIDE = 256  # pixels of a picture without a face that may be a cropped face
 
 
 def predict_emotions(
@@ -124,6 +126,7 @@ def detect_emotions(
         faces, is_crop = detect.crop_boxes(image, boxes, margin or 0.0, contract), False
     (probabilities,) = pictures.recognize_each(recognize_faces, [faces])
     if not faces:
+        _note_no_face(image, boxes)
         return []
     result = pictures.FrameResult("", None, faces, is_crop, probabilities, classes=contract.classes)
     keys = ("box", "score", "emotion", "probabilities")
@@ -152,7 +155,8 @@ def analyze_video(
     gives the frames that it has, and a warning.
 
     Args:
-        path: a video file, or `webcam:0` for the first camera; give a camera `seconds`.
+        path: a video file or a GIF, WebP or APNG of several frames; `webcam:0` for the first camera,
+            or `rtsp://...`; give a camera `seconds`.
         model, engine, calibrated, tta: see `predict_emotions`.
         smooth_seconds: the weight of earlier frames falls to 1/e in this time; 0 smooths nothing.
         seconds: stop after this time in the video; None reads all of it.
@@ -178,6 +182,7 @@ def analyze_video(
     _check_detection(mode, margin, min_face, min_score)
     pictures.check_times(smooth_seconds, seconds, "smooth_seconds", "seconds")
     following.check_every(every)
+    path = streams.hide_password(path)
     recognize_faces = recognize.load_recognizer(model, engine, calibrated, tta=tta)
     contract = recognize_faces.contract
     detect_faces = _create_detector(mode, margin, yunet, contract, detector, min_face, min_score)
@@ -223,6 +228,14 @@ def _to_rows(result, size):
         )
         for number, face, row in zip(result.numbers, result.faces, result.probabilities)
     ]
+
+
+def _note_no_face(image, boxes):
+    """Warns if a picture without a face is as small and square as cropped faces are."""
+    width, height = image.size
+    if boxes is None and max(width, height) <= min(1.25 * min(width, height), MAX_CROP_SIDE):
+        note = f"no face found in a picture of {width}×{height} pixels. If it is a cropped face, give mode='crop'"
+        warnings.warn(note, Note, stacklevel=3)
 
 
 def _create_detector(mode, *options):

@@ -9,7 +9,7 @@ import logging
 import os
 import pickle
 
-from insideout_tf import devices
+from insideout_tf import imports
 from insideout_tf.api import bulk
 from insideout_tf.errors import UserError
 
@@ -26,7 +26,7 @@ _QUIET = {  # what Ray reads from the environment when it starts
 
 def check_installed():
     """Raises `UserError` without the package ray."""
-    if not devices.is_installed("ray"):
+    if not imports.is_installed("ray"):
         raise UserError(
             '--ray: expected the package ray. Install it with `pip install ".[ray]"`. Received: no '
             "such package"

@@ -33,7 +33,7 @@ KINDS: dict[str, typing.Any] = {  # what a page uses of metrics.json beside the 
     "training_seconds": (int, float),
     "leaks_dropped": bool,
     "data_is_that_of_training": bool,
-    "classes_left_out": dict,
+    "excluded_classes": dict,
     "classes_without_faces": list,
     "data_digest": str,
     "bad_rows_skipped": int,
@@ -114,7 +114,7 @@ def write_training_page(job, rows, probabilities, summary, history):
         name=directory.resolve().name,
         path=str(directory),
         summary=summary,
-        probabilities=np.asarray(probabilities, np.float16),
+        probabilities=np.asarray(probabilities, np.float32),
         labels=np.asarray(job.faces.labels[rows], np.int64),
         rows=np.asarray(rows),
         history=history,
@@ -213,7 +213,7 @@ def _list_evaluations(folder):
 
 
 def read_summary(path):
-    """Returns what a page needs of a metrics.json beside the figures, a dict; wrong types are left out."""
+    """Returns what a page needs of a metrics.json beside the figures, a dict; wrong types are excluded."""
     found = files.read_object(path, split=str, leaks=dict)
     leaks = found["leaks"]
     is_number = all(

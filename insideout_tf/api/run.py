@@ -126,6 +126,7 @@ class Run:
         data=None,
         overwrite=False,
         embeddings=False,
+        version=1,
     ) -> dict:
         """Writes the model for TF Serving, LiteRT and ONNX Runtime; returns what export.json holds.
 
@@ -133,7 +134,9 @@ class Run:
         """
         from insideout_tf.api.export import export
 
-        return export(self.path, out, tuple(formats), quantize, data, overwrite, embeddings)
+        return export(
+            self.path, out, tuple(formats), quantize, data, overwrite, embeddings, version
+        )
 
 
 def open_run(path) -> Run:

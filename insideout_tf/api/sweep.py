@@ -10,7 +10,7 @@ import math
 import pathlib
 import typing
 
-from insideout_tf import devices, errors, files, locks, overrides, runs, targets
+from insideout_tf import devices, errors, files, imports, locks, overrides, runs, targets
 from insideout_tf.api.sweep_space import parse_space
 from insideout_tf.api.train import require_data, set_inputs, train
 from insideout_tf.errors import UserError
@@ -118,7 +118,7 @@ def sweep(
 
 def check_installed():
     """Raises `UserError` without the package optuna."""
-    if not devices.is_installed("optuna"):
+    if not imports.is_installed("optuna"):
         raise UserError(
             'sweep: expected the package optuna. Install it with `pip install ".[sweep]"`. Received: no '
             "such package"

@@ -1,7 +1,7 @@
 """AffectNet (Mollahosseini, Hasani & Mahoor 2017): its lists, its cropped faces, a copy on Kaggle.
 
 The test part was never published. Papers report on the validation part, so its faces have usage
-PrivateTest. The codes 8 none, 9 uncertain and 10 no-face are no emotions: their rows are left out and
+PrivateTest. The codes 8 none, 9 uncertain and 10 no-face are no emotions: their rows are excluded and
 counted in `Faces.skipped`. The persons are unknown.
 """
 
@@ -97,7 +97,7 @@ def read_lists(path, reading):
         UserError: a bad row: its code, its box, or a missing picture.
     """
     rows: list[listed.Row] = []
-    left_out: collections.Counter = collections.Counter()
+    excluded: collections.Counter = collections.Counter()
     lists = _find_lists(path)
     root = path if os.path.isdir(path) else path.parent
     if root.name in LIST_FOLDERS[:1]:
@@ -110,7 +110,7 @@ def read_lists(path, reading):
             try:
                 word, reason = to_word(listed.to_whole(row["expression"]), where)
                 if reason:
-                    left_out[reason] += 1
+                    excluded[reason] += 1
                     continue
                 picture = listed.join(pictures, row["subDirectory_filePath"])
                 if picture is None:
@@ -120,7 +120,7 @@ def read_lists(path, reading):
                 rows.append(listed.make_row(root, error=error))
                 continue
             rows.append(listed.make_row(picture, word, usage, None, where, crop=box))
-    notes = listed.describe_left_out(left_out)
+    notes = listed.describe_excluded(excluded)
     return listed.read_rows(root, rows, reading, NAME, PUBLISHED_LISTS, notes)
 
 
@@ -190,7 +190,7 @@ def read_arrays(path, reading):
         UserError: a picture without an annotation or the reverse, or an annotation that is no code.
     """
     rows: list[listed.Row] = []
-    left_out: collections.Counter = collections.Counter()
+    excluded: collections.Counter = collections.Counter()
     for part, usage in PARTS.items():
         images, notes = path / part / "images", path / part / "annotations"
         if not os.path.isdir(images) or not os.path.isdir(notes):
@@ -201,14 +201,14 @@ def read_arrays(path, reading):
             try:
                 word, reason = to_word(_read_code(notes / f"{name}_exp.npy"), codes.get(name))
                 if reason:
-                    left_out[reason] += 1
+                    excluded[reason] += 1
                     continue
             except UserError as error:
                 rows.append(listed.make_row(path, error=error))
                 continue
             picture = pictures.get(name, images / f"{name}.jpg")
             rows.append(listed.make_row(picture, word, usage, None, codes[name]))
-    notes = listed.describe_left_out(left_out)
+    notes = listed.describe_excluded(excluded)
     return listed.read_rows(path, rows, reading, NAME, PUBLISHED_ARRAYS, notes)
 
 

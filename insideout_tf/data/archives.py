@@ -11,6 +11,7 @@ import shutil
 import tarfile
 import zipfile
 
+from insideout_tf import imports
 from insideout_tf.errors import UserError
 
 MAX_ARCHIVE_BYTES = 4 << 30  # expanded; FER2013 as CSV has 0.3 GB
@@ -152,14 +153,8 @@ def download_from_kaggle(name):
             f"--data kaggle:{name}: expected kaggle:OWNER/DATASET, for example "
             f"kaggle:msambare/fer2013. Received: {name!r}"
         )
-    try:
-        import kagglehub
-    except ImportError:
-        raise UserError(
-            "--data kaggle:...: expected the optional package kagglehub. Install it "
-            "with `pip install kagglehub`, or download the data set in a browser and "
-            "give its path. Received: no such package"
-        ) from None
+    instead = ", or download the data set in a browser and give its path"
+    kagglehub = imports.load("kagglehub", "--data kaggle:...", "", instead)
     try:
         return kagglehub.dataset_download(name)
     except Exception as error:  # network, credentials, unknown data set: kagglehub's own kinds

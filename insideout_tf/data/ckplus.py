@@ -59,7 +59,7 @@ def read_official(path, reading):
     This is the usual protocol: a sequence goes from neutral to the peak. The published data give
     327 × 4 = 1,308 pictures of eight classes. For the seven classes of 981 peak pictures, exclude
     neutral (`--skip-classes neutral`); for six and neutral, exclude contempt. Sequences without a label
-    are left out and counted in `Faces.skipped`.
+    are excluded and counted in `Faces.skipped`.
 
     The pictures show more than the face, 640×490 pixels: `reading.input_size` is required, and the
     largest square in their middle is resized to it.
@@ -86,7 +86,7 @@ def read_official(path, reading):
             unlabelled += not files
             for file in files:
                 rows += _read_sequence(sequence, file, path)
-    notes = (f"{unlabelled:,} sequences without a label left out",) if unlabelled else ()
+    notes = (f"{unlabelled:,} sequences without a label excluded",) if unlabelled else ()
     return listed.read_rows(path, rows, reading, NAME, PUBLISHED_OFFICIAL, notes)
 
 

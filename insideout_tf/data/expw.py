@@ -79,7 +79,7 @@ def read(path, reading):
         seen[name, face] = line
         shown = f"{picture.relative_to(path).as_posix()}#{face}"
         rows.append(listed.make_row(picture, word, where=where, crop=box, picture=name, name=shown))
-    notes = listed.describe_left_out({"repeated lines": repeated} if repeated else {})
+    notes = listed.describe_excluded({"repeated lines": repeated} if repeated else {})
     return listed.read_rows(path, rows, reading, NAME, PUBLISHED, notes)
 
 

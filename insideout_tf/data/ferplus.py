@@ -147,7 +147,7 @@ def relabel_by_majority(faces, path):
         classes=CLASSES,
         identified=f"FER+ by majority, {faces.identified}",
         skipped=faces.skipped
-        + tuple(f"FER+, {word}: {count:,} faces left out" for word, count in excluded.items()),
+        + tuple(f"FER+, {word}: {count:,} faces excluded" for word, count in excluded.items()),
     )
 
 

@@ -42,7 +42,7 @@ def read(path, reading):
     """Reads the faces for which most annotators name one of eight emotions, as the authors do.
 
     A count of one is first set to zero. The largest count must then be more than half of what is left.
-    Other faces, and those that most call unknown or no face, are left out and counted in
+    Other faces, and those that most call unknown or no face, are excluded and counted in
     `Faces.skipped`.
 
     Args:
@@ -56,7 +56,7 @@ def read(path, reading):
         UserError: a bad line, or a missing picture.
     """
     rows: list[listed.Row] = []
-    left_out: collections.Counter = collections.Counter()
+    excluded: collections.Counter = collections.Counter()
     for folder, usage in _find_parts(path).items():
         file = folder / "label.csv"
         if not listed.list_pictures(folder):
@@ -76,10 +76,10 @@ def read(path, reading):
                 continue
             column = find_majority(counts)
             if column is None or column >= EMOTION_COLUMNS:
-                left_out["no majority" if column is None else COLUMNS[column]] += 1
+                excluded["no majority" if column is None else COLUMNS[column]] += 1
                 continue
             rows.append(listed.make_row(picture, COLUMNS[column], usage, None, where))
-    notes = listed.describe_left_out(left_out)
+    notes = listed.describe_excluded(excluded)
     return listed.read_rows(path, rows, reading, NAME, PUBLISHED, notes)
 
 

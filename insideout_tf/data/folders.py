@@ -24,7 +24,7 @@ PARTS = {
 }
 CLASS_NUMBERS = "classes.txt"  # beside the parts; says what class folders named by numbers mean
 SIZE_PROBES = 50  # images whose headers tell the size of all
-MAX_ODD_SIZES = 0.1  # share of images of another size that --bad-rows skip leaves out
+MAX_ODD_SIZES = 0.1  # share of images of another size that --bad-rows skip excludes
 # The order of RAF-DB's numbers 1..7, which the names of its files tell (Li et al. 2017, its read-me).
 RAFDB = ("surprise", "fear", "disgust", "happy", "sad", "angry", "neutral")
 RAFDB_FILE = re.compile(r"(train_\d{5}|test_\d{4})(_aligned)?\.\w+", re.IGNORECASE)
@@ -200,7 +200,7 @@ def _label_of_folder(folder, word, classes):
     try:
         return class_names.label_of(word, folder, classes)
     except UserError as error:
-        raise UserError(f"{error} (or leave it out: --skip-classes)") from None
+        raise UserError(f"{error} (or exclude it: --skip-classes)") from None
 
 
 def _name_of_number(folder, folders, numbers, entries, reading, path):

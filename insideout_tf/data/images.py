@@ -4,12 +4,13 @@ Image files are untrusted: size and format are checked before the decoder runs.
 """
 
 import os
+import warnings
 
 import numpy as np
 
-from insideout_tf.data import inputs, levels, pillow
+from insideout_tf.data import forms, inputs, levels, pillow
 from insideout_tf.data.contract import FER2013
-from insideout_tf.errors import UserError
+from insideout_tf.errors import Note, UserError
 
 MAX_FILE_BYTES = 50_000_000  # a face needs a few kilobytes
 MAX_PIXELS = 100_000_000
@@ -58,7 +59,7 @@ def decode_face(data, where, size=None, channels=None, crop=None):
     with pillow.open_image(data, where) as image:
         if not is_resized and size and image.size != size:  # known from the header, before decoding
             raise SizeError(where, size, image.size)
-        _check_pixels(image, where)
+        check_pixels(image, where)
         if image.format in SEVERAL_FRAMES and getattr(image, "n_frames", 1) > 1:
             raise UserError(
                 f"{where}: expected one picture. Save the frame that you mean as a file, or remove it. "
@@ -122,7 +123,8 @@ def resize(image, side):
     return image.resize((side, side), Image.Resampling.BILINEAR)
 
 
-def _check_pixels(image, where):
+def check_pixels(image, where):
+    """Raises `UserError` for a PIL image of more than `MAX_PIXELS`; it need not be decoded."""
     if image.size[0] * image.size[1] > MAX_PIXELS:
         raise UserError(
             f"{where}: expected an image of at most {MAX_PIXELS:,} pixels. Shrink it. Received: "
@@ -158,7 +160,11 @@ def read_image(source):
 
     data, where = _read_bytes(source)
     with pillow.open_image(data, where) as image:
-        _check_pixels(image, where)
+        check_pixels(image, where)
+        count = getattr(image, "n_frames", 1) if image.format in SEVERAL_FRAMES else 1
+        if count > 1:
+            note = f"{where}: 1 of {count} frames is read, the first. `predict` and analyze_video read all of a GIF, WebP or APNG"
+            warnings.warn(note, Note, stacklevel=2)
         is_deep = levels.has_16_bits(image)
         upright = ImageOps.exif_transpose(image)
         upright.load()
@@ -172,8 +178,14 @@ def _read_bytes(source):
     if isinstance(source, (bytes, bytearray, memoryview)):
         data, where = bytes(source), "picture"
     elif hasattr(source, "read"):
-        data, name = source.read(MAX_FILE_BYTES + 1), getattr(source, "name", None)
+        name = getattr(source, "name", None)
         where = name if isinstance(name, str) else "picture"
+        try:
+            data = source.read(MAX_FILE_BYTES + 1)
+        except ValueError as error:  # a closed file
+            raise UserError(
+                f"{where}: expected an open file object. Open it again. Received: {error}"
+            ) from None
         if not isinstance(data, bytes):
             raise UserError(
                 f"{where}: expected a file object that gives bytes. Open it in mode 'rb'. Received: "
@@ -181,26 +193,22 @@ def _read_bytes(source):
             )
     else:
         where = os.path.expanduser(os.fsdecode(source))
+        forms.check_path_text(where)
         size = inputs.check_regular_file(where, "an image file").st_size
-        _check_size(where, size)
+        check_size(where, size)
         with open(where if size else os.devnull, "rb") as file:  # empty ones of /proc can block
             return file.read(MAX_FILE_BYTES), where
-    _check_size(where, len(data))
+    check_size(where, len(data))
     return data, where
 
 
-def _check_size(where, size):
+def check_size(where, size):
+    """Raises `UserError` for a file of more than `MAX_FILE_BYTES`."""
     if size > MAX_FILE_BYTES:
         raise UserError(
             f"{where}: expected an image of at most {MAX_FILE_BYTES:,} bytes. Shrink it. Received: "
             f"{size:,} bytes"
         )
-
-
-def is_encoded(value):
-    """Returns True for what `read_image` takes: a path, bytes, or a file object."""
-    kinds = (str, os.PathLike, bytes, bytearray, memoryview)
-    return isinstance(value, kinds) or hasattr(value, "read")
 
 
 def to_picture(picture):
@@ -215,13 +223,14 @@ def to_picture(picture):
         UserError: another form, numbers outside 0..255, or fractions in 0..1; and what `read_image`
             raises.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image
 
-    if is_encoded(picture):
+    if forms.is_encoded(picture):
         return read_image(picture)
-    if hasattr(picture, "convert"):
-        return levels.to_8_bits(ImageOps.exif_transpose(picture), "picture")
-    array = _to_array(picture, "picture")
+    if forms.is_image(picture):
+        check_pixels(picture, "picture")
+        return levels.to_8_bits(forms.load_image(picture, "picture"), "picture")
+    array = forms.to_array(picture, "picture")
     if array.ndim not in (2, 3) or 0 in array.shape:
         raise UserError(
             "picture: expected a path, bytes, a PIL image or an array [h, w] or [h, w, 3]. Convert "
@@ -238,23 +247,6 @@ def to_picture(picture):
     )
 
 
-def _to_array(value, where):
-    """Returns numbers as an array. Raises `UserError` for what is none."""
-    try:
-        array = np.asarray(value)
-    except ValueError as error:  # lists of different lengths
-        raise UserError(
-            f"{where}: expected an array of numbers. Convert it. Received: "
-            f"{type(value).__name__}, {error}"
-        ) from None
-    if array.dtype.kind not in "uif":
-        raise UserError(
-            f"{where}: expected numbers, paths, bytes or PIL images. Convert them. Received: "
-            f"{type(value).__name__} of {array.dtype}"
-        )
-    return array
-
-
 def shrink(image, contract=FER2013):
     """Returns a PIL image of a face as a model's contract has it, uint8 of `contract.face_shape`.
 
@@ -262,9 +254,7 @@ def shrink(image, contract=FER2013):
     luma for a model of grey levels, and is resized to the model's side. The resize is bilinear with
     antialiasing and ignores the aspect ratio. An image that fits does not change.
     """
-    from PIL import ImageOps
-
-    image = ImageOps.exif_transpose(image)
+    image = forms.load_image(image, "images")
     if contract.channels == 1:
         image = levels.to_grey(image, "images")
     else:
@@ -280,8 +270,9 @@ def to_faces(images, contract=FER2013):
     Args:
         images: an array `[n, h, w]` or `[n, h, w, c]` of numbers in 0..255, with 1, 3 or 4 channels:
             red, green, blue, alpha; or one face without the n. OpenCV's arrays have blue first: give
-            `array[..., ::-1]`. Or what `read_image` takes: a path, the bytes of an image file, a file
-            object. Or a PIL image; or a list of any of these.
+            `array[..., ::-1]`. A tensor of any framework, and nested lists of numbers, count as arrays.
+            Or what `read_image` takes: a path, the bytes of an image file, a file object. Or a PIL
+            image; or a list, a Series, a generator or another collection of any of these.
         contract: the `Contract` of the model.
 
     Returns:
@@ -298,15 +289,17 @@ def to_faces(images, contract=FER2013):
         >>> to_faces("face.png").shape
         (1, 48, 48)
     """
-    if is_encoded(images):
+    if forms.is_encoded(images):
         return shrink(read_image(images), contract)[None]
-    if isinstance(images, (list, tuple)):
-        if not images:
+    items = forms.to_items(images)
+    if items is not None:
+        if not items:
             return np.zeros((0, *contract.face_shape), np.uint8)
-        return np.concatenate([to_faces(image, contract) for image in images])
-    if hasattr(images, "convert"):  # a PIL image
+        return np.concatenate([to_faces(item, contract) for item in items])
+    if forms.is_image(images):
+        check_pixels(images, "images")
         return shrink(images, contract)[None]
-    array = _to_array(images, "images")
+    array = forms.to_array(images, "images")
     shape = array.shape
     channels = shape[-1] if array.ndim >= 3 and shape[-1] in (1, 3, 4) else 0
     if array.ndim == (3 if channels else 2):

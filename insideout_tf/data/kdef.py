@@ -37,7 +37,7 @@ def is_layout(path):
 def read(path, reading, angles=(STRAIGHT,)):
     """Reads the pictures of KDEF that show the face straight (angle S): 980 of the 4,900.
 
-    Pictures of other angles and averaged faces (AKDEF) are left out and counted in `Faces.skipped`. The
+    Pictures of other angles and averaged faces (AKDEF) are excluded and counted in `Faces.skipped`. The
     pictures are 562×762 pixels in colour: `reading.input_size` is required, and the largest square in
     their middle is resized to it.
 
@@ -55,11 +55,11 @@ def read(path, reading, angles=(STRAIGHT,)):
         UserError: a picture with another name, or a bad picture.
     """
     rows = []
-    left_out: collections.Counter = collections.Counter()
+    excluded: collections.Counter = collections.Counter()
     for file in _list_pictures(path):
         match = KDEF.fullmatch(file.name)
         if match is None and AVERAGED.fullmatch(file.name):
-            left_out["averaged faces"] += 1
+            excluded["averaged faces"] += 1
         elif match is None:
             error = UserError(
                 f"{file}: expected a name such as AF01ANS.JPG: session, person, emotion "
@@ -68,11 +68,11 @@ def read(path, reading, angles=(STRAIGHT,)):
             )
             rows.append(listed.make_row(file, error=error))
         elif match["angle"].upper() not in angles:
-            left_out[f"angle {match['angle'].upper()}"] += 1
+            excluded[f"angle {match['angle'].upper()}"] += 1
         else:
             word, person = EMOTIONS[match["emotion"].upper()], match["person"].upper()
             rows.append(listed.make_row(file, word, person=person, crop="middle"))
-    notes = listed.describe_left_out(left_out)
+    notes = listed.describe_excluded(excluded)
     return listed.read_rows(path, rows, reading, NAME, PUBLISHED, notes)
 
 

@@ -1,5 +1,6 @@
 """KerasCV layers in the tf.data path, by name."""
 
+from insideout_tf import imports
 from insideout_tf.errors import UserError
 
 # The layers that an experiment can name, with their arguments for images in 0..255.
@@ -38,13 +39,8 @@ def make_layer(name):
             f"augmentation.keras_cv: expected one of {', '.join(KERAS_CV_LAYERS)}. "
             f"(Mixing is mixup_alpha and cutmix_alpha.) Received: {name!r}"
         )
-    try:
-        import keras_cv
-    except ImportError:
-        raise UserError(
-            f"augmentation.keras_cv: expected the package keras-cv for {name!r}. Install it with "
-            "`pip install keras-cv`, or leave the field empty. Received: no such package"
-        ) from None
+    where, instead = "augmentation.keras_cv", ", or leave the field empty"
+    keras_cv = imports.load("keras_cv", where, f" for {name!r}", instead)
     return getattr(keras_cv.layers, name)(**KERAS_CV_LAYERS[name])
 
 

@@ -57,7 +57,7 @@ def read_rows(root, rows, reading, layout, published=(), notes=()):
         reading: a `Reading`.
         layout: the name of the data set, for `identified`.
         published: the published counts, as in `identify`.
-        notes: messages on what the reader left out, which come first in `Faces.skipped`.
+        notes: messages on what the reader excluded, which come first in `Faces.skipped`.
 
     Returns:
         `Faces`, with `names`, `identified`, and `people` or `pictures` where the rows have them.
@@ -140,13 +140,13 @@ def to_whole(text):
     return int(number) if math.isfinite(number) and number == int(number) else None
 
 
-def describe_left_out(counts):
-    """Returns a message for each reason, such as "no-face (code 10): 82,415 rows left out".
+def describe_excluded(counts):
+    """Returns a message for each reason, such as "no-face (code 10): 82,415 rows excluded".
 
     counts: a `collections.Counter` of reasons.
     """
     return tuple(
-        f"{reason}: {count:,} row{'s' if count != 1 else ''} left out"
+        f"{reason}: {count:,} row{'s' if count != 1 else ''} excluded"
         for reason, count in sorted(counts.items())
     )
 

@@ -91,7 +91,7 @@ def read_faces(
             size, which the faces keep.
         channels: 1 for grey levels, 3 for colour; by default as the data.
         classes: the names of the classes in the order of their numbers, for data that number them.
-        skip_classes: classes that are left out.
+        skip_classes: classes that are excluded.
         map_classes: texts such as "anger=angry": the first class becomes the second.
         ferplus_labels: the path of fer2013new.csv, for the published fer2013.csv: the majority of FER+'s
             ten annotators becomes the label, one of eight classes.

@@ -16,7 +16,7 @@ class Reading:
         input_size: the side in pixels to which every face is resized; None: all have one size.
         channels: 1 for grey levels, 3 for colour; None: as the data.
         classes: the names of the classes in the order of their numbers; empty: as the data.
-        skip_classes: classes that are left out.
+        skip_classes: classes that are excluded.
         map_classes: texts such as "anger=angry": the first class becomes the second.
         feed: "memory" decodes all images at once; "files" leaves them in their files until they are
             needed; "auto" is "files" if they would take more than `lazy.MEMORY_BYTES`.
@@ -90,7 +90,7 @@ def of_experiment(experiment):
 def regroup(faces, reading):
     """Returns `Faces` without `skip_classes` and with the names of `map_classes`, both of `reading`.
 
-    The number of faces that are left out is listed in `Faces.skipped`.
+    The number of faces that are excluded is listed in `Faces.skipped`.
 
     Raises:
         UserError: a class that the data lack, or fewer than one class left.
@@ -126,7 +126,7 @@ def regroup(faces, reading):
     if not names:
         raise UserError("--skip-classes: expected at least one class to stay. Received: all")
     faces = faces.relabel(names, mapping)
-    messages = tuple(f"class {name}: {count:,} faces left out" for name, count in counts.items())
+    messages = tuple(f"class {name}: {count:,} faces excluded" for name, count in counts.items())
     return dataclasses.replace(faces, skipped=faces.skipped + messages)
 
 

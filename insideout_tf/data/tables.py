@@ -5,6 +5,7 @@ import pathlib
 
 import numpy as np
 
+from insideout_tf import imports
 from insideout_tf.data import classes as class_names
 from insideout_tf.data import folders, inputs
 from insideout_tf.data.faces import TRAINING, USAGES, Faces
@@ -120,10 +121,13 @@ def read_frame(path, choose=None):
         return frame[choose(list(map(str, frame.columns)))] if choose else frame
     except UserError:
         raise
-    except ImportError:
+    except ImportError as error:
+        reason = (
+            str(error).splitlines()[0] if imports.is_installed("pyarrow") else "no such package"
+        )
         raise UserError(
             f"{path}: expected the package pyarrow, which reads parquet. Install it with `pip install "
-            "pyarrow`. Received: no such package"
+            f"pyarrow`. Received: {reason}"
         ) from None
     except Exception as error:  # pandas and pyarrow raise many kinds for damaged files
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]

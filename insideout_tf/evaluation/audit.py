@@ -4,7 +4,7 @@ import typing
 
 import numpy as np
 
-from insideout_tf.errors import UserError
+from insideout_tf import imports
 
 NEIGHBOURS = 4  # faces that are compared with each face
 SIMILAR = 0.9  # correlation of two thumbnails from which faces are near-duplicates
@@ -92,20 +92,14 @@ def rank_by_cleanlab(probabilities, labels):
     Raises:
         UserError: cleanlab is not installed.
     """
-    try:
-        from cleanlab.filter import find_label_issues
-    except ImportError as error:
-        raise UserError(
-            'cleanlab: expected it to be installed. Type: pip install ".[audit]" in the folder of '
-            f"insideout_tf, or pip install cleanlab. Received: {error}"
-        ) from None
+    cleanlab = imports.load("cleanlab.filter", "--method cleanlab")
     probabilities = np.asarray(probabilities, np.float64)
     present, compact = np.unique(
         labels, return_inverse=True
     )  # it expects every class to have faces
     own = probabilities[:, present]
     own = own / np.maximum(own.sum(1, keepdims=True), 1e-9)
-    is_issue = find_label_issues(compact, own, n_jobs=1)
+    is_issue = cleanlab.find_label_issues(compact, own, n_jobs=1)
     return [each for each in rank_labels(probabilities, labels) if is_issue[each.row]]
 
 

@@ -7,18 +7,18 @@ import base64
 import dataclasses
 import hashlib
 import importlib.metadata
-import pathlib
 import typing
 
 import numpy as np
 
+from insideout_tf import resources
 from insideout_tf.data.faces import Faces
 from insideout_tf.errors import printable
 from insideout_tf.evaluation import charts, metrics, plots, provenance, side_by_side
 from insideout_tf.evaluation.report import describe_leaks
 
 BEGIN = "<!DOCTYPE html>\n<!-- insideout_tf report -->"  # by which an earlier page is recognised
-TEMPLATES = pathlib.Path(__file__).resolve().parent / "templates"
+TEMPLATES = resources.folder() / "evaluation/templates"
 MAX_CELLS = plots.MAX_CELL_TEXTS  # classes up to which a confusion matrix is a table
 MAX_PAIRS = 12  # confusions that are listed
 MAX_MISTAKES = 24  # pictures
@@ -187,8 +187,8 @@ def list_notes(record):
             )
         )
     for key, text in (
-        ("classes_left_out", "Left out, since the model has no such class"),
-        ("classes_without_faces", "Left out, since the data have no such class"),
+        ("excluded_classes", "Excluded, since the model has no such class"),
+        ("classes_without_faces", "Excluded, since the data have no such class"),
     ):
         if summary.get(key):
             notes.append(("note", f"{text}: {', '.join(map(str, summary[key]))}."))

@@ -5,7 +5,6 @@ names are in the order of the model's classes; k is their number.
 """
 
 import pathlib
-import warnings
 
 import numpy as np
 
@@ -263,8 +262,8 @@ def heat(pixels, shown, probabilities, title, classes=EMOTIONS):
 def save(figure, path, kind=None, overwrite=True):
     """Writes one figure as PNG, whole or not at all.
 
-    Names of files and recipes are drawn as they are: "$" does not begin a formula, and control
-    characters are escaped.
+    Names of files and recipes are drawn as they are: "$" does not begin a formula. Control characters
+    are escaped, and so are those that the font lacks.
 
     Args:
         figure: of Matplotlib.
@@ -273,8 +272,7 @@ def save(figure, path, kind=None, overwrite=True):
         overwrite: False raises `FileExistsError` if a file has appeared there.
     """
     _take_text_literally(figure)
-    with files.replacing(path, overwrite) as temporary, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+    with files.replacing(path, overwrite) as temporary:
         figure.savefig(
             temporary,
             dpi=DOTS_PER_INCH,
@@ -286,11 +284,21 @@ def save(figure, path, kind=None, overwrite=True):
 
 
 def _take_text_literally(figure):
+    from matplotlib import font_manager
     from matplotlib.text import Text
 
+    known: dict[str, dict] = {}  # characters by the file of a font
     for text in figure.findobj(Text) if hasattr(figure, "findobj") else ():
+        path = font_manager.findfont(text.get_fontproperties())
+        if path not in known:
+            known[path] = font_manager.get_font(path).get_charmap()
         text.set_parse_math(False)
-        text.set_text(printable(text.get_text(), keep="\n"))
+        text.set_text(
+            "".join(
+                each if each == "\n" or ord(each) in known[path] else ascii(each)[1:-1]
+                for each in printable(text.get_text(), keep="\n")
+            )
+        )
 
 
 def create_figure(width, height, rows=1, columns=1, ratios=None):

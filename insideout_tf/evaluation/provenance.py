@@ -51,7 +51,7 @@ def describe_data(record):
         listed.append(("people", text, "warning" if shared else "good"))
     listed.append(
         (
-            "bad rows or images left out",
+            "bad rows or images excluded",
             f"{len(facts['skipped']):,}" if facts["skipped"] else "none",
             "",
         )

@@ -81,9 +81,9 @@ def make_report(faces, rows, probabilities, facts, training=None):
 def summarize(faces, rows, probabilities, facts, training=None):
     """Returns the content of metrics.json, a dict; arguments as of `make_report`.
 
-    Every figure follows from the probabilities as float16.
+    Every figure follows from the probabilities as float32, those that the model gave.
     """
-    return make_report(faces, rows, probabilities.astype(np.float16), facts, training).to_dict()
+    return make_report(faces, rows, probabilities.astype(np.float32), facts, training).to_dict()
 
 
 def write_report(
@@ -91,7 +91,7 @@ def write_report(
 ):
     """Writes plots/, predictions.npz and metrics.json into a folder, each file whole or not at all.
 
-    Every figure follows from the float16 probabilities in predictions.npz, so that anyone can
+    Every figure follows from the float32 probabilities in predictions.npz, so that anyone can
     compute it again. metrics.json comes last: if it is there, everything is.
 
     Args:
@@ -107,7 +107,7 @@ def write_report(
         OSError: the folder cannot be written.
     """
     summary = summarize(faces, rows, probabilities, facts, training)
-    probabilities = probabilities.astype(np.float16)
+    probabilities = probabilities.astype(np.float32)
     labels = faces.labels[rows]
     # First, so that an interruption leaves no figures beside the plots of another evaluation.
     (directory / METRICS).unlink(missing_ok=True)
@@ -172,13 +172,14 @@ def describe_leaks(leaks):
 def save_predictions(path, probabilities, labels, rows, classes):
     """Writes predictions.npz, whole or not at all, in the order of `rows`.
 
-    It holds probabilities float16 `[n, k]`, labels uint8 `[n]`, rows int64 `[n]` and classes, the
-    names in the order of the probabilities.
+    It holds probabilities float32 `[n, k]`, predicted uint8 `[n]`, the likeliest class of each face,
+    labels uint8 `[n]`, rows int64 `[n]` and classes, the names in the order of the probabilities.
     """
     with files.replacing(path) as temporary:
         np.savez_compressed(
             temporary,
-            probabilities=probabilities.astype(np.float16),
+            probabilities=probabilities.astype(np.float32),
+            predicted=probabilities.argmax(1).astype(np.uint8),
             labels=labels.astype(np.uint8),
             rows=np.asarray(rows, np.int64),
             classes=np.array(classes),
@@ -189,8 +190,9 @@ def read_predictions(path):
     """Returns what `save_predictions` wrote.
 
     Returns:
-        A tuple of probabilities float16 `[n, k]`; labels int64 `[n]`; rows int64 `[n]`, or None in a file
-        without them; and the names of the classes, a tuple, or None in a file without them.
+        A tuple of probabilities float32 `[n, k]`, or float16 in a file of an older version; labels
+        int64 `[n]`; rows int64 `[n]`, or None in a file without them; and the names of the classes, a
+        tuple, or None in a file without them.
 
     Raises:
         UserError: the file is missing, damaged or too large.

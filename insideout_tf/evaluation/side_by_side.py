@@ -118,11 +118,11 @@ def tabulate_classes(records):
     rows = [
         (name, [record.summary["per_class"][name]["f1"] for record in records]) for name in shared
     ]
-    left_out = max(0, len(rows) - MAX_CLASSES)
-    if left_out:
+    excluded = max(0, len(rows) - MAX_CLASSES)
+    if excluded:
         rows.sort(key=lambda row: min(row[1]) - max(row[1]))
         rows = rows[:MAX_CLASSES]
-    return {"rows": [(name, values, max(values)) for name, values in rows], "left_out": left_out}
+    return {"rows": [(name, values, max(values)) for name, values in rows], "excluded": excluded}
 
 
 def draw_curves(records):

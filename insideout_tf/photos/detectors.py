@@ -7,7 +7,7 @@ import typing
 
 import numpy as np
 
-from insideout_tf import processes
+from insideout_tf import imports, processes
 from insideout_tf.data import inputs
 from insideout_tf.errors import UserError
 from insideout_tf.photos import blazeface
@@ -98,13 +98,8 @@ def load(name="auto", yunet=None, copy=0):
 
 @functools.lru_cache(maxsize=16)
 def _load(name, yunet, _):
-    try:
-        import cv2
-    except ImportError:
-        raise UserError(
-            "expected the package opencv-python-headless (below version 5), which detects faces. "
-            "Install it, or give cropped faces with --faces crop. Received: no such package"
-        ) from None
+    instead = ", or give cropped faces with --faces crop"
+    cv2 = imports.load_opencv("", " (below version 5), which detects faces", instead)
     mode, detect = _CREATORS[name](cv2, yunet)
     # OpenCV's detectors hold the picture that they work on.
     call = processes.serialized(
@@ -123,8 +118,15 @@ def _create_haar_cascade(cv2, _):
             "expected OpenCV below version 5, which has Haar cascades. `pip install "
             f"'opencv-python-headless<5'`, or give --yunet FILE. Received: {cv2.__version__}"
         )
-    path = pathlib.Path(cv2.data.haarcascades, "haarcascade_frontalface_default.xml")
-    cascade = cv2.CascadeClassifier(str(path))
+    folder = getattr(getattr(cv2, "data", None), "haarcascades", "cv2/data")
+    path = pathlib.Path(folder, "haarcascade_frontalface_default.xml")
+    with processes.native_stderr_closed():
+        cascade = cv2.CascadeClassifier(str(path))
+    if cascade.empty():
+        raise UserError(
+            f"{path}: expected the cascade of OpenCV. Repair it with `{imports.OPENCV_REPAIR}`, or "
+            "give --yunet FILE. Received: no such cascade in this OpenCV"
+        )
 
     def detect(grey, _):
         boxes, _, weights = cascade.detectMultiScale3(

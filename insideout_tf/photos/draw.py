@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import os
 import pathlib
 import typing
 
@@ -26,8 +27,13 @@ OTHER_COLOURS = ("#56B4E9", "#D55E00", "#009E73", "#CC79A7", "#F0E442", "#E69F00
 DARK_YELLOW = "#B8A800"  # for lines on white, where yellow is too pale
 KIND = "annotated copy"  # kept in the pictures
 SUFFIX, TIMELINE = "-annotated", "-timeline.png"
-# An empty box at the end of an MP4 file, which players skip (ISO/IEC 14496-12, section 8.1.2).
-VIDEO_MARK = b"\0\0\0\x23free" + b"insideout_tf annotated copy"
+_TEXT = b"insideout_tf annotated copy"
+VIDEO_MARKS = {  # at the end of a file, where players skip it, by suffix
+    ".mp4": b"\0\0\0\x23free" + _TEXT,  # an empty box (ISO/IEC 14496-12, section 8.1.2)
+    ".webm": b"\xec"
+    + bytes([0x80 | len(_TEXT)])
+    + _TEXT,  # an element Void (RFC 8794, section 11.3.2)
+}
 
 
 def colour_of(index, classes):
@@ -109,7 +115,8 @@ class _NoFrame(Exception):
 class AnnotationFolder:
     """Writes annotated copies under names of their own.
 
-    NAME-annotated.png of a picture; NAME-annotated.mp4 and NAME-annotated-timeline.png of a video.
+    NAME-annotated.png of a picture; NAME-annotated.webm (or .mp4, see `video.choose_format`) and
+    NAME-annotated-timeline.png of a video.
     The names are chosen before the work, so that what is in their way is refused then.
 
     Args:
@@ -122,9 +129,11 @@ class AnnotationFolder:
         self._folder, self._overwrite = pathlib.Path(folder), overwrite
         self._stems = {}
         counters: dict[str, typing.Iterator[int]] = {}
+        most = files.max_name_bytes(self._folder) - len(f"{SUFFIX}-{len(sources)}{TIMELINE}")
         for source in dict.fromkeys(map(str, sources)):
             name = pathlib.Path(source.replace(":", "-")).stem
             name = "".join(each if each.isprintable() else "_" for each in name)
+            name = os.fsencode(name)[:most].decode("utf-8", "ignore")
             number = next(counters.setdefault(name.casefold(), itertools.count(1)))
             self._stems[source] = f"{name}{SUFFIX}" + (f"-{number}" if number > 1 else "")
 
@@ -133,8 +142,11 @@ class AnnotationFolder:
         names: list[str] = []
         for source, stem in self._stems.items():
             is_video = video.is_video(source)
-            names += [f"{stem}.mp4", f"{stem}{TIMELINE}"] if is_video else [f"{stem}.png"]
+            names += [stem + self._video_suffix(), stem + TIMELINE] if is_video else [f"{stem}.png"]
         return [targets.Target("--annotate", self._folder / name, is_annotation) for name in names]
+
+    def _video_suffix(self):
+        return video.choose_format()[0]
 
     def write_picture(self, result):
         """Writes the copy of a picture; result: a `pictures.FrameResult` with its image."""
@@ -170,9 +182,10 @@ class AnnotationFolder:
         lanes = timeline.Timeline()
         last: typing.Any = None  # the last result
 
-        path = self._folder / f"{stem}.mp4"
+        suffix, codec = video.choose_format()
+        path = self._folder / f"{stem}{suffix}"
         with contextlib.suppress(_NoFrame), files.replacing(path, self._overwrite) as temporary:
-            with video.create_writer(temporary, clip.fps, size) as append:
+            with video.create_writer(temporary, clip.fps, size, codec) as append:
 
                 def append_result(result):
                     nonlocal last
@@ -189,7 +202,7 @@ class AnnotationFolder:
             if last is None:
                 raise _NoFrame
             with open(temporary, "ab") as file:
-                file.write(VIDEO_MARK)
+                file.write(VIDEO_MARKS[suffix])
         if last is not None:
             colours = [colour_of(index, last.classes) for index in range(len(last.classes))]
             colours = [DARK_YELLOW if each == COLOURS["happy"] else each for each in colours]
@@ -221,5 +234,5 @@ def is_annotation(path):
         return targets.is_picture(path, KIND)
     with open(path, "rb") as file:
         size = file.seek(0, 2)
-        file.seek(max(0, size - len(VIDEO_MARK)))
-        return file.read() in (VIDEO_MARK, b"")
+        file.seek(max(0, size - max(map(len, VIDEO_MARKS.values()))))
+        return not size or file.read().endswith(tuple(VIDEO_MARKS.values()))

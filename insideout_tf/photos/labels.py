@@ -33,7 +33,7 @@ def draw_labels(pencil, frames, size, unit, rows, classes, numbers, colours, has
 
     Each face has a panel of bars if there is room for all the panels. Else each has one line. No label
     covers another face or another label. In a crowd a line is shortened to the class, then to the
-    number; it may stand on its own face, and is left out at last.
+    number; it may stand on its own face, and is excluded at last.
 
     Args:
         pencil: a `PIL.ImageDraw.Draw` with alpha.
@@ -47,7 +47,7 @@ def draw_labels(pencil, frames, size, unit, rows, classes, numbers, colours, has
         has_bars: False writes one line a face even if there is room for bars.
 
     Returns:
-        A list of `Frame`; None for a label that was left out.
+        A list of `Frame`; None for a label that was excluded.
     """
     panels = measure_panels(pencil, unit, rows, classes, numbers) if has_bars else []
     places = _place_all(

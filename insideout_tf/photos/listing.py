@@ -82,7 +82,7 @@ def expand_folders(sources):
     sources = [path for source in sources for path in _expand_pattern(source)]
     named = set(sources)
     for source in sources:
-        if source.startswith(video.WEBCAM) or not os.path.isdir(source):
+        if video.is_camera(source) or not os.path.isdir(source):
             expanded.append(source)
             continue
         listing = list_sources(source)
@@ -96,7 +96,7 @@ def expand_folders(sources):
 
 def _expand_pattern(source):
     """Returns the files that match a pattern, as Windows leaves it, or the source itself in a list."""
-    if source.startswith(video.WEBCAM) or os.path.lexists(source):
+    if video.is_camera(source) or os.path.lexists(source):
         return [source]
     if source.isascii() and source.isdecimal():
         raise UserError(

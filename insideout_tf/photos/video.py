@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import functools
 import os
 import pathlib
 import re
@@ -11,10 +12,10 @@ import typing
 
 import numpy as np
 
-from insideout_tf import processes
+from insideout_tf import imports, processes
 from insideout_tf.data import images, inputs
 from insideout_tf.errors import UserError
-from insideout_tf.photos import following
+from insideout_tf.photos import animations, following, streams
 
 # Videos are recognised by their content; a damaged one is known by its name. A .ts can be a program.
 SUFFIXES = (
@@ -27,6 +28,11 @@ DEFAULT_FPS = 30.0  # of a file or camera that does not declare a possible one
 MAX_DAMAGED_PACKETS = 500  # in a row, after which a file is given up
 THEORA = b"theo"  # its empty packets repeat a frame; OpenCV reports them as failures of the decoder
 WRITTEN_FPS = (1.0, 240.0)  # the slowest and fastest rate of a file that is written
+FORMATS = (
+    (".mp4", "avc1"),
+    (".webm", "VP80"),
+    (".mp4", "mp4v"),
+)  # suffix and codec, the best first
 MAX_GAP_SECONDS = 300.0  # between two frames of a file that is written
 
 
@@ -55,25 +61,27 @@ def open_video(source):
     """Yields the `Video` of a file or camera.
 
     Args:
-        source: the path of a file, or `webcam:0` for the first camera.
+        source: the path of a file, `webcam:0` for the first camera, or the address of a stream,
+            `rtsp://...`.
 
     Raises:
         UserError: OpenCV is not installed or cannot read the source; or a frame has more than
             `images.MAX_PIXELS`.
         OSError: the file cannot be opened.
     """
-    try:
-        import cv2
-    except ImportError:
-        raise UserError(
-            f"{source}: expected the package opencv-python-headless, which reads video. Install it. "
-            "Received: no such package"
-        ) from None
+    cv2 = imports.load_opencv(str(source), ", which reads video")
     with contextlib.ExitStack() as stack:
+        source = streams.hide_password(source)
+        if streams.is_stream(source):
+            yield _open_stream(source)
+            return
         if is_camera(source):
             capture = _open_capture(_camera_number(source))
         else:
             path = os.fspath(inputs.to_path(source, "a readable video"))
+            if animations.is_animation(path):
+                yield Video(*stack.enter_context(animations.open_animation(path)))
+                return
             _check_container(path)
             capture = _open_capture(stack.enter_context(_plain_name(path)), cv2.CAP_FFMPEG)
             if not capture.isOpened():  # this OpenCV may have another reader
@@ -88,8 +96,8 @@ def open_video(source):
 
 
 def is_camera(source):
-    """Returns True for the name of a camera, such as `webcam:0`."""
-    return str(source).startswith(WEBCAM)
+    """Returns True for the name of a camera, such as `webcam:0`, and for the address of a stream."""
+    return str(source).startswith(WEBCAM) or streams.is_stream(source)
 
 
 def _camera_number(source):
@@ -103,14 +111,26 @@ def _camera_number(source):
     return int(number)
 
 
-def _open_capture(source, reader=0):
+def _open_stream(stream):
+    """Returns the `Video` of a `streams.Stream`. Raises `UserError`."""
+    import cv2
+
+    def open_capture(address, options):
+        return _open_capture(address, cv2.CAP_FFMPEG, options)
+
+    capture = streams.open_stream(stream, open_capture)
+    video = _read_properties(capture, stream, True)
+    return video._replace(frames=streams.read_frames(stream, capture, open_capture))
+
+
+def _open_capture(source, reader=0, options=()):
     """Returns a cv2.VideoCapture, silent. reader: one of cv2.CAP_*; 0 lets OpenCV choose."""
     import cv2
 
     # FFmpeg's notes about damaged files; it reads the variable once, when OpenCV loads it.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     with processes.native_stderr_closed():
-        return cv2.VideoCapture(source, reader)
+        return cv2.VideoCapture(source, reader, *([options] if options else []))
 
 
 def _check_container(path):
@@ -272,14 +292,39 @@ def _matroska_end(head):
 
 
 def is_video(path):
-    """Returns True for a camera and for a video file, by its content; by its name if that says nothing."""
+    """Returns True for a camera, an animation and a video file, by its content; else by its name."""
     if is_camera(path):
         return True
     try:
         kind = inputs.find_kind(os.path.expanduser(os.fsdecode(path)))
     except (UserError, OSError):
         kind = None
+    if kind == "picture":
+        return animations.is_animation(path)
     return kind == "video" or (kind is None and pathlib.Path(path).suffix.lower() in SUFFIXES)
+
+
+@functools.cache
+def choose_format():
+    """Returns the suffix and the codec of videos that browsers play and this OpenCV can write.
+
+    H.264 if it has an encoder, else VP8: VP9 takes four times as long. Without either it is MPEG-4,
+    which players show and browsers do not.
+    """
+    import cv2
+
+    for suffix, codec in FORMATS[:-1]:
+        with (
+            tempfile.TemporaryDirectory(prefix="insideout_tf_") as folder,
+            processes.native_stderr_closed(),
+        ):
+            name = os.path.join(folder, f"a{suffix}")
+            writer = cv2.VideoWriter(name, cv2.VideoWriter.fourcc(*codec), 10.0, (64, 64))
+            is_open = writer.isOpened()
+            writer.release()
+        if is_open:
+            return suffix, codec
+    return FORMATS[-1]
 
 
 @contextlib.contextmanager
@@ -295,7 +340,7 @@ def create_writer(path, fps, size, codec="mp4v"):
         path: the file; its folder exists.
         fps: frames a second; `WRITTEN_FPS` bounds them.
         size: (width, height) in pixels of every frame, which is uint8 `[h, w, 3]`.
-        codec: four letters: "mp4v" for an .mp4 file, "VP80" for a .webm file, which browsers show.
+        codec: four letters; see `FORMATS`.
 
     Raises:
         UserError: OpenCV cannot open the file.
@@ -305,8 +350,7 @@ def create_writer(path, fps, size, codec="mp4v"):
 
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     fps = min(max(fps, WRITTEN_FPS[0]), WRITTEN_FPS[1])
-    suffix = ".mp4" if codec == "mp4v" else pathlib.Path(path).suffix
-    with _plain_name(path, suffix) as name, processes.native_stderr_closed():
+    with _plain_name(path, pathlib.Path(path).suffix) as name, processes.native_stderr_closed():
         writer = cv2.VideoWriter(name, cv2.VideoWriter.fourcc(*codec), fps, size)
     if not writer.isOpened():
         raise UserError(

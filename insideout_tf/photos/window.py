@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 
-from insideout_tf import processes
+from insideout_tf import imports, processes
 from insideout_tf.errors import UserError
 from insideout_tf.photos import draw
 
@@ -65,17 +65,12 @@ class Window:
 
 def check_windows():
     """Raises `UserError` unless OpenCV can open a window here."""
-    try:
-        import cv2
-
-        has_any, received = has_windows(cv2.getBuildInformation()), "an OpenCV without windows"
-    except ImportError:
-        has_any, received = False, "no OpenCV"
-    if not has_any:
+    cv2 = imports.load_opencv("--show", " or opencv-python, which shows windows")
+    if not has_windows(cv2.getBuildInformation()):
         raise UserError(
             "--show: expected an OpenCV with windows, the package opencv-python. Install it: pip "
             "uninstall -y opencv-python-headless && pip install 'opencv-python<5'. Or use `insideout "
-            f"demo`. Received: {received}"
+            "demo`. Received: an OpenCV without windows"
         )
     if sys.platform.startswith("linux") and not (
         os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")

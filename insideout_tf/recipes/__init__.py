@@ -10,10 +10,10 @@ import os
 import pathlib
 import shlex
 
-from insideout_tf import errors, fields, files, targets
+from insideout_tf import errors, fields, files, resources, targets
 from insideout_tf.errors import UserError
 
-FOLDER = pathlib.Path(__file__).resolve().parent
+FOLDER = resources.folder() / "recipes"
 
 
 def names():

@@ -9,7 +9,7 @@ A variant of `effnet_b2_grown`, whose docstring says where the weights come from
   arXiv 1608.01041).
 - No class weights, because they trade accuracy for the recall of rare emotions.
 - All of Training trains. The log loss on PublicTest chooses the epoch.
-- The rate of the cosine ends at zero, and the paper's last stage with a fixed BatchNorm is left out: it
+- The rate of the cosine ends at zero, and the paper's last stage with a fixed BatchNorm is excluded: it
   lost accuracy after `effnet_b2_grown`'s stages.
 
 Measured with seed 0, whose best epoch is the third of "larger": PrivateTest 69.49 % [68.01, 70.97], macro-F1

@@ -11,7 +11,7 @@ import zipfile
 
 import numpy as np
 
-from insideout_tf import devices, processes
+from insideout_tf import devices, imports, native_notes, processes, resources
 from insideout_tf.data import contract as contracts
 from insideout_tf.data import inputs
 from insideout_tf.errors import UserError
@@ -71,7 +71,7 @@ def choose_engine(model, engine="auto"):
     """Returns "keras" or "litert": the engine that `load_predictor` chooses for a name or a path."""
     if engine != "auto":
         return engine
-    has_litert = str(model) in packaged.names() and devices.is_installed("ai_edge_litert")
+    has_litert = str(model) in packaged.names() and imports.is_installed("ai_edge_litert")
     return "litert" if has_litert or str(model).endswith(".tflite") else "keras"
 
 
@@ -92,11 +92,7 @@ def _load_litert(path):
     crash the interpreter. A forked process makes an interpreter of its own: the threads of its
     parent's do not exist there.
     """
-    if not devices.is_installed("ai_edge_litert"):
-        raise UserError(
-            "engine: 'litert' expects the package ai-edge-litert. Install it with `pip install "
-            "ai-edge-litert`, or use engine 'keras'. Received: no such package"
-        )
+    imports.load("ai_edge_litert.interpreter", "engine 'litert'", "", ", or use engine 'keras'")
     size = inputs.check_regular_file(path, "a .tflite file").st_size
     if size > weights.MAX_MODEL_BYTES:
         raise UserError(
@@ -136,7 +132,7 @@ def _check_in_child(path, content):
         file.write_bytes(content)
         try:
             child = subprocess.run(
-                [sys.executable, "-P", litert_probe.__file__, file],
+                [sys.executable, "-P", str(resources.folder() / "serving/litert_probe.py"), file],
                 capture_output=True,
                 text=True,
                 errors="replace",
@@ -147,7 +143,9 @@ def _check_in_child(path, content):
         except subprocess.TimeoutExpired:
             answer = {"error": f"no result within {CHILD_SECONDS} seconds"}
         except ValueError:
-            answer = {"error": f"the interpreter ended with status {child.returncode}"}
+            reason = native_notes.without_noise(child.stderr).strip().rpartition("\n")[2][:200]
+            error = f"the interpreter ended with status {child.returncode}"
+            answer = {"error": f"{error}: {reason}" if reason else error}
     if "error" in answer:
         raise UserError(
             f"{path}: expected a whole .tflite file with one input and one output. Export or "

@@ -3,13 +3,12 @@
 import functools
 import json
 import os
-import pathlib
 
-from insideout_tf import fields
+from insideout_tf import fields, resources
 from insideout_tf.data import inputs
 from insideout_tf.errors import UserError
 
-FOLDER = pathlib.Path(__file__).resolve().parent.parent / "models"
+FOLDER = resources.folder() / "models"
 MODEL, CONFIG = "model.keras", "config.json"  # names of files in a run folder
 DEFAULT = "small"
 

@@ -3,7 +3,7 @@
 `python -I parity.py KIND FILE FOLDER` blocks the import of insideout_tf; for LiteRT and ONNX also of
 TensorFlow and Keras. It needs NumPy and the runtime of the file, nothing else.
 
-- KIND: savedmodel, litert or onnx.
+- KIND: savedmodel, litert, onnx or web (a LiteRT file of one face a call).
 - FOLDER/faces.npy: float32 `[n, side, side, channels]`, the faces that the model receives.
 - FOLDER/expected.npy: float32 `[n, k]`, the probabilities of Keras.
 - FOLDER/embeddings.npy, if it is there: float32 `[n, d]`, the embeddings of Keras.
@@ -12,7 +12,9 @@ TensorFlow and Keras. It needs NumPy and the runtime of the file, nothing else.
 It prints JSON: `furthest`, the largest difference of a probability from Keras'; `repeat`, the largest
 difference between two equal calls; `embeddings`, if there are any, the largest difference from Keras'
 as a share of their standard deviation; `agree`, the fraction of faces with the same likeliest class;
-`p50_ms`, the median of 50 calls with one face. Any failure is an exception, which the caller reports.
+`p50_ms`, the median of 50 calls with one face; `readers`, the versions of the runtimes that were tried, each
+with `furthest`, or with the reason why it refused the file. Any other failure is an exception, which the
+caller reports.
 """
 
 import json
@@ -23,6 +25,7 @@ import time
 BLOCKED_IMPORTS = {
     "savedmodel": ("insideout_tf",),
     "litert": ("insideout_tf", "tensorflow", "keras", "jax", "torch"),
+    "web": ("insideout_tf", "tensorflow", "keras", "jax", "torch"),
     "onnx": ("insideout_tf", "tensorflow", "keras", "jax", "torch"),
 }
 # TensorFlow fuses operations differently in each signature and loader of one SavedModel.
@@ -30,6 +33,7 @@ SIGNATURE_TOLERANCE = 1e-4
 BATCH_TOLERANCE = 1e-2  # of a face's probabilities in two batches
 BATCH_SIZES = (1, 3, 64)  # a dynamic batch takes each; then all faces
 TIMED_CALLS = 50
+SLOW_FACES = 8  # that a reader gets which takes one face a call
 
 
 class ImportBlocker:
@@ -51,8 +55,13 @@ def main(kind, file, folder):
 
     folder = pathlib.Path(folder)
     faces, expected = np.load(folder / "faces.npy"), np.load(folder / "expected.npy")
-    load = {"savedmodel": load_saved_model, "litert": load_litert, "onnx": load_onnx}[kind]
-    predict, checks = load(file)
+    load = {
+        "savedmodel": load_saved_model,
+        "litert": load_litert,
+        "onnx": load_onnx,
+        "web": load_web,
+    }
+    predict, checks, readers = load[kind](file)
     probabilities, again = predict(faces), predict(faces)
     for size in BATCH_SIZES:
         part = predict(faces[:size])
@@ -79,6 +88,7 @@ def main(kind, file, folder):
         "repeat": float(np.abs(probabilities - again).max()),
         "agree": float((probabilities.argmax(1) == expected.argmax(1)).mean()),
         "p50_ms": round(float(np.median(milliseconds)), 3),
+        "readers": readers(faces, probabilities),
         **embeddings,
     }
 
@@ -90,9 +100,10 @@ def require(condition, message):
 
 
 def load_saved_model(folder):
-    """Returns the default signature as a function, and checks of the others and of the loader.
+    """Returns the default signature as a function, checks of the others and of the loader, and the readers.
 
-    A check takes (faces, their probabilities, the folder of this program).
+    A check takes (faces, their probabilities, the folder of this program). The last value is a function
+    of the first two, which returns `readers`.
     """
     import numpy as np
     import tensorflow as tf
@@ -141,14 +152,36 @@ def load_saved_model(folder):
         same = is_near(result, probabilities)
         require(same, "a session, as TF Serving uses it, gives other probabilities")
 
-    return predict, (check_uint8, check_image_bytes, check_classify, check_session)
+    checks = (check_uint8, check_image_bytes, check_classify, check_session)
+    return predict, checks, lambda faces, _: [{"reader": f"TensorFlow {tf.__version__}"}]
 
 
 def load_litert(file):
-    """Returns the model of a .tflite file as a function, and no further checks."""
+    """Returns the model of a .tflite file as a function, no further checks, and the readers."""
     from ai_edge_litert.interpreter import Interpreter
 
-    interpreter = Interpreter(file)
+    predict = _run_litert(Interpreter(file))
+
+    def readers(faces, probabilities):
+        tried = [{"reader": f"ai-edge-litert {version_of('ai-edge-litert')}"}]
+        if has_module("tflite_runtime"):
+            tried.append(
+                try_reader(
+                    f"tflite-runtime {version_of('tflite-runtime')}", old, faces, probabilities
+                )
+            )
+        return tried
+
+    def old(faces):
+        from tflite_runtime.interpreter import Interpreter
+
+        return _run_litert(Interpreter(file))(faces)
+
+    return predict, (), readers
+
+
+def _run_litert(interpreter):
+    """Returns an interpreter of LiteRT as a function of faces and the name of an output."""
     (inputs,) = interpreter.get_input_details()
     outputs = interpreter.get_signature_runner("serving_default").get_output_details()
     shape = None
@@ -163,11 +196,23 @@ def load_litert(file):
         interpreter.invoke()
         return interpreter.get_tensor(outputs[output]["index"]).copy()
 
-    return predict, ()
+    return predict
+
+
+def load_web(file):
+    """Returns the model of a .tflite file that takes one face as a function of several."""
+    import numpy as np
+
+    predict, checks, readers = load_litert(file)
+
+    def predict_each(faces, output="probabilities"):
+        return np.concatenate([predict(face[None], output) for face in faces])
+
+    return predict_each, checks, readers
 
 
 def load_onnx(file):
-    """Returns the model of an .onnx file as a function, and a check of its names."""
+    """Returns the model of an .onnx file as a function, a check of its names, and the readers."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
@@ -181,7 +226,49 @@ def load_onnx(file):
     def predict(faces, output="probabilities"):
         return session.run([output], {"pixels": faces})[0]
 
-    return predict, (check_names,)
+    def readers(faces, probabilities):
+        tried = [{"reader": f"ONNX Runtime {onnxruntime.__version__}"}]
+        if has_module("cv2"):
+            import cv2
+
+            name = f"OpenCV DNN {cv2.__version__}, one face a call"
+            tried.append(try_reader(name, opencv, faces[:SLOW_FACES], probabilities[:SLOW_FACES]))
+        return tried
+
+    def opencv(faces):
+        import cv2
+        import numpy as np
+
+        network = cv2.dnn.readNetFromONNX(file)
+        found = []
+        for face in faces:
+            network.setInput(face[None])
+            found.append(network.forward("probabilities").copy())
+        return np.concatenate(found)
+
+    return predict, (check_names,), readers
+
+
+def version_of(package):
+    """Returns the version of an installed package."""
+    import importlib.metadata
+
+    return importlib.metadata.version(package)
+
+
+def has_module(name):
+    """Returns True if a module is installed."""
+    import importlib.util
+
+    return importlib.util.find_spec(name) is not None
+
+
+def try_reader(name, read, faces, probabilities):
+    """Returns what another runtime makes of a file: `furthest` from the first one, or `refused`."""
+    try:
+        return {"reader": name, "furthest": float(abs(read(faces) - probabilities).max())}
+    except Exception as error:  # each runtime raises kinds of its own
+        return {"reader": name, "refused": (str(error).splitlines() or ["?"])[0][:200]}
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ COUNT = 640
 
 
 def test_ray_is_an_extra(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(ray_files.devices, "is_installed", lambda name: name != "ray")
+    monkeypatch.setattr(ray_files.imports, "is_installed", lambda name: name != "ray")
     Image.new("L", (48, 48)).save(tmp_path / "a.png")
     words = (tmp_path / "a.png", "--out", tmp_path / "o.csv", "--ray")
     status, _, err = run_verb(predict.main, capsys, *words)

@@ -224,7 +224,7 @@ def test_kaggle_download(monkeypatch, tmp_path):
     )
     monkeypatch.setitem(sys.modules, "kagglehub", None)
     assert error_of("kaggle:msambare/fer2013") == (
-        "--data kaggle:...: expected the optional package kagglehub. Install it with "
+        "--data kaggle:...: expected the package kagglehub. Install it with "
         "`pip install kagglehub`, or download the data set in a browser and give its path. "
         "Received: no such package"
     )

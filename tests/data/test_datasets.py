@@ -30,7 +30,7 @@ from insideout_tf.data.reading import Reading
 from insideout_tf.errors import UserError
 
 EIGHT = (*EMOTIONS, "contempt")
-# Of each of `WRITERS`: the contract, `identified`, messages of what is left out.
+# Of each of `WRITERS`: the contract, `identified`, messages of what is excluded.
 CASES = {
     "rafdb": (
         Contract(EMOTIONS, 100, 3),
@@ -46,15 +46,15 @@ CASES = {
         Contract(EIGHT, 48, 1),
         "AffectNet layout, 16 faces",
         (
-            "no-face (code 10): 4 rows left out",
-            "none (code 8): 2 rows left out",
-            "uncertain (code 9): 2 rows left out",
+            "no-face (code 10): 4 rows excluded",
+            "none (code 8): 2 rows excluded",
+            "uncertain (code 9): 2 rows excluded",
         ),
     ),
     "affectnet arrays": (
         Contract(EIGHT, 64, 3),
         "AffectNet layout, 16 faces",
-        ("none (code 8): 2 rows left out",),
+        ("none (code 8): 2 rows excluded",),
     ),
     "affectnet kaggle": (
         Contract(("angry", "happy", "contempt"), 96, 3),
@@ -64,7 +64,7 @@ CASES = {
     "ck+": (
         Contract(("disgust", "surprise", "neutral", "contempt"), 48, 1),
         "CK+ layout, 11 faces",
-        ("2 sequences without a label left out",),
+        ("2 sequences without a label excluded",),
     ),
     "ck+48": (
         Contract((*EMOTIONS[:6], "contempt"), 48, 1),
@@ -79,20 +79,20 @@ CASES = {
     "kdef": (
         Contract(EMOTIONS[:5], 48, 3),
         "KDEF straight view layout, 15 faces",
-        ("angle HL: 15 rows left out", "averaged faces: 1 row left out"),
+        ("angle HL: 15 rows excluded", "averaged faces: 1 row excluded"),
     ),
     "expw": (
         Contract(EMOTIONS, 48, 1),
         "ExpW layout, 9 faces",
-        ("repeated lines: 1 row left out",),
+        ("repeated lines: 1 row excluded",),
     ),
     "fer+": (
         Contract(EIGHT, 48, 1),
         "FER+ by majority layout, 27 faces",
         (
-            "NF: 3 rows left out",
-            "no majority: 6 rows left out",
-            "unknown: 3 rows left out",
+            "NF: 3 rows excluded",
+            "no majority: 6 rows excluded",
+            "unknown: 3 rows excluded",
         ),
     ),
 }
@@ -330,7 +330,7 @@ def test_inspect_names_the_data_set_and_counts_people(tmp_path, capsys):
     assert status == 0 and "people    3, 2 of them in two parts" in out, error
 
 
-def test_classes_are_left_out_and_ordered(tmp_path):
+def test_classes_are_excluded_and_ordered(tmp_path):
     layouts.write_ckplus(tmp_path)
     seven = read_faces(tmp_path, input_size=48, skip_classes=["neutral"])
     assert seven.classes == ("disgust", "surprise", "contempt") and len(seven) == 9

@@ -40,7 +40,7 @@ def test_the_majority_is_a_second_label(faces):
     """The file of folders, whose counts differ in some rows, has nearly as many faces of each class."""
     found = ferplus.relabel_by_majority(faces, FILE)
     assert found.classes == ferplus.CLASSES and len(found) == 31412
-    assert found.skipped[0] == "FER+, no majority: 4,200 faces left out"
+    assert found.skipped[0] == "FER+, no majority: 4,200 faces excluded"
     for name, published in ferplus_folders.PUBLISHED[0].items():
         own = found.usage[found.labels == found.classes.index(name)]
         for count, expected in zip(np.bincount(own, minlength=3), published):

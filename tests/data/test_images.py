@@ -128,3 +128,105 @@ def test_input_of_a_model(faces):
     assert np.array_equal(inputs[..., 0], faces)
     with pytest.raises(UserError, match=r"\[n, side, side\].*shape \[9, 40, 48\]"):
         images.to_model_input(faces[:, :40])
+
+
+class Device:
+    """A tensor on a device, as PyTorch has it: NumPy cannot read it there."""
+
+    dtype = "float32"
+
+    def __init__(self, array, is_here=False):
+        self.array, self.is_here = array, is_here
+
+    def __array__(self, dtype=None, copy=None):
+        if not self.is_here:
+            raise TypeError("can't convert cuda:0 device type tensor to numpy")
+        return self.array
+
+    def detach(self):
+        return self
+
+    def cpu(self):
+        return Device(self.array, True)
+
+
+def test_collections_are_known_by_what_they_hold(faces, tmp_path):
+    import pandas as pd
+
+    paths = [str(tmp_path / f"{i}.png") for i in range(len(faces))]
+    for path, face in zip(paths, faces):
+        Image.fromarray(face).save(path)
+    forms = {
+        "Series": pd.Series(paths, index=range(9, 9 + len(paths))),
+        "Series of text": pd.Series(paths, dtype="string"),
+        "Series of faces": pd.Series(list(faces)),
+        "Index": pd.Index(paths),
+        "array": np.array(paths),
+        "array of objects": np.array([tmp_path / path for path in paths], object),
+        "array of bytes": np.array([path.encode() for path in paths]),
+        "generator": (path for path in paths),
+        "map": map(Image.open, paths),
+        "keys": dict.fromkeys(paths).keys(),
+        "nested lists": faces.tolist(),
+        "nested lists, with an axis of channels": faces[..., None].tolist(),
+        "list of nested lists": [face.tolist() for face in faces],
+        "tensor on a device": Device(faces),
+    }
+    for name, form in forms.items():
+        assert np.array_equal(images.to_faces(form), faces), name
+    assert np.array_equal(images.to_faces(faces[0].tolist()), faces[:1])
+    sizes = [faces[0].tolist(), np.zeros((60, 50), int).tolist()]
+    assert images.to_faces(sizes).shape == (2, 48, 48)
+    assert images.to_faces(iter([])).shape == images.to_faces(pd.Series([], dtype=object)).shape
+
+
+@pytest.mark.slow
+def test_tensors_of_frameworks(faces):
+    import jax
+    import jax.numpy as jnp
+    import keras
+    import tensorflow as tf
+
+    for tensor in (tf.constant(faces), jnp.asarray(faces), tf.Variable(faces.astype("float32"))):
+        assert np.array_equal(images.to_faces(tensor), faces)
+    levels = jnp.asarray(faces // 2, jnp.bfloat16)  # 7 bits, which bfloat16 keeps
+    assert np.array_equal(images.to_faces(levels), faces // 2)
+    with pytest.raises(UserError, match="expected numbers that can be read"):
+        images.to_faces(keras.Input((48, 48, 1)))
+    with pytest.raises(UserError, match="expected numbers that can be read"):
+        tf.function(images.to_faces, autograph=False)(tf.constant(faces))
+    with pytest.raises(UserError, match="expected numbers that can be read"):
+        jax.jit(images.to_faces)(jnp.asarray(faces))
+
+
+def lazy(content, is_closed=False):
+    image = Image.open(io.BytesIO(content))
+    if is_closed:
+        image.close()
+    return image
+
+
+def test_forms_without_an_answer_are_refused_in_one_line(faces, tmp_path):
+    buffer = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 90), np.uint8)).save(
+        buffer, "PNG"
+    )
+    whole = buffer.getvalue()
+    closed_file = open(tmp_path / "a.png", "wb")
+    closed_file.close()
+    for value, expected in (
+        (lazy(whole[:2000]), "expected a PIL image that is whole and open"),
+        (lazy(whole, is_closed=True), "expected a PIL image that is whole and open"),
+        (closed_file, "a.png: expected an open file object. Open it again"),
+        (" ".join(map(str, faces[0].ravel())), "`np.array.text.split.*a text of 2,304 numbers"),
+        (str(faces[0].ravel().tolist()), "a text of 2,304 numbers"),
+        ([[[1, 2], [3]], [[1], [2]]], "Received: "),
+        (faces[0].ravel().tolist(), r"give `.reshape\(-1, 48, 48\)`"),
+        (Device(faces, False).array.astype(object)[0], "Received: ndarray of object"),
+    ):
+        for read in (images.to_faces, images.to_picture):
+            if read is images.to_picture and "reshape" in expected:
+                continue
+            with pytest.raises(UserError, match=expected) as raised:
+                read(value)
+            assert "\n" not in str(raised.value)

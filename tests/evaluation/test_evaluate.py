@@ -41,7 +41,7 @@ def test_splits_are_never_mixed_up(run, capsys, small_drawn):
         with np.load(run / split / "predictions.npz") as saved:
             assert np.array_equal(saved["rows"], np.flatnonzero(np.isin(faces.usage, usages)))
             assert np.array_equal(saved["labels"], faces.labels[saved["rows"]])
-            assert saved["probabilities"].dtype == np.float16
+            assert saved["probabilities"].dtype == np.float32
         assert (run / split / "plots" / "confusion.png").exists()
         assert summary["data_is_that_of_training"] is True
     assert (run / "metrics.json").read_bytes() == before

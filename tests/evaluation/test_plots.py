@@ -1,5 +1,7 @@
 """Every figure shows the numbers and the faces that it was given, each in its place."""
 
+import warnings
+
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
@@ -175,6 +177,18 @@ def test_a_failed_save_leaves_the_old_file(tmp_path):
     assert failure.value.filename == str(path)
     assert [each.name for each in tmp_path.iterdir()] == ["figure.png"]
     assert path.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("name", ["\u4eba\u8138.png", "\U0001f600.png", "a\u0645 $x$.png"])
+def test_letters_that_the_font_lacks_are_escaped_without_a_warning(name, tmp_path):
+    figure, axes = plots.create_figure(2, 1)
+    axes.set_title(f"caf\u00e9 {name}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        plots.save(figure, tmp_path / "a.png")
+    shown = axes.get_title()
+    assert shown.startswith("caf\u00e9 ") and shown.endswith(".png")
+    assert ("\\u" in shown or "\\U" in shown) == ("\u4eba" in name)
 
 
 def test_all_plots_of_an_evaluation_are_written(tmp_path):

@@ -48,11 +48,17 @@ def test_it_follows_from_the_saved_predictions(faces, probabilities, tmp_path):
     assert json.loads((tmp_path / report.METRICS).read_text()) == summary
     with np.load(tmp_path / report.PREDICTIONS) as saved:
         kinds = {name: saved[name].dtype.name for name in saved.files if name != "classes"}
-        assert kinds == {"probabilities": "float16", "labels": "uint8", "rows": "int64"}
+        assert kinds == {
+            "probabilities": "float32",
+            "predicted": "uint8",
+            "labels": "uint8",
+            "rows": "int64",
+        }
         assert tuple(saved["classes"]) == EMOTIONS
         assert np.array_equal(saved["rows"], ROWS)
         assert np.array_equal(saved["labels"], faces.labels[ROWS])
-        assert np.allclose(saved["probabilities"], probabilities, atol=1e-3)
+        assert np.array_equal(saved["probabilities"], probabilities)
+        assert np.array_equal(saved["predicted"], probabilities.argmax(1))
         again = metrics.summarize(saved["probabilities"], saved["labels"])
     assert {key: summary[key] for key in again} == again
     assert list(summary) == [
@@ -127,3 +133,17 @@ def test_without_leaks_and_with_nothing_else(faces, probabilities):
     assert report.describe_leaks(every) == (
         "10 faces are identical to a face of Training (accuracy on them 1.0000)"
     )
+
+
+def test_faces_are_decided_before_anything_is_rounded(faces, tmp_path):
+    """A nearly uniform model: float16 would make several classes equal, and the first would count."""
+    spread = np.random.default_rng(2).permuted(np.arange(7) * 1e-6, axis=0)
+    nearly_uniform = (1 / 7 + np.tile(spread, (len(ROWS), 1))).astype(np.float32)
+    labels = faces.labels[ROWS]
+    accuracy = float((nearly_uniform.argmax(1) == labels).mean())
+    rounded = float((nearly_uniform.astype(np.float16).argmax(1) == labels).mean())
+    assert accuracy != rounded
+    summary = report.write_report(tmp_path, faces, ROWS, nearly_uniform, FACTS)
+    assert summary["accuracy"] == accuracy
+    saved = report.read_predictions(tmp_path / report.PREDICTIONS)
+    assert metrics.summarize(*saved[:2])["accuracy"] == accuracy

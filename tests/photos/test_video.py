@@ -86,10 +86,10 @@ def test_records_annotated_copy_and_timeline(clip, tmp_path, capsys):
         assert row["emotion"] == (record["emotion"] or "")
         assert row["left"] == ("" if record["box"] is None else str(record["box"][0]))
     assert {path.name for path in folder.iterdir()} == {
-        "ein Clip-annotated.mp4",
+        "ein Clip-annotated.webm",
         "ein Clip-annotated-timeline.png",
     }
-    with video.open_video(folder / "ein Clip-annotated.mp4") as copy:
+    with video.open_video(folder / "ein Clip-annotated.webm") as copy:
         assert len(list(copy.frames)) == 40 and copy.size[0] / copy.size[1] == SIZE[0] / SIZE[1]
     assert Image.open(folder / "ein Clip-annotated-timeline.png").size[0] > 800
 

@@ -19,7 +19,7 @@ from conftest import ROOT, WEIGHTS, run_python, run_verb
 from PIL import Image
 
 import insideout_tf
-from insideout_tf import devices, export, files
+from insideout_tf import export, files, imports
 from insideout_tf.api import export as api_export
 from insideout_tf.config import Experiment, Stage
 from insideout_tf.data import images
@@ -324,6 +324,35 @@ def test_metadata(exported):
     assert described["classes"] == list(EMOTIONS) and described["facts"]["name"] == "tiny"
 
 
+def test_other_readers_agree_and_are_recorded(tmp_path, capsys):
+    """The packaged network has the mean and the repetition that OpenCV miscalculates or refuses."""
+    out = tmp_path / "out"
+    status, _, error = call(capsys, "nano", "--out", out, "--version", "2")
+    assert status == 0, error
+    formats = json.loads((out / "export.json").read_text())["formats"]
+    readers = {
+        each["reader"].split()[0]: each for entry in formats.values() for each in entry["readers"]
+    }
+    assert set(readers) >= {"TensorFlow", "ai-edge-litert", "ONNX", "OpenCV"}
+    assert readers["OpenCV"]["furthest"] < 1e-5
+    assert {entry["output"] for entry in formats.values()} == {"probabilities"}
+    assert formats["litert"]["least_runtime"] == "TensorFlow Lite 2.2.0"
+    assert formats["savedmodel"]["path"] == "saved_model/2" and (out / "saved_model/2").is_dir()
+    assert files.list_files(out, api_export.KIND, foreign=True) == []
+    assert call(capsys, "nano", "--out", tmp_path / "new", "--version", "0")[0] == 2
+
+
+@pytest.mark.parametrize("name", packaged.names())
+def test_packaged_files_name_their_output_and_an_old_runtime(name):
+    from ai_edge_litert.interpreter import Interpreter
+
+    path = packaged.path_of(name, ".tflite")
+    signature = Interpreter(str(path)).get_signature_list()["serving_default"]
+    assert signature == {"inputs": ["pixels"], "outputs": ["probabilities"]}
+    least = litert.read_least_runtime(path.read_bytes())
+    assert tuple(map(int, least.split("."))) <= (2, 14)
+
+
 def test_embeddings_are_a_second_output(tiny_run, faces, expected, tmp_path, capsys):
     out = tmp_path / "both"
     status, _, error = call(capsys, tiny_run, "--out", out, "--embeddings")
@@ -351,9 +380,9 @@ def test_packaged_model_quantized(tmp_path, capsys):
 
     The folder of an export that was killed two days ago goes; that of a running export stays.
     """
-    killed, working, other = (
-        tmp_path / f".unfinished-{name}" for name in ("12.out", "34.out", "12.not.out")
-    )
+    out = tmp_path / "out"
+    killed, working = (files.name_temporary(out, process=each) for each in (12, 34))
+    other = files.name_temporary(tmp_path / "not.out", process=12)
     for folder in (killed, working, other):
         folder.mkdir()
         (folder / "model.tflite").touch()
@@ -446,7 +475,7 @@ def test_refusals(tiny_run, tmp_path, capsys, monkeypatch):
     ):
         status, _, error = call(capsys, *words)
         assert status == 2 and message in error and error.count("\n") == 1
-    monkeypatch.setattr(devices, "is_installed", lambda name: name != "onnxruntime")
+    monkeypatch.setattr(imports, "is_installed", lambda name: name != "onnxruntime")
     status, _, error = call(capsys, tiny_run, "--out", tmp_path / "new", "--format", "onnx")
     assert status == 2 and "pip install onnxruntime" in error
     assert not (tmp_path / "new").exists()
