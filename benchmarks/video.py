@@ -6,7 +6,7 @@
 
 Each video is scaled to 640×480 first. The settings take turns, round by round, so that other work on the
 machine meets all alike. A frame agrees with that of `every=1` if it has as many faces, each on one of the
-other's (intersection over union of at least 0.5) with the same likeliest emotion.
+other's (`tracks.match_boxes`) with the same likeliest emotion.
 """
 
 import argparse
@@ -22,7 +22,6 @@ import insideout_tf
 from insideout_tf.photos import records, tracks, video
 
 SIZE = (640, 480)
-MIN_OVERLAP = 0.5
 
 
 def main():
@@ -79,15 +78,10 @@ def count_agreeing(one, other, count):
     for frame in range(count):
         first, second = one[one["frame"] == frame], other[other["frame"] == frame]
         boxes = [list(map(tuple, each[sides].to_numpy())) for each in (first, second)]
-        pairs = [
-            (i, j)
-            for i, box in enumerate(boxes[0])
-            for j, near in enumerate(boxes[1])
-            if tracks.intersection_over_union(box, near) >= MIN_OVERLAP
-        ]
+        pairs = tracks.match_boxes(boxes[1], dict(enumerate(boxes[0])))
         emotions = first["emotion"].tolist(), second["emotion"].tolist()
         agreeing += len(boxes[0]) == len(boxes[1]) == len(pairs) and all(
-            emotions[0][i] == emotions[1][j] for i, j in pairs
+            emotions[0][i] == emotions[1][j] for j, i in pairs.items()
         )
     return agreeing
 

@@ -42,7 +42,7 @@ def parse(argv):
     )
     add_model_options(parser)
     options.add_face_options(parser)
-    add_video_options(parser)
+    options.add_video_options(parser)
     add_output_options(parser)
     bulk.add_bulk_options(parser)
     return parser.parse_args(argv)
@@ -73,32 +73,6 @@ def add_model_options(parser):
         choices=recognize.TTA,
         default="none",
         help="flip: average each face with its mirror image, in twice the time (default: none)",
-    )
-
-
-def add_video_options(parser):
-    parser.add_argument(
-        "--smooth",
-        type=float,
-        default=0.5,
-        metavar="SECONDS",
-        help="average the frames of a video; the weight of earlier frames falls to 1/e in this time "
-        "(default 0.5; 0: no average)",
-    )
-    parser.add_argument(
-        "--every",
-        type=int,
-        default=1,
-        metavar="N",
-        help="detect the faces in every n-th frame of a video and follow them between (default 1)",
-    )
-    parser.add_argument(
-        "--seconds", type=float, metavar="N", help="stop a video or a camera after N seconds"
-    )
-    parser.add_argument(
-        "--show",
-        action="store_true",
-        help="show videos and cameras in a window; q or Escape ends each (needs opencv-python)",
     )
 
 

@@ -52,6 +52,33 @@ def add_face_options(parser):
     )
 
 
+def add_video_options(parser):
+    """Adds --smooth, --every, --seconds and --show."""
+    parser.add_argument(
+        "--smooth",
+        type=float,
+        default=0.5,
+        metavar="SECONDS",
+        help="average the frames of a video; the weight of earlier frames falls to 1/e in this time "
+        "(default 0.5; 0: no average)",
+    )
+    parser.add_argument(
+        "--every",
+        type=int,
+        default=1,
+        metavar="N",
+        help="detect the faces in every n-th frame of a video and follow them between (default 1)",
+    )
+    parser.add_argument(
+        "--seconds", type=float, metavar="N", help="stop a video or a camera after N seconds"
+    )
+    parser.add_argument(
+        "--show",
+        action="store_true",
+        help="show videos and cameras in a window; q or Escape ends each (needs opencv-python)",
+    )
+
+
 def check_face_options(arguments, sources):
     """Raises `UserError` for options of `add_face_options` that are wrong or exclude each other."""
     if arguments.margin is not None:
