@@ -65,8 +65,8 @@ def main():
     faces, labels = data.pixels[rows], data.labels[rows]
     words = arguments.sides.split(",")
     sides = {name: side for name, side in SIDES.items() if any(word in name for word in words)}
-    with tempfile.TemporaryDirectory() as folder:
-        folder = pathlib.Path(folder)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = pathlib.Path(temporary)
         export_web(["nano", "small"], folder / "site")
         (folder / "onnx").mkdir()
         for name in ("nano", "small"):
