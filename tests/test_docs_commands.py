@@ -22,6 +22,7 @@ ELSEWHERE = {
     "train": "the quickstart; test_train.py trains it to its accuracy",
     "train finetune --data my_faces --folds 5": "test_cross_validation.py",
     "train finetune --data ckplus --folds 10": "test_cross_validation.py",
+    "export nano small --format web --out site": "web/test_export_web.py, with npm",
     "train effnet_b2 --data fer2013.csv --device gpu --batch-size 128": "needs a GPU",
 }
 MY_FACES = {"anger": 0, "joy": 3, "calm": 6, "contempt": 5, "sad": 4}
