@@ -5,6 +5,7 @@ import re
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import run_verb
 from PIL import Image
@@ -22,6 +23,10 @@ ELSEWHERE = {
     "train": "the quickstart; test_train.py trains it to its accuracy",
     "train finetune --data my_faces --folds 5": "test_cross_validation.py",
     "train finetune --data ckplus --folds 10": "test_cross_validation.py",
+    "predict FOLDER --out faces.parquet --ray": "api/test_ray_files.py",
+    "predict FOLDER --out faces.parquet --ray auto --workers 64": "api/test_ray_files.py",
+    "train v2b0_cpu --data fer2013.csv --run-dir runs/two --hosts node0:12355,2,0": "training/test_hosts.py",
+    "train v2b0_cpu --data fer2013.csv --run-dir runs/two --hosts node0:12355,2,1": "training/test_hosts.py",
     "export nano small --format web --out site": "web/test_export_web.py, with npm",
     "train effnet_b2 --data fer2013.csv --device gpu --batch-size 128": "needs a GPU",
 }
@@ -90,6 +95,9 @@ def place(tiny_run, tmp_path_factory):
     names = ("PHOTO.jpg", "photo.jpg", "A.jpg", "B.jpg", "FACE.png", "HAPPY.png", "SURPRISE.png")
     for seed, name in enumerate((*names, "FOLDER/1.png")):
         draw_face(3, seed).convert("RGB").save(folder / name)
+    pictures = ["A.jpg", "B.jpg", "FOLDER/1.png"]
+    (folder / "LIST.txt").write_text("\n".join([*pictures, ""]))
+    pd.DataFrame({"path": pictures}).to_parquet(folder / "TABLE.parquet")
     frame = np.asarray(draw_face(3, 0).convert("RGB"))
     with video.create_writer(folder / "CLIP.mp4", 10, (90, 90)) as append:
         for number in range(12):

@@ -36,7 +36,9 @@ def test_damaged_or_foreign_litert_files(tmp_path):
     path.write_bytes(content)
     raw = insideout_tf.predict_emotions(face, "small", engine="litert", calibrated=False)
     assert np.array_equal(insideout_tf.predict_emotions(face, path), raw)
-    with pytest.raises(UserError, match="expects 'litert'. Leave out the engine. Received: 'keras'"):
+    with pytest.raises(
+        UserError, match="expects 'litert'. Leave out the engine. Received: 'keras'"
+    ):
         insideout_tf.predict_emotions(face, path, engine="keras")
 
 
