@@ -16,6 +16,7 @@ from insideout_tf.errors import UserError
 
 TEMPORARY = ".unfinished-"  # begins the name of a file that is being written
 MAX_SUFFIX = 15  # letters of a temporary name's suffix
+WEIGHTS_SUFFIX = ".weights.h5"  # without it Keras writes no weights
 MAX_NAME = 255  # bytes of a file name, where the file system does not tell
 MARKER = ".insideout_tf.json"  # in every folder that a verb made, with the kind of the folder
 _swept: set = set()  # folders whose abandoned temporary files this process has removed
@@ -255,6 +256,8 @@ def name_temporary(path, part="", process=None):
 def _shorten(path):
     """Returns a short name that is always the same for one name: a digest, and the suffix."""
     digest = hashlib.blake2b(os.fsencode(path.name), digest_size=4).hexdigest()
+    if path.name.endswith(WEIGHTS_SUFFIX):
+        return digest + WEIGHTS_SUFFIX
     is_suffix = re.fullmatch(rf"\.\w{{1,{MAX_SUFFIX}}}", path.suffix, re.ASCII)
     return digest + (path.suffix if is_suffix else "")
 

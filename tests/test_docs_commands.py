@@ -23,6 +23,9 @@ ELSEWHERE = {
     "train": "the quickstart; test_train.py trains it to its accuracy",
     "train finetune --data my_faces --folds 5": "test_cross_validation.py",
     "train finetune --data ckplus --folds 10": "test_cross_validation.py",
+    "sweep quickstart --space stages.1.learning_rate=1e-4:1e-1:log dropout=0:0.6 --trials 20": "test_sweep.py",
+    "sweep v2b0_cpu --data fer2013.csv --fraction 0.1 --space batch_size=32,64,128 dropout=0.1:0.5 "
+    "--out sweeps/tenth": "test_sweep.py",
     "predict FOLDER --out faces.parquet --ray": "api/test_ray_files.py",
     "predict FOLDER --out faces.parquet --ray auto --workers 64": "api/test_ray_files.py",
     "train v2b0_cpu --data fer2013.csv --run-dir runs/two --hosts node0:12355,2,0": "training/test_hosts.py",

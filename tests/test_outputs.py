@@ -725,3 +725,8 @@ except OSError as error:
         assert done.stdout.strip() == str(path)
         found = readers[kind](path.read_text())
         assert len(found) >= 3 and {each["source"] for each in found} == {"a.png"}
+
+
+@pytest.mark.parametrize("suffix", [".png", ".csv", ".weights.h5", ".keras"])
+def test_a_temporary_name_has_the_suffix_that_its_writer_expects(suffix, tmp_path):
+    assert files.name_temporary(tmp_path / f"name{suffix}").name.endswith(suffix)
