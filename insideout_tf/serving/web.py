@@ -74,7 +74,9 @@ def _install():
             done = subprocess.run(
                 command, cwd=folder, capture_output=True, text=True, timeout=NPM_SECONDS
             )
-            failure = done.stderr.strip() if done.returncode else ""
+            failure = ""
+            if done.returncode:
+                failure = done.stderr.strip() or f"status {done.returncode}"
         except subprocess.TimeoutExpired:
             failure = f"no answer within {NPM_SECONDS} seconds"
         if failure:
