@@ -126,17 +126,17 @@ def write_task(folder, faces, task, seed, counts):
                 Image.fromarray(face).save(place / (name if change == "frames" else f"{row}.png"))
 
 
-def measure(faces, task, seed, counts):
-    """Returns what `compare_models` does of one seed: "small", "random weights" and "finetune"."""
+def measure(faces, task, seed, counts, changes):
+    """Returns what `compare_models` does of one seed: "untouched", "random weights" and "finetune"."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = pathlib.Path(temporary)
         write_task(folder / "faces", faces, task, seed, counts)
         recipe = overrides.load("finetune")
         runs = {}
-        for name, changes in (("random", FROM_RANDOM), ("finetune", ())):
+        for name, own in (("random", FROM_RANDOM), ("finetune", ())):
             runs[name] = folder / name
             insideout_tf.train_model(
-                overrides.override(recipe, changes),
+                overrides.override(recipe, [*own, *changes]),
                 folder / "faces",
                 run_dir=runs[name],
                 verbose=0,
@@ -174,6 +174,9 @@ def main():
     parser.add_argument("--ferplus", required=True, help="fer2013new.csv")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--tasks", default=",".join(map(str, range(len(TASKS)))), help="numbers")
+    parser.add_argument(
+        "--set", action="append", default=[], help="change the recipe, as in precision=float32"
+    )
     parser.add_argument("--json", type=pathlib.Path, help="keep the figures of every seed here")
     arguments = parser.parse_args()
     faces = insideout_tf.read_faces(arguments.data)
@@ -186,7 +189,8 @@ def main():
         for task in tasks:
             own = results.setdefault(task, {})
             if str(seed) not in own:
-                own[str(seed)] = measure(faces, task, seed, counts)
+                own[str(seed)] = measure(faces, task, seed, counts, arguments.set)
+                own[str(seed)]["finetune"]["changes"] = arguments.set
                 if arguments.json:
                     files.write_json(arguments.json, results)
     print(

@@ -5,7 +5,9 @@ import math
 import numpy as np
 
 MIN_OVERLAP = 0.3  # intersection over union of one face's boxes in two frames
-MAX_GAP_SECONDS = 1.0  # a face that is away for longer returns with a new number
+# A face that is away for longer returns with a new number. One that was in the last frame was not away,
+# however long that frame took.
+MAX_GAP_SECONDS = 1.0
 
 
 class Tracks:
@@ -23,6 +25,7 @@ class Tracks:
         self._smooth_seconds = smooth_seconds
         self._faces = {}  # number: (box, probabilities, seconds) when last seen
         self._next = 0
+        self._last_seconds = 0.0  # of the last frame
 
     def update(self, seconds, boxes, probabilities):
         """Adds one frame; returns the number and the smoothed probabilities of each face.
@@ -38,8 +41,11 @@ class Tracks:
         self._faces = {
             number: face
             for number, face in self._faces.items()
-            if seconds - face[2] <= MAX_GAP_SECONDS or face[0] is None
+            if seconds - face[2] <= MAX_GAP_SECONDS
+            or face[2] == self._last_seconds
+            or face[0] is None
         }
+        self._last_seconds = seconds
         numbers = self._match(boxes)
         smoothed = np.array(probabilities, np.float32)
         for index, box in enumerate(boxes):
