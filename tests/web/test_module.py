@@ -5,6 +5,7 @@ import dataclasses
 import io
 import time
 
+import cv2
 import numpy as np
 import pytest
 from browser_helpers import open_browser, serve
@@ -14,7 +15,8 @@ from web_helpers import open_page, wait_for, wait_until_ready
 import insideout_tf
 from insideout_tf.data import drawn
 from insideout_tf.data.faces import PUBLIC_TEST
-from insideout_tf.photos import detect
+from insideout_tf.photos import blazeface, detect
+from insideout_tf.photos.tracks import intersection_over_union
 from insideout_tf.serving import recognize
 
 SIZE = (640, 400)
@@ -158,3 +160,40 @@ def test_boxes_that_show_nothing_are_refused(page, boxes, message):
     }"""
     name, text = page.evaluate(code, boxes)
     assert name == "InputError" and text.startswith(message)
+
+
+FIND = """async ([picture, search]) => {
+  const { findFaces, readPixels } = await import("./insideout.js");
+  const bytes = Uint8Array.from(atob(picture), (letter) => letter.charCodeAt(0));
+  return findFaces(readPixels(await createImageBitmap(new Blob([bytes]))), { search });
+}"""
+
+
+@pytest.mark.slow
+@pytest.mark.fer2013
+def test_faces_are_found_as_the_package_does(page, real, site, monkeypatch):
+    """The package's own search, given the weights of the page's detector, finds the same faces."""
+    weights = site / "detector" / "face_detection_short_range.tflite"
+    monkeypatch.setattr(blazeface, "INPUT_SIDE", 128)
+    monkeypatch.setattr(blazeface, "STRIDES", (8, 16, 16, 16))
+    monkeypatch.setattr(blazeface, "MIN_SQUARE", 160)
+    monkeypatch.setattr(blazeface, "read_weights", weights.read_bytes)
+    find = blazeface.create(cv2)
+    rows = np.flatnonzero(real.usage == PUBLIC_TEST)
+    places = [(40, 30, 260), (420, 60, 150), (620, 300, 220), (330, 380, 110)]
+    picture = Image.new("RGB", (900, 600), (120, 130, 140))
+    found_count = 0
+    for start in range(0, 40, len(places)):
+        for (left, top, side), row in zip(places, rows[start:]):
+            picture.paste(Image.fromarray(real.pixels[row]).resize((side, side)), (left, top))
+        found = page.evaluate(FIND, [encode(np.asarray(picture)), "squares"])
+        # Those whose score is near the least one may be missed by one of the two.
+        expected = [each for each in find(np.asarray(picture)) if each[1] >= 0.75]
+        for box, score, eyes in expected:
+            best = max(found, key=lambda each: intersection_over_union(each["box"], box))
+            assert intersection_over_union(best["box"], box) > 0.85
+            assert abs(best["score"] - score) < 0.1
+            assert np.abs(np.subtract(best["eyes"], eyes)).max() < 0.06 * box[2]
+        found_count += len(expected)
+        assert len(found) <= len(places)
+    assert found_count >= 30
