@@ -83,11 +83,7 @@ def export(
     """
     check_arguments(formats, quantize, version)
     path, run = packaged.model_path(run_or_model)
-    if data is not None:
-        check_path(data)
-    out = pathlib.Path(out).expanduser()
-    targets.check_utf8(out.absolute())
-    files.check_folder(out, KIND, overwrite, is_moved=True)
+    out = check_out(out, KIND, data, overwrite)
     with progress.Bar(
         f"exporting {errors.printable(path.stem)}", 2 * len(formats) + 1, "steps"
     ) as bar:
@@ -227,13 +223,30 @@ def load(path):
     return load_model(path)
 
 
+def check_out(out, kind, data, overwrite):
+    """Returns the path of the folder to write; raises `UserError` for a wrong `data`, or a folder in the way.
+
+    kind: the `files.FolderKind` of the export.
+    """
+    if data is not None:
+        check_path(data)
+    out = pathlib.Path(out).expanduser()
+    targets.check_utf8(out.absolute())
+    files.check_folder(out, kind, overwrite, is_moved=True)
+    return out
+
+
+def name_of(path, run):
+    """Returns the name of a model: that of its run's recipe, or of its file."""
+    return runs.experiment_of(run).name if run else path.stem
+
+
 def describe(path, run, contract):
     """Returns the facts that go into every file: which model it is, its input and its output."""
     is_packaged = path.parent == packaged.FOLDER
     known = packaged.facts(path.stem) if is_packaged else {}
-    name = runs.experiment_of(run).name if run else path.stem
     return {
-        "name": name,
+        "name": name_of(path, run),
         "classes": list(contract.classes),
         "input": f"float32 [n, {', '.join(map(str, contract.input_shape))}], "
         f"{'grey levels' if contract.channels == 1 else 'red, green, blue'} 0..255",

@@ -4,10 +4,9 @@ import pathlib
 import tempfile
 import urllib.parse
 
-from insideout_tf import errors, files, progress, targets
+from insideout_tf import errors, files, progress
 from insideout_tf.api import export as exports
 from insideout_tf.data import images
-from insideout_tf.data.read import check_path
 from insideout_tf.errors import UserError
 from insideout_tf.serving import litert, packaged, saved_model, web
 
@@ -45,11 +44,8 @@ def export_web(models, out, quantize="none", data=None, overwrite=False, node_mo
     models = [models] if isinstance(models, (str, pathlib.Path)) else list(models)
     exports.check_arguments(("litert",), quantize, version=1)
     paths = [packaged.model_path(each) for each in models]
-    if data is not None:
-        check_path(data)
-    out = pathlib.Path(out).expanduser()
-    targets.check_utf8(out.absolute())
-    files.check_folder(out, KIND, overwrite, is_moved=True)
+    _check_names(paths)
+    out = exports.check_out(out, KIND, data, overwrite)
     modules = web.find_modules(node_modules)
     record: dict = {"quantize": quantize, "models": []}
     with (
@@ -60,19 +56,25 @@ def export_web(models, out, quantize="none", data=None, overwrite=False, node_mo
         (folder / MODELS).mkdir()
         for path, run in paths:
             bar.advance(0, f"writing {errors.printable(path.stem)}")
-            entry = _write_model(folder, path, run, quantize, data)
-            if entry["name"] in [each["name"] for each in record["models"]]:
-                raise UserError(
-                    f"{path}: expected models of different names, since the page offers them by name. "
-                    f"Export them into two folders. Received: {entry['name']!r} twice"
-                )
-            record["models"].append(entry)
+            record["models"].append(_write_model(folder, path, run, quantize, data))
             bar.advance()
         names = [entry["name"] for entry in record["models"]]
         files.write_json(folder / MODELS / "models.json", {"models": names})
         record["bytes"] = sum(each.stat().st_size for each in folder.rglob("*") if each.is_file())
         files.write_json(folder / exports.RECORD, record)
     return record
+
+
+def _check_names(paths):
+    """Raises `UserError` if two models have one name. paths: of `packaged.model_path`."""
+    names: list[str] = []
+    for path, run in paths:
+        names.append(exports.name_of(path, run))
+        if names[-1] in names[:-1]:
+            raise UserError(
+                f"{path}: expected models of different names, since the page offers them by name. "
+                f"Export them into two folders. Received: {names[-1]!r} twice"
+            )
 
 
 def _write_model(folder, path, run, quantize, data):

@@ -113,7 +113,7 @@ def detect_emotions(
         >>> [face["emotion"] for face in detect_emotions("photo.jpg")]
         ['happy', 'neutral']
     """
-    _check_detection(mode, margin, min_face, min_score)
+    detect.check_detection(mode, margin, min_face, min_score)
     image = images.to_picture(picture)
     recognize_faces = recognize.load_recognizer(model, engine, calibrated, batch_size, tta)
     contract = recognize_faces.contract
@@ -179,7 +179,7 @@ def analyze_video(
         >>> table = analyze_video("clip.mp4")
         >>> table.groupby("face")["happy"].mean()
     """
-    _check_detection(mode, margin, min_face, min_score)
+    detect.check_detection(mode, margin, min_face, min_score)
     pictures.check_times(smooth_seconds, seconds, "smooth_seconds", "seconds")
     following.check_every(every)
     path = streams.hide_password(path)
@@ -245,11 +245,3 @@ def _create_detector(mode, *options):
     if note:
         warnings.warn(note, stacklevel=3)
     return detect.FaceDetector(mode, *options)
-
-
-def _check_detection(mode, margin, min_face, min_score):
-    """Raises `UserError` for a wrong mode, margin or limit."""
-    detect.check_mode(mode)
-    if margin is not None:
-        detect.check_margin(margin)
-    detect.check_limits(min_face, min_score)

@@ -20,8 +20,8 @@ class FilesSummary(typing.NamedTuple):
     Attributes:
         out: the path of the table.
         pictures: the number of pictures, with those of an earlier call that was resumed.
-        faces: the number of faces in them.
-        unreadable: the number of pictures that cannot be read.
+        faces: the number of faces in them; 0 if the table was finished before the call.
+        unreadable: the number of pictures that cannot be read; 0 if the table was finished before.
         unreadable_table: the path of the table of these; None if there are none.
         resumed: the number of pictures that an earlier call had done.
         crops, faceless: of this call, the numbers of pictures that are one face, and without a face.
@@ -122,10 +122,7 @@ class Request(typing.NamedTuple):
     def check(self, resume=False, overwrite=False):
         """Raises `UserError` for what is wrong before the work begins."""
         _check_not_in_worker()
-        detect.check_mode(self.mode)
-        if self.margin is not None:
-            detect.check_margin(self.margin)
-        detect.check_limits(self.min_face, self.min_score)
+        detect.check_detection(self.mode, self.margin, self.min_face, self.min_score)
         if self.workers is not None and not (isinstance(self.workers, int) and self.workers >= 1):
             raise UserError(
                 f"workers: expected a whole number, at least 1. Received: {self.workers!r}"

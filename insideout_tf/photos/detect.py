@@ -207,6 +207,14 @@ def check_mode(mode, where="mode"):
         raise UserError(f"{where}: expected one of {', '.join(MODES)}. Received: {mode!r}")
 
 
+def check_detection(mode, margin, min_face, min_score):
+    """Raises `UserError` for a wrong mode, margin (None: the detector's own) or limit."""
+    check_mode(mode)
+    if margin is not None:
+        check_margin(margin)
+    check_limits(min_face, min_score)
+
+
 def is_number(value):
     """Returns True for a real number that is no truth value."""
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
