@@ -3,7 +3,7 @@
 import argparse
 import pathlib
 
-from insideout_tf import errors, progress
+from insideout_tf import errors, options, progress
 from insideout_tf.api.export import FORMATS, RECORD, export
 from insideout_tf.api.export_web import export_web
 from insideout_tf.errors import UserError
@@ -25,7 +25,8 @@ def parse(argv):
     )
     parser.add_argument(
         "--format",
-        default=",".join(FORMATS),
+        type=options.split_list,
+        action=options.Join,
         help=f"any of {', '.join(FORMATS)}, with commas between (default: all of these); or {WEB}, a folder "
         "with a page that runs the models in the browser",
     )
@@ -67,15 +68,18 @@ def parse(argv):
 def main(argv=None):
     with errors.reported("insideout export"):
         arguments = parse(argv)
-        if arguments.format == WEB:
+        formats = tuple(
+            dict.fromkeys(tuple(FORMATS) if arguments.format is None else arguments.format)
+        )
+        if formats == (WEB,):
             write_web(arguments)
             return
-        check_single(arguments)
+        check_single(arguments, formats)
         progress.announce("loading the model ...")
         record = export(
             arguments.model[0],
             arguments.out,
-            tuple(dict.fromkeys(name.strip() for name in arguments.format.split(","))),
+            formats,
             arguments.quantize,
             arguments.data,
             arguments.overwrite,
@@ -85,13 +89,12 @@ def main(argv=None):
         errors.show(report(record, errors.printable(arguments.out)))
 
 
-def check_single(arguments):
+def check_single(arguments, formats):
     """Raises `UserError` for options that only --format web has."""
-    formats = {name.strip() for name in arguments.format.split(",")}
     if WEB in formats:
         raise UserError(
             f"--format: expected {WEB} alone, since it is a folder of its own. Export the others into "
-            f"another folder. Received: {arguments.format!r}"
+            f"another folder. Received: {','.join(formats)!r}"
         )
     if len(arguments.model) > 1:
         raise UserError(

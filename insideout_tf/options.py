@@ -1,5 +1,7 @@
 """Command-line options that several verbs share: how data are read."""
 
+import argparse
+
 READING = ("input_size", "channels", "classes", "skip_classes", "map_classes", "ferplus_labels")
 
 
@@ -20,6 +22,7 @@ def add_reading(group):
     group.add_argument(
         "--classes",
         type=split_list,
+        action=Join,
         default=(),
         metavar="A,B,...",
         help="what class folders or labels that are numbers mean, in their order",
@@ -27,6 +30,7 @@ def add_reading(group):
     group.add_argument(
         "--skip-classes",
         type=split_list,
+        action=Join,
         default=(),
         metavar="A,B,...",
         help="exclude the faces of these classes",
@@ -35,6 +39,7 @@ def add_reading(group):
         "--map",
         dest="map_classes",
         type=split_list,
+        action=Join,
         default=(),
         metavar="A=B,...",
         help="give classes other names, such as joy=happy; two may become one",
@@ -53,11 +58,19 @@ def add_map(parser):
         "--map",
         dest="map_classes",
         type=split_list,
+        action=Join,
         default=(),
         metavar="A=B,...",
         help="which classes of --data are which of the model, such as bored=neutral (words that mean "
         "the same emotion match without it)",
     )
+
+
+class Join(argparse.Action):
+    """Joins the lists of an option that is given more than once; see `split_list`."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        setattr(namespace, self.dest, (*(getattr(namespace, self.dest) or ()), *values))
 
 
 def split_list(text):

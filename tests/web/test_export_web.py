@@ -40,6 +40,7 @@ def test_what_has_no_npm_is_one_line(capsys, monkeypatch, tmp_path):
     [
         (("nano", "small"), "expected one model. Several are for --format web"),
         (("nano", "--format", "web,onnx"), "expected web alone"),
+        (("nano", "--format", "web", "--format", "onnx"), "expected web alone"),
         (("nano", "--node-modules", "x"), "--node-modules: expected --format web"),
         (
             ("nano", "--format", "web", "--embeddings"),
