@@ -5,6 +5,8 @@ has a row for each true class and a column for each predicted one; functions of 
 of them.
 """
 
+import typing
+
 import numpy as np
 
 from insideout_tf.data.classes import EMOTIONS
@@ -65,6 +67,9 @@ def balanced_accuracy(confusion):
     return (recall * present).sum(-1) / np.maximum(present.sum(-1), 1)
 
 
+FIGURES = (accuracy, balanced_accuracy, macro_f1)  # that have intervals
+
+
 def negative_log_likelihood(probabilities, labels):
     """Returns the mean of -ln p(true class), in nats, of `[n, k]` and `[n]`."""
     own = np.asarray(probabilities, np.float64)[np.arange(len(labels)), labels]
@@ -106,18 +111,25 @@ def bootstrap_intervals(confusion, seed=0, samples=BOOTSTRAP_SAMPLES):
         samples: number of draws.
     """
     total, random = int(confusion.sum()), np.random.default_rng(seed)
-    shares = confusion.ravel() / total
-    scores: dict[str, list] = {"accuracy": [], "balanced_accuracy": [], "macro_f1": []}
-    together = max(1, MAX_CELLS // confusion.size)
-    for start in range(0, samples, together):
-        drawn = random.multinomial(total, shares, min(together, samples - start))
-        drawn = drawn.reshape(-1, *confusion.shape)
-        for figure in (accuracy, balanced_accuracy, macro_f1):
-            scores[figure.__name__].append(figure(drawn))
+    cells = np.flatnonzero(confusion)  # the others stay empty in every draw
+    shares = confusion.ravel()[cells] / total
+    scores: dict[str, list] = {figure.__name__: [] for figure in FIGURES}
+    for count in _split_draws(samples, confusion.size):
+        drawn = np.zeros((count, confusion.size), np.int64)
+        drawn[:, cells] = random.multinomial(total, shares, count)
+        for figure in FIGURES:
+            scores[figure.__name__].append(figure(drawn.reshape(count, *confusion.shape)))
     return {
         name: [float(bound) for bound in np.percentile(np.concatenate(values), INTERVAL)]
         for name, values in scores.items()
     }
+
+
+def _split_draws(samples, cells):
+    """Yields how many draws to take together: confusion matrices of so many cells, few enough for the memory."""
+    together = max(1, MAX_CELLS // cells)
+    for start in range(0, samples, together):
+        yield min(together, samples - start)
 
 
 def paired_intervals(labels, before, after, seed=0, samples=PAIRED_SAMPLES):
@@ -141,14 +153,17 @@ def paired_intervals(labels, before, after, seed=0, samples=PAIRED_SAMPLES):
     labels, before, after = (np.asarray(each, np.int64) for each in (labels, before, after))
     count = 1 + max(int(each.max()) for each in (labels, before, after))
     random = np.random.default_rng(seed)
-    gains: dict[str, list] = {"accuracy": [], "balanced_accuracy": [], "macro_f1": []}
-    for draw in range(samples + 1):
-        rows = random.integers(0, len(labels), len(labels)) if draw else slice(None)
-        first, second = (
-            confusion_matrix(labels[rows], predicted[rows], count) for predicted in (before, after)
-        )
-        for figure in (accuracy, balanced_accuracy, macro_f1):
-            gains[figure.__name__].append(figure(second) - figure(first))
+    gains: dict[str, list] = {figure.__name__: [] for figure in FIGURES}
+    rows: typing.Any = slice(None)  # first the faces themselves
+    for number in (1, *_split_draws(samples, 2 * count**2)):
+        drawn = np.empty((2, number, count, count), np.int64)
+        for index in range(number):
+            if gains["accuracy"]:
+                rows = random.integers(0, len(labels), len(labels))
+            for side, predicted in enumerate((before, after)):
+                drawn[side, index] = confusion_matrix(labels[rows], predicted[rows], count)
+        for figure in FIGURES:
+            gains[figure.__name__] += list(figure(drawn[1]) - figure(drawn[0]))
     return {
         name: [float(values[0]), *map(float, np.percentile(values[1:], INTERVAL))]
         for name, values in gains.items()
