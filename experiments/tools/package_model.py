@@ -25,6 +25,7 @@ from insideout_tf.data.faces import PRIVATE_TEST, PUBLIC_TEST
 from insideout_tf.data.read import read_faces
 from insideout_tf.errors import UserError
 from insideout_tf.evaluation import metrics
+from insideout_tf.network import fold
 from insideout_tf.network.weights import load_model, save_model
 from insideout_tf.serving import litert, packaged, recognize, saved_model
 
@@ -46,7 +47,7 @@ def main(argv=None):
 def package(run, name, data, quantize):
     """Writes the three files; returns the content of NAME.json. Raises `UserError` without parity."""
     devices.prepare_backend()
-    model = load_model(run / packaged.MODEL)
+    model = fold.fold_branches(load_model(run / packaged.MODEL))
     faces = read_faces(data)
     split = {
         "PublicTest": np.flatnonzero(faces.usage == PUBLIC_TEST),

@@ -18,6 +18,7 @@ from insideout_tf.data import images, reading
 from insideout_tf.data.faces import PUBLIC_TEST
 from insideout_tf.data.read import check_path, read
 from insideout_tf.errors import UserError
+from insideout_tf.network import fold
 from insideout_tf.network.weights import load_model
 from insideout_tf.serving import litert, onnx, packaged, saved_model
 
@@ -212,6 +213,7 @@ def choose_faces(data, run, contract):
 
 
 def load(path):
+    """Returns the model of a .keras file, its branches folded; see `network.fold`."""
     devices.prepare_backend()
     import keras
 
@@ -220,7 +222,7 @@ def load(path):
             "expected the TensorFlow backend, which converts models. Unset KERAS_BACKEND and `pip "
             f"install -r requirements.txt`. Received: backend {keras.backend.backend()!r}"
         )
-    return load_model(path)
+    return fold.fold_branches(load_model(path))
 
 
 def check_out(out, kind, data, overwrite):

@@ -146,6 +146,15 @@ BACKBONES = {
         top=352,
         pool_stem=False,
     ),
+    "BranchedNano": Backbone(
+        build=functools.partial(compact.build_branched, widths=(24, 64, 128), depths=(1, 1, 3)),
+        native_size=48,
+        blocks=("block1", "block2", "block3"),
+        parameters=430_480,
+        reference="this package: 3×3 convolutions alone after folding, few multiplications",
+        imagenet=False,
+        residual=False,
+    ),
     "tiny": Backbone(
         build=compact.build_tiny,
         native_size=48,

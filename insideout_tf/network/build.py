@@ -5,7 +5,7 @@ from keras import layers
 
 from insideout_tf.data.contract import FER2013
 from insideout_tf.errors import UserError
-from insideout_tf.network import backbones
+from insideout_tf.network import backbones, fold
 from insideout_tf.network.standardize import standardize
 
 HEAD = (
@@ -53,7 +53,7 @@ def build_network(experiment, size=None, contract=FER2013):
     x = resize(pixels, training=False)
     x = standardize(x, experiment.standardize)
     if contract.channels == 1:
-        x = layers.Concatenate(name="replicate")([x, x, x])
+        x = layers.Concatenate(name=fold.REPLICATE)([x, x, x])
     weights = experiment.weights if experiment.start_from is None else "none"
     x = backbones.build(experiment.backbone, weights, x, experiment.stochastic_depth).output
     x = _build_head(x, experiment.dropout, experiment.hidden_units, contract.count)

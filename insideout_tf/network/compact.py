@@ -1,4 +1,5 @@
-"""The package's own networks for faces of 48 px: tiny, the plain CNN and CompactFER.
+"""The package's own networks for faces of 48 px: tiny, the plain CNN, CompactFER and
+the branched network.
 
 Each builder takes what `backbones.Backbone.build` describes. Saved models and weights files depend
 on the names, the order and the shapes of these layers: never change them for an existing network.
@@ -6,6 +7,8 @@ on the names, the order and the shapes of these layers: never change them for an
 
 import keras
 from keras import layers
+
+from insideout_tf.network import fold
 
 TINY_FILTERS = (16, 32, 48, 64)
 PLAIN_LEVELS = ((32, 1), (64, 1), (128, 2), (256, 2))  # filters and convolutions of each block
@@ -100,6 +103,33 @@ def build_compact_fer(
     return _build_model(input_tensor, x, "compact_fer", weights)
 
 
+def build_branched(weights, input_tensor, stochastic_depth, *, widths, depths):
+    """Builds a network of 3×3 convolutions alone, which trains with parallel branches.
+
+    RepVGG (Ding et al. 2021, arXiv 2101.03697): `fold.fold_branches` makes one convolution of the branches of
+    each block for inference. The first convolution already halves the side of the face, so that few
+    multiplications are at high resolution. It has no residual branches, so `stochastic_depth` has to be None.
+
+    Args:
+        weights, input_tensor, stochastic_depth: as of `backbones.Backbone.build`.
+        widths: filters of each level. A level has half the side of the one before, the first half of the input's.
+        depths: convolutions of each level, the first with a stride of 2.
+    """
+    x = _rescale(input_tensor)
+    for level, (filters, depth) in enumerate(zip(widths, depths), start=1):
+        for position in range(1, depth + 1):
+            x = _add_branches(x, filters, f"block{level}_{position}", 2 if position == 1 else 1)
+    return _build_model(input_tensor, x, "branched", weights)
+
+
+def _add_branches(x, filters, name, strides):
+    """Returns the ReLU of the sum of a 3×3 and a 1×1 convolution and, where the shape stays, of x."""
+    branches = [_convolve(x, filters, size, f"{name}_conv{size}", None, strides) for size in (3, 1)]
+    if strides == 1 and x.shape[-1] == filters:
+        branches.append(layers.BatchNormalization(name=f"{name}_skip_bn")(x))
+    return layers.ReLU(name=f"{name}_relu")(layers.Add(name=f"{name}{fold.SUM}")(branches))
+
+
 def _add_residual_block(x, filters, name, halve, squeeze, drop_rate):
     """Returns x plus two 3×3 convolutions of it (He et al. 2016, arXiv 1512.03385).
 
@@ -132,9 +162,11 @@ def _add_fine_block(x, filters):
 
 
 def _convolve(x, filters, size, name, activation="swish", strides=1, gamma="ones"):
-    """Returns convolution, BatchNorm and activation of x; gamma: the initial scale of BatchNorm."""
+    """Returns convolution, BatchNorm and activation (None: no layer) of x; gamma: BatchNorm's first scale."""
     x = layers.Conv2D(filters, size, strides=strides, padding="same", use_bias=False, name=name)(x)
     x = layers.BatchNormalization(gamma_initializer=gamma, name=f"{name}_bn")(x)
+    if activation is None:
+        return x
     return layers.Activation(activation, name=f"{name}_{activation}")(x)
 
 

@@ -27,6 +27,7 @@ FINGERPRINTS = {
     "CompactFERNanoWhole": "aa725f1af5f75b7d",
     "CompactFERSmallWhole": "7639c386923fdda5",
     "CompactFERLarge": "b315f607b0d87170",
+    "BranchedNano": "2149d88c5f294fa8",
     "tiny": "835fd6b0a0efe605",
 }
 
