@@ -1,5 +1,6 @@
 """Fixtures: the real FER2013 in the forms its users hold, a small real subset, small drawn faces."""
 
+import gc
 import os
 import pathlib
 import shutil
@@ -14,6 +15,10 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Parsed files of the tests, and of the processes they start, stay out of the user's cache.
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="insideout_tf_tests_")
+# JAX compiles the same steps in many processes: once is enough. Workers share the folder of the first process.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.environ["XDG_CACHE_HOME"] + "/jax")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 pytest_plugins = ["web_fixtures"]
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -34,6 +39,14 @@ def pytest_sessionfinish(session, exitstatus):
     if _skipped and SOURCE.is_dir():
         print(f"\nskipped although {SOURCE} is there: {', '.join(_skipped)}")
         session.exitstatus = 1
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _old_objects_are_not_searched():
+    """What a module has left is not searched by every later collection; TensorFlow leaves millions of objects."""
+    yield
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -180,6 +180,7 @@ def test_the_processor_is_described_and_is_no_gpu(monkeypatch):
             devices.check_device(name)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not imports.is_installed("jax"), reason="no JAX")
 def test_jax_computes_on_the_selected_processor():
     code = (

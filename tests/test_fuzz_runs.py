@@ -96,7 +96,7 @@ def mutate(text, data):
     return bytes(content)
 
 
-@settings(max_examples=2000, deadline=None, database=None, suppress_health_check=SUPPRESSED)
+@settings(max_examples=500, deadline=None, database=None, suppress_health_check=SUPPRESSED)
 @given(name=st.sampled_from(RUN_FILES), data=st.data())
 def test_files_of_a_run(name, data, run, originals):
     """Every reader of the API gives its answer or a `UserError` that names the file."""
@@ -116,7 +116,7 @@ def test_files_of_a_run(name, data, run, originals):
         (run / name).write_text(originals[name], "utf-8")
 
 
-@settings(max_examples=60, deadline=None, database=None, suppress_health_check=SUPPRESSED)
+@settings(max_examples=20, deadline=None, database=None, suppress_health_check=SUPPRESSED)
 @given(name=st.sampled_from(RUN_FILES), data=st.data())
 def test_evaluation_of_a_run_with_a_mutated_file(name, data, run, originals, capsys):
     (run / name).write_bytes(mutate(originals[name], data))
@@ -129,7 +129,7 @@ def test_evaluation_of_a_run_with_a_mutated_file(name, data, run, originals, cap
     assert "Traceback" not in out
 
 
-@settings(max_examples=150, deadline=None, database=None, suppress_health_check=SUPPRESSED)
+@settings(max_examples=60, deadline=None, database=None, suppress_health_check=SUPPRESSED)
 @given(name=st.sampled_from(RUN_FILES), data=st.data())
 def test_report_of_a_run_with_a_mutated_file(name, data, run, originals, capsys, tmp_path):
     (run / name).write_bytes(mutate(originals[name], data))

@@ -36,7 +36,22 @@ def count_trainable(model):
     return sum(int(np.prod(variable.shape)) for variable in model.trainable_variables)
 
 
-@pytest.mark.parametrize("name", backbones.BACKBONES)
+LARGE = (
+    "EfficientNetV2S",
+    "EfficientNetV2B1",
+    "EfficientNetV2B2",
+    "EfficientNetV2B3",
+    "EfficientNetB2",
+)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (name in LARGE))
+        for name in backbones.BACKBONES
+    ],
+)
 def test_backbone_facts_and_unfreeze_points(name):
     model = build_network(dataclasses.replace(TINY, backbone=name, image_size=48))
     facts = backbones.BACKBONES[name]
@@ -69,6 +84,7 @@ def test_own_networks_keep_their_layers(name):
     assert digest[:16] == FINGERPRINTS[name]
 
 
+@pytest.mark.slow
 def test_stochastic_depth_rises_to_the_last_block():
     def rates(name, wanted):
         experiment = dataclasses.replace(TINY, backbone=name, stochastic_depth=wanted)

@@ -265,6 +265,7 @@ def test_whole_augmentation_with_its_random_numbers_compiles_under_xla():
     assert np.isfinite(first).all() and not np.array_equal(first, second)
 
 
+@pytest.mark.slow
 @pytest.mark.fer2013
 def test_renders_a_sheet_of_augmented_faces(real, tmp_path):
     """Writes the sheet a person looks at: every kind changes each face and leaves a picture of it."""
