@@ -1,6 +1,5 @@
 """Folds parallel branches into one convolution, for inference (Ding et al. 2021, arXiv 2101.03697)."""
 
-import keras
 import numpy as np
 
 SUM = "_branches"  # the names of the layers that add branches end so
@@ -17,6 +16,8 @@ def fold_branches(model):
     Args:
         model: a Keras model of `build_network`.
     """
+    import keras  # here, since verbs import this module before they choose a backend
+
     if not any(layer.name.endswith(SUM) for layer in model.layers):
         return model
     origin: dict = {}  # id of a tensor: (name of its layer, input of the layer, the tensor)
