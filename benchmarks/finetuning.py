@@ -15,8 +15,8 @@ An eighth of the training faces chooses the epoch. PrivateTest is not used.
 - "same labels": FER2013's own labels and pixels, so there is nothing to learn that `small` has not seen.
 
 The table has the mean and standard deviation over the seeds, and what fine-tuning gains in accuracy: the mean
-over the seeds with a paired 95 % bootstrap interval over the test faces, averaged over the seeds. A task that
-is already in --json is not trained again.
+over the seeds with a paired 95 % bootstrap interval over the test faces, averaged over the seeds. A seed
+that is already in --json is not trained again. The file keeps the --set of each seed.
 """
 
 import argparse
@@ -190,7 +190,8 @@ def main():
             own = results.setdefault(task, {})
             if str(seed) not in own:
                 own[str(seed)] = measure(faces, task, seed, counts, arguments.set)
-                own[str(seed)]["finetune"]["changes"] = arguments.set
+                for name in ("finetune", "random weights"):
+                    own[str(seed)][name]["changes"] = arguments.set
                 if arguments.json:
                     files.write_json(arguments.json, results)
     print(

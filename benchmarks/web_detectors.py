@@ -33,8 +33,8 @@ from insideout_tf.data.faces import PUBLIC_TEST
 SIDES = {
     "BlazeFace, squares (the page's photos)": ("insideout", "squares"),
     "BlazeFace, whole (the page's videos)": ("insideout", "whole"),
-    "face-api.js, SSD MobileNet": ("faceapi", "ssdMobilenetv1"),
-    "face-api.js, tiny": ("faceapi", "tinyFaceDetector"),
+    "face-api.js, SSD MobileNet, WebAssembly": ("faceapi", "ssdMobilenetv1"),
+    "face-api.js, tiny, WebAssembly": ("faceapi", "tinyFaceDetector"),
 }
 MARGINS = (-0.1, -0.05, 0.0, 0.05, 0.1, 0.2)  # of the side of the box, on each side
 FACES = 500
@@ -108,7 +108,7 @@ def measure_margins(data, rows, browser, address):
             face = Image.fromarray(data.pixels[row])
             picture.paste(face.resize((200, 200), Image.Resampling.BICUBIC), (140, 80))
             question = [encode(picture), MARGINS]
-            found.append(page.evaluate("(words) => window.recognise(...words)", question))
+            found.append(page.evaluate("(words) => window.recognize(...words)", question))
     is_found = np.array([each is not None for each in found])
     labels = data.labels[rows][is_found]
     classes = np.array([each for each in found if each is not None])  # [n, margins, 2]

@@ -263,11 +263,8 @@ def _shorten(path):
 
 
 def is_disk_full(error):
-    """Returns whether an error means that nothing more can be written there.
-
-    A file that is larger than a limit (EFBIG, of `ulimit -f` or of FAT32) counts as one.
-    """
-    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+    """Returns whether an error means that nothing more can be written there."""
+    full = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
     return isinstance(error, OSError) and error.errno in full
 
 

@@ -42,8 +42,8 @@ def pytest_sessionfinish(session, exitstatus):
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _old_objects_are_not_searched():
-    """What a module has left is not searched by every later collection; TensorFlow leaves millions of objects."""
+def _freeze_old_objects():
+    """Excludes what a module leaves from later garbage collections. TensorFlow leaves millions of objects."""
     yield
     gc.collect()
     gc.freeze()

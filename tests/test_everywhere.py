@@ -82,7 +82,7 @@ def test_planned_runs_stop_in_time_go_on_and_come_back_as_float16(small_drawn, t
         "stages.finetune.warmup_epochs=0",
     ):
         plan += ["--set", setting]
-    assert "the same command goes on" in run_jax(*plan, "--seconds", "1", status=3)
+    assert "the same command goes on" in run_jax(*plan, "--seconds", "6", status=3)
     run_jax(*plan)
     folder = tmp_path / "results/ablation_none/seed0"
     names = {path.name for path in folder.iterdir()}

@@ -36,7 +36,7 @@ window.find = async (content) => {
 };
 
 /** Returns the class of the largest face for each margin, with its eyes levelled and without; null without a face. */
-window.recognise = async (content, margins) => {
+window.recognize = async (content, margins) => {
   const [{ findFaces, load, readPixels }, { cropFace }] = await Promise.all([import("/site/insideout.js"), import("/site/pixels.js")]);
   const model = (window.model ??= await load("/site/models/nano.json"));
   const pixels = readPixels(await decode(content));
@@ -45,7 +45,7 @@ window.recognise = async (content, margins) => {
   const [left, top, width, height] = face.box;
   const classes = [];
   for (const margin of margins) {
-    const side = Math.round(width * (1 + 2 * margin));
+    const side = Math.round(Math.max(width, height) * (1 + 2 * margin));
     const square = [left + (width - side) / 2, top + (height - side) / 2, side, side].map(Math.round);
     const row = [];
     for (const eyes of [face.eyes, null]) {

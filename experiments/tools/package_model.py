@@ -47,7 +47,7 @@ def main(argv=None):
 def package(run, name, data, quantize):
     """Writes the three files; returns the content of NAME.json. Raises `UserError` without parity."""
     devices.prepare_backend()
-    model = fold.fold_branches(load_model(run / packaged.MODEL))
+    model = load_model(run / packaged.MODEL)
     faces = read_faces(data)
     split = {
         "PublicTest": np.flatnonzero(faces.usage == PUBLIC_TEST),
@@ -55,6 +55,7 @@ def package(run, name, data, quantize):
     }
     public = faces.labels[split["PublicTest"]]
     original = predict(model, "keras", faces.pixels[split["PublicTest"]])
+    model = fold.fold_branches(model)
     with tempfile.TemporaryDirectory() as folder:
         written = {
             ".keras": pathlib.Path(folder, "m.keras"),

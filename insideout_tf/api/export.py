@@ -84,7 +84,7 @@ def export(
     """
     check_arguments(formats, quantize, version)
     path, run = packaged.model_path(run_or_model)
-    out = check_out(out, KIND, data, overwrite)
+    out = check_paths(out, KIND, data, overwrite)
     with progress.Bar(
         f"exporting {errors.printable(path.stem)}", 2 * len(formats) + 1, "steps"
     ) as bar:
@@ -101,6 +101,7 @@ def export(
             write_faces(scratch, faces, pixels, model.predict(pixels, verbose=0))
             if embeddings:
                 np.save(pathlib.Path(scratch, "embeddings.npy"), embed(faces, model))
+            model = fold.fold_branches(model)  # compared with the one that was trained
             bar.advance()
             for name in formats:
                 stored = quantize if name == "litert" else "none"
@@ -213,7 +214,6 @@ def choose_faces(data, run, contract):
 
 
 def load(path):
-    """Returns the model of a .keras file, its branches folded; see `network.fold`."""
     devices.prepare_backend()
     import keras
 
@@ -222,10 +222,10 @@ def load(path):
             "expected the TensorFlow backend, which converts models. Unset KERAS_BACKEND and `pip "
             f"install -r requirements.txt`. Received: backend {keras.backend.backend()!r}"
         )
-    return fold.fold_branches(load_model(path))
+    return load_model(path)
 
 
-def check_out(out, kind, data, overwrite):
+def check_paths(out, kind, data, overwrite):
     """Returns the path of the folder to write; raises `UserError` for a wrong `data`, or a folder in the way.
 
     kind: the `files.FolderKind` of the export.

@@ -8,6 +8,7 @@ from insideout_tf import errors, files, progress
 from insideout_tf.api import export as exports
 from insideout_tf.data import images
 from insideout_tf.errors import UserError
+from insideout_tf.network import fold
 from insideout_tf.serving import litert, packaged, saved_model, web
 
 MODELS = "models"
@@ -45,7 +46,7 @@ def export_web(models, out, quantize="none", data=None, overwrite=False, node_mo
     exports.check_arguments(("litert",), quantize, version=1)
     paths = [packaged.model_path(each) for each in models]
     _check_names(paths)
-    out = exports.check_out(out, KIND, data, overwrite)
+    out = exports.check_paths(out, KIND, data, overwrite)
     modules = web.find_modules(node_modules)
     record: dict = {"quantize": quantize, "models": []}
     with (
@@ -84,7 +85,7 @@ def _write_model(folder, path, run, quantize, data):
     facts = exports.describe(path, run, contract)
     name = facts["name"]
     file = folder / MODELS / f"{name}.tflite"
-    file.write_bytes(litert.to_litert(model, quantize, facts, batch=1))
+    file.write_bytes(litert.to_litert(fold.fold_branches(model), quantize, facts, batch=1))
     description = {
         **facts,
         "file": urllib.parse.quote(file.name),

@@ -5,8 +5,6 @@ has a row for each true class and a column for each predicted one; functions of 
 of them.
 """
 
-import typing
-
 import numpy as np
 
 from insideout_tf.data.classes import EMOTIONS
@@ -111,7 +109,8 @@ def bootstrap_intervals(confusion, seed=0, samples=BOOTSTRAP_SAMPLES):
         samples: number of draws.
     """
     total, random = int(confusion.sum()), np.random.default_rng(seed)
-    cells = np.flatnonzero(confusion)  # the others stay empty in every draw
+    # Empty cells stay empty in every draw. The last one takes part, so that the random numbers are the same.
+    cells = np.union1d(np.flatnonzero(confusion), confusion.size - 1)
     shares = confusion.ravel()[cells] / total
     scores: dict[str, list] = {figure.__name__: [] for figure in FIGURES}
     for count in _split_draws(samples, confusion.size):
@@ -126,7 +125,7 @@ def bootstrap_intervals(confusion, seed=0, samples=BOOTSTRAP_SAMPLES):
 
 
 def _split_draws(samples, cells):
-    """Yields how many draws to take together: confusion matrices of so many cells, few enough for the memory."""
+    """Yields the sizes of batches of draws whose confusion matrices, of so many cells, fit in memory."""
     together = max(1, MAX_CELLS // cells)
     for start in range(0, samples, together):
         yield min(together, samples - start)
@@ -153,20 +152,22 @@ def paired_intervals(labels, before, after, seed=0, samples=PAIRED_SAMPLES):
     labels, before, after = (np.asarray(each, np.int64) for each in (labels, before, after))
     count = 1 + max(int(each.max()) for each in (labels, before, after))
     random = np.random.default_rng(seed)
+    whole = [confusion_matrix(labels, predicted, count) for predicted in (before, after)]
     gains: dict[str, list] = {figure.__name__: [] for figure in FIGURES}
-    rows: typing.Any = slice(None)  # first the faces themselves
-    for number in (1, *_split_draws(samples, 2 * count**2)):
+    for number in _split_draws(samples, 2 * count**2):
         drawn = np.empty((2, number, count, count), np.int64)
         for index in range(number):
-            if gains["accuracy"]:
-                rows = random.integers(0, len(labels), len(labels))
+            rows = random.integers(0, len(labels), len(labels))
             for side, predicted in enumerate((before, after)):
                 drawn[side, index] = confusion_matrix(labels[rows], predicted[rows], count)
         for figure in FIGURES:
             gains[figure.__name__] += list(figure(drawn[1]) - figure(drawn[0]))
     return {
-        name: [float(values[0]), *map(float, np.percentile(values[1:], INTERVAL))]
-        for name, values in gains.items()
+        figure.__name__: [
+            float(figure(whole[1]) - figure(whole[0])),
+            *map(float, np.percentile(gains[figure.__name__], INTERVAL)),
+        ]
+        for figure in FIGURES
     }
 
 

@@ -2,23 +2,25 @@
 
 import numpy as np
 
-SUM = "_branches"  # the names of the layers that add branches end so
+SUM = "_branches"  # the end of the names of the layers that add branches
 REPLICATE = "replicate"  # the layer that makes three channels of grey levels
 
 
 def fold_branches(model):
     """Returns the model with one 3×3 convolution in place of each sum of branches; itself if it has none.
 
-    A branch is a 3×3 convolution, a 1×1 convolution or nothing, and then BatchNorm with its moving statistics.
-    All of them are linear, so their sum is one convolution with a bias (section 3.3 of the paper). The first
-    convolution takes grey levels in place of three equal channels. The result differs by rounding alone. The given model is not changed.
+    A branch ends in BatchNorm with its moving statistics. Before it is a 3×3 convolution, a 1×1 convolution, or no
+    layer. All of these are linear, so their sum is one convolution with a bias (section 3.3 of the paper). The
+    first convolution takes grey levels in place of three equal channels. The result differs by rounding alone.
+    The given model is not changed.
 
     Args:
-        model: a Keras model of `build_network`.
+        model: a Keras model of `build_network`, or one that `weights.load_model` has loaded.
     """
     import keras  # here, since verbs import this module before they choose a backend
 
-    if not any(layer.name.endswith(SUM) for layer in model.layers):
+    sums = {layer.name for layer in model.layers if _is_sum(model, layer)}
+    if not sums:
         return model
     origin: dict = {}  # id of a tensor: (name of its layer, input of the layer, the tensor)
     folded: dict = {}  # name of a convolution: its kernel and bias
@@ -26,7 +28,7 @@ def fold_branches(model):
     def call(layer, *inputs, **keywords):
         if layer.name == REPLICATE:
             return inputs[0][0]
-        if layer.name.endswith(SUM):
+        if layer.name in sums:
             branches = [_trace(tensor, origin) for tensor in inputs[0]]
             source = branches[0][1]
             parts = [[model.get_layer(name) for name in names] for names, _ in branches]
@@ -51,14 +53,23 @@ def fold_branches(model):
     plain = keras.models.clone_model(model, call_function=call)
     for layer in filter(lambda layer: layer.weights, plain.layers):
         layer.set_weights(folded.get(layer.name) or model.get_layer(layer.name).get_weights())
+    if hasattr(model, "contract"):  # of `weights.load_model`
+        plain.contract = model.contract
     return plain
+
+
+def _is_sum(model, layer):
+    """Returns True for a layer that adds the branches of a block of `compact.build_branched`."""
+    name = layer.name.removesuffix(SUM)
+    kinds = {type(each).__name__ for each in model.layers if each.name == f"{name}_conv3_bn"}
+    return name != layer.name and type(layer).__name__ == "Add" and kinds == {"BatchNormalization"}
 
 
 def _trace(tensor, origin):
     """Returns (names of the layers of a branch, from its end; the tensor that all branches take)."""
     normalize, source, _ = origin[id(tensor)]
     name, before, _ = origin[id(source)]
-    is_convolution = name.startswith(normalize.removesuffix("_bn")) and name != normalize
+    is_convolution = name == normalize.removesuffix("_bn")
     return ((normalize, name), before) if is_convolution else ((normalize,), source)
 
 

@@ -5,9 +5,10 @@ import math
 import numpy as np
 
 MIN_OVERLAP = 0.3  # intersection over union of one face's boxes in two frames
-# A face that is away for longer returns with a new number. One that was in the last frame was not away,
-# however long that frame took.
-MAX_GAP_SECONDS = 1.0
+MAX_GAP_SECONDS = 1.0  # a face that is away for longer returns with a new number
+MAX_FRAME_SECONDS = (
+    5.0  # a face of the last frame was not away if the next frame came within this time
+)
 
 
 class Tracks:
@@ -41,9 +42,9 @@ class Tracks:
         self._faces = {
             number: face
             for number, face in self._faces.items()
-            if seconds - face[2] <= MAX_GAP_SECONDS
-            or face[2] == self._last_seconds
-            or face[0] is None
+            if face[0] is None
+            or seconds - face[2]
+            <= (MAX_FRAME_SECONDS if face[2] == self._last_seconds else MAX_GAP_SECONDS)
         }
         self._last_seconds = seconds
         numbers = self._match(boxes)

@@ -1,4 +1,4 @@
-"""A nano network of 3×3 convolutions alone, for processors without 8-bit instructions, distilled from `small`.
+"""A nano network of 3×3 convolutions alone, meant for processors without 8-bit instructions, distilled from `small`.
 
     insideout train branched_nano --data PATH/TO/fer2013.csv --ferplus PATH/TO/fer2013new.csv --teacher small
     insideout evaluate runs/branched_nano --split private
@@ -8,7 +8,7 @@ et al. 2021, arXiv 2101.03697). The network does 15 million multiplications a fa
 `compact_nano_whole`, and most of them at 6×6 and 12×12 positions. As there, seven tenths of each label are the
 teacher's probabilities for the same augmented face. PublicTest chooses the epoch.
 
-Not trained to the end yet.
+Not measured yet.
 """
 
 import dataclasses

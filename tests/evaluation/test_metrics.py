@@ -105,6 +105,25 @@ def test_paired_intervals_equal_resampling_the_same_faces():
     assert metrics.paired_intervals(labels, after, after)["macro_f1"] == [0, 0, 0]
 
 
+def test_batches_of_draws_change_nothing(monkeypatch):
+    first, labels = sample(300)
+    before, after = first.argmax(1), np.roll(labels, 3)
+    confusion = metrics.confusion_matrix(labels, before)
+    whole = metrics.paired_intervals(labels, before, after), metrics.bootstrap_intervals(confusion)
+    monkeypatch.setattr(metrics, "MAX_CELLS", 700)
+    assert metrics.paired_intervals(labels, before, after) == whole[0]
+    assert metrics.bootstrap_intervals(confusion) == whole[1]
+    # Cells without a face are not drawn, which changes no random number.
+    confusion[-1, -1] = confusion[0, 1] = 0
+    random, total = np.random.default_rng(0), int(confusion.sum())
+    drawn = random.multinomial(total, confusion.ravel() / total, metrics.BOOTSTRAP_SAMPLES)
+    expected = np.percentile(
+        metrics.accuracy(drawn.reshape(-1, *confusion.shape)), metrics.INTERVAL
+    )
+    monkeypatch.undo()
+    assert metrics.bootstrap_intervals(confusion)["accuracy"] == list(expected)
+
+
 def test_paired_intervals_are_narrower_than_those_of_each_classifier():
     first, labels = sample(2000)
     before = first.argmax(1)

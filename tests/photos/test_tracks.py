@@ -32,4 +32,5 @@ def test_faces_keep_their_numbers_in_another_order():
     assert faces.update(0.3, [(100, 100, 40, 40)], rows[:1])[0] == [2]
     assert faces.update(5.0, [one], rows[:1])[0] == [3]  # seconds later it has a new number
     assert faces.update(9.0, [one], rows[:1])[0] == [3]  # it was in the frame before, 4 seconds ago
+    assert faces.update(15.0, [one], rows[:1])[0] == [4]  # too long ago for a slow frame
     assert tracks.intersection_over_union((0, 0, 10, 10), (5, 0, 10, 10)) == pytest.approx(1 / 3)

@@ -327,13 +327,13 @@ def test_metadata(exported):
 def test_other_readers_agree_and_are_recorded(tmp_path, capsys):
     """The packaged network has the mean and the repetition that OpenCV miscalculates or refuses."""
     out = tmp_path / "out"
-    status, _, error = call(capsys, "nano", "--out", out, "--format", "litert,onnx")
+    status, _, error = call(capsys, "nano", "--out", out)
     assert status == 0, error
     formats = json.loads((out / "export.json").read_text())["formats"]
     readers = {
         each["reader"].split()[0]: each for entry in formats.values() for each in entry["readers"]
     }
-    assert set(readers) >= {"ai-edge-litert", "ONNX", "OpenCV"}
+    assert set(readers) >= {"TensorFlow", "ai-edge-litert", "ONNX", "OpenCV"}
     assert readers["OpenCV"]["furthest"] < 1e-5
     assert {entry["output"] for entry in formats.values()} == {"probabilities"}
     assert formats["litert"]["least_runtime"] == "TensorFlow Lite 2.2.0"
