@@ -3,10 +3,13 @@
 import importlib
 import importlib.util
 import sys
+import threading
 
 from insideout_tf import processes
 from insideout_tf.errors import UserError, describe_failed_import, package_of
 
+# A module that another thread still imports is in sys.modules, but not whole; OpenCV even replaces itself there.
+_lock = threading.RLock()
 OPENCV_REPAIR = "pip install --force-reinstall 'opencv-python-headless<5'"
 
 
@@ -27,13 +30,19 @@ def load(module, where="", purpose="", instead=""):
     Raises:
         UserError: the import fails, for whatever reason.
     """
-    if sys.modules.get(module) is not None:
-        return sys.modules[module]
-    try:
-        with processes.native_stderr_closed(is_watched=True):
-            return importlib.import_module(module)
-    except Exception as error:
-        raise UserError(describe_failed_import(error, module, where, purpose, instead)) from None
+    with _lock:
+        known = sys.modules.get(module)
+        if known is not None and not getattr(
+            getattr(known, "__spec__", None), "_initializing", False
+        ):
+            return known
+        try:
+            with processes.native_stderr_closed(is_watched=True):
+                return importlib.import_module(module)
+        except Exception as error:
+            raise UserError(
+                describe_failed_import(error, module, where, purpose, instead)
+            ) from None
 
 
 def load_opencv(where="", purpose="", instead=""):
