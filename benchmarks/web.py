@@ -51,15 +51,7 @@ def main():
     parser.add_argument(
         "--sides", default="", help="those whose name holds one of these words, with commas between"
     )
-    parser.add_argument(
-        "--modules", type=pathlib.Path, default=ROOT / "benchmarks/web/node_modules"
-    )
-    arguments = parser.parse_args()
-    if not arguments.modules.is_dir():
-        raise errors.UserError(
-            f"--modules: expected {arguments.modules}. Run npm as the text of this script says. Received: "
-            "no such folder"
-        )
+    arguments = parse_with_modules(parser)
     data = insideout_tf.read_faces(arguments.data)
     rows = np.flatnonzero(data.usage == PUBLIC_TEST)[: arguments.faces]
     faces, labels = data.pixels[rows], data.labels[rows]
@@ -72,11 +64,7 @@ def main():
         for name in ("nano", "small"):
             export(name, folder / name, ("onnx",))
             (folder / name / "model.onnx").rename(folder / f"onnx/{name}.onnx")
-        (folder / "modules").symlink_to(arguments.modules.resolve())
-        (folder / "sides.js").write_text((ROOT / "benchmarks/web/sides.js").read_text())
-        (folder / "index.html").write_text(
-            '<!doctype html><script type="module" src="sides.js"></script>'
-        )
+        write_page(folder, arguments.modules, "sides.js")
         results = measure(sides, folder, [encode(face) for face in faces])
     print(f"{len(faces)} faces of PublicTest\n")
     print(
@@ -95,6 +83,30 @@ def main():
         print(
             f"| {name} | {accuracy:.2f} % | {np.median(milliseconds):.2f} | {megabytes:.1f} | {seconds:.2f} | {exact} |"
         )
+
+
+def parse_with_modules(parser):
+    """Adds --modules to a parser, and returns the arguments; raises `UserError` without the npm packages."""
+    parser.add_argument(
+        "--modules", type=pathlib.Path, default=ROOT / "benchmarks/web/node_modules"
+    )
+    arguments = parser.parse_args()
+    if not arguments.modules.is_dir():
+        raise errors.UserError(
+            f"--modules: expected {arguments.modules}. Run the npm command at the top of this script. Received: "
+            "no such folder"
+        )
+    return arguments
+
+
+def write_page(folder, modules, script):
+    """Writes a page that runs a script of benchmarks/web, with the npm packages beside it."""
+    (folder / "modules").symlink_to(modules.resolve())
+    for name in (script, "decode.js"):
+        (folder / name).write_text((ROOT / "benchmarks/web" / name).read_text())
+    (folder / "index.html").write_text(
+        f'<!doctype html><script type="module" src="{script}"></script>'
+    )
 
 
 def measure(sides, folder, faces):
@@ -131,8 +143,9 @@ def measure(sides, folder, faces):
 
 
 def encode(face):
+    """Returns an array or a PIL image as a PNG file in base64."""
     content = io.BytesIO()
-    Image.fromarray(face).save(content, "PNG")
+    Image.fromarray(np.asarray(face)).save(content, "PNG")
     return base64.b64encode(content.getvalue()).decode()
 
 

@@ -13,9 +13,7 @@
 """
 
 import argparse
-import base64
 import contextlib
-import io
 import pathlib
 import tempfile
 
@@ -23,7 +21,7 @@ import numpy as np
 from face_detectors import make_scenes, match
 from PIL import Image
 from sklearn import datasets
-from web import ROOT, open_browser, serve
+from web import encode, open_browser, parse_with_modules, serve, write_page
 
 import insideout_tf
 from insideout_tf import errors
@@ -44,15 +42,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", help="FER2013")
     parser.add_argument("--scenes", type=int, default=50)
-    parser.add_argument(
-        "--modules", type=pathlib.Path, default=ROOT / "benchmarks/web/node_modules"
-    )
-    arguments = parser.parse_args()
-    if not arguments.modules.is_dir():
-        raise errors.UserError(
-            f"--modules: expected {arguments.modules}. Run npm as the text of this script says. Received: "
-            "no such folder"
-        )
+    arguments = parse_with_modules(parser)
     data = insideout_tf.read_faces(arguments.data)
     rows = np.flatnonzero(data.usage == PUBLIC_TEST)
     backgrounds = [Image.fromarray(image) for image in datasets.load_sample_images().images]
@@ -61,11 +51,7 @@ def main():
     with tempfile.TemporaryDirectory() as temporary:
         folder = pathlib.Path(temporary)
         export_web(["nano"], folder / "site")
-        (folder / "modules").symlink_to(arguments.modules.resolve())
-        (folder / "detectors.js").write_text((ROOT / "benchmarks/web/detectors.js").read_text())
-        (folder / "index.html").write_text(
-            '<!doctype html><script type="module" src="detectors.js"></script>'
-        )
+        write_page(folder, arguments.modules, "detectors.js")
         with serve(folder) as address, open_browser() as browser:
             compare(scenes, browser, f"{address}/index.html")
             measure_margins(data, chosen, browser, f"{address}/index.html")
@@ -119,12 +105,6 @@ def measure_margins(data, rows, browser, address):
         print(f"| {margin:g} | {levelled:.1f} | {plain:.1f} |")
     framed = insideout_tf.predict_emotions(data.pixels[rows][is_found], model="nano").argmax(1)
     print(f"| FER2013's own frame | | {100 * (framed == labels).mean():.1f} |")
-
-
-def encode(image):
-    content = io.BytesIO()
-    image.save(content, "PNG")
-    return base64.b64encode(content.getvalue()).decode()
 
 
 if __name__ == "__main__":

@@ -212,7 +212,7 @@ def scene(path):
 def test_no_room_for_the_output(verb, tiny_run, tmp_path):
     """Files over a limit on their size: one line, and no part of an output left.
 
-    `predict` writes the other files, and says at the end how many sources have none.
+    `predict` writes the other files, and its last line counts the sources without one.
     """
     out = tmp_path / "out"
     words = {

@@ -1,5 +1,7 @@
 /** The sides of benchmarks/web_detectors.py: each finds the faces of a picture, a PNG file in base64. */
 
+import { decode } from "./decode.js";
+
 async function makeInsideout(search) {
   const { findFaces, readPixels } = await import("/site/insideout.js");
   return async (picture) => (await findFaces(readPixels(picture), { search })).map((face) => face.box);
@@ -56,8 +58,3 @@ window.recognize = async (content, margins) => {
   }
   return classes;
 };
-
-function decode(content) {
-  const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
-  return createImageBitmap(new Blob([bytes], { type: "image/png" }));
-}

@@ -1,5 +1,7 @@
 /** The sides of benchmarks/web.py: each loads a model and predicts faces, [n, 7] in the package's order. */
 
+import { decode } from "./decode.js";
+
 const ORDER = ["angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"];
 const FACE_API = ["angry", "disgusted", "fearful", "happy", "sad", "surprised", "neutral"]; // its words for them
 
@@ -67,8 +69,3 @@ window.predictFaces = async (faces) => {
   }
   return { probabilities, milliseconds };
 };
-
-function decode(face) {
-  const bytes = Uint8Array.from(atob(face), (letter) => letter.charCodeAt(0));
-  return createImageBitmap(new Blob([bytes], { type: "image/png" }));
-}

@@ -421,7 +421,9 @@ def test_imagenet_network_with_normalization(real, unpacked, tmp_path):
     )
     model = build_network(experiment)
     model.save(tmp_path / "b0.keras")
-    record = export.export(tmp_path / "b0.keras", tmp_path / "out", ("onnx",), data=unpacked("npz"))
+    record = export.export(
+        tmp_path / "b0.keras", tmp_path / "out", ("savedmodel", "onnx"), data=unpacked("npz")
+    )
     assert record["compared_on"] == "512 PublicTest faces of fer2013.npz"
     assert record["formats"]["onnx"]["furthest"] < 1e-4
 
