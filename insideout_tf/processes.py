@@ -14,6 +14,7 @@ from insideout_tf import native_notes, resources
 from insideout_tf.errors import UserError
 
 FORK_SECONDS = 10.0  # that a fork waits for threads in native libraries
+MAX_THREADS = 8  # of one call; the networks here are too small for more
 
 
 class ForkSafeLock:
@@ -65,6 +66,7 @@ _stderr_depth = 0
 _stderr_copy: int | None = None  # of the stream that is replaced
 _stderr_notes: int | None = None  # the file that takes its place
 _forked_after_start = False
+_has_one_thread = False
 
 
 @contextlib.contextmanager
@@ -152,6 +154,22 @@ def count_processors():
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def count_threads():
+    """Returns how many threads a native library should use for one call, at least 1."""
+    return 1 if _has_one_thread else min(count_processors(), MAX_THREADS)
+
+
+def limit_threads():
+    """Lets native libraries of this process use one thread: other processes use the other processors."""
+    global _has_one_thread
+    _has_one_thread = True
+    try:
+        import cv2
+    except ImportError:
+        return
+    cv2.setNumThreads(1)
 
 
 def serialized(function):

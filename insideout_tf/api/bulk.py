@@ -15,6 +15,7 @@ import signal
 import threading
 import typing
 
+from insideout_tf import processes
 from insideout_tf.errors import UserError
 from insideout_tf.photos import pictures, records
 from insideout_tf.serving import engines, recognize
@@ -255,18 +256,9 @@ def _start_worker(job):
         os._exit(1)
 
     threading.Thread(target=end_with_parent, daemon=True).start()
-    limit_threads()
+    processes.limit_threads()
     recognize_faces = job.load() if job.has_model else None
     _recognize_chunk = lambda paths: recognize_chunk(paths, job, recognize_faces)  # noqa: E731
-
-
-def limit_threads():
-    """Lets libraries of this process use one thread: the processes share the processors."""
-    try:
-        import cv2
-    except ImportError:
-        return
-    cv2.setNumThreads(1)
 
 
 def _work(paths):

@@ -9,7 +9,7 @@ import logging
 import os
 import pickle
 
-from insideout_tf import imports
+from insideout_tf import imports, processes
 from insideout_tf.api import bulk
 from insideout_tf.errors import UserError
 
@@ -129,7 +129,7 @@ class _Worker:
     """An actor of Ray with the detector and the model."""
 
     def __init__(self, job):
-        bulk.limit_threads()
+        processes.limit_threads()
         self._job = job
         self._recognize_faces = job.load() if job.has_model else None
 

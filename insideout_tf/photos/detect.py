@@ -65,7 +65,7 @@ class FaceDetector:
         self._margin = detectors.MARGINS[kind] if margin is None else margin
         self._min_face = min_face
         self._min_score = detectors.MIN_SCORES[kind] if min_score is None else min_score
-        self._copy_number = 0
+        self._copy_number: int | None = None
 
     def with_copy(self, number):
         """Returns an equal detector for a thread of its own; see `detectors.load`."""

@@ -76,7 +76,7 @@ def describe_fallback(name="auto", yunet=None):
     return ""
 
 
-def load(name="auto", yunet=None, copy=0):
+def load(name="auto", yunet=None, copy=None):
     """Returns a function (PIL image, min_face=0) → list of `Detection`, loaded once and shared.
 
     Threads may call it; it serves one at a time. min_face: pixels of the picture; larger faces may be
@@ -86,7 +86,8 @@ def load(name="auto", yunet=None, copy=0):
         name: one of `NAMES`: BlazeFace (Bazarevsky et al. 2019) or the Haar cascade of OpenCV (Viola
             & Jones 2001), which detects upright frontal faces.
         yunet: the path of a face_detection_yunet_*.onnx of OpenCV Zoo (Wu et al. 2023).
-        copy: a number; each has a detector of its own, for threads that detect at the same time.
+        copy: a number; each has a detector of its own, for threads that detect at the same time. Such a
+            detector uses one processor, where its library allows it; without a number it uses all.
 
     Raises:
         UserError: a package is not installed, has no such detector, or cannot read the file.
@@ -97,10 +98,10 @@ def load(name="auto", yunet=None, copy=0):
 
 
 @functools.lru_cache(maxsize=16)
-def _load(name, yunet, _):
+def _load(name, yunet, copy):
     instead = ", or give cropped faces with --faces crop"
     cv2 = imports.load_opencv("", " (below version 5), which detects faces", instead)
-    mode, detect = _CREATORS[name](cv2, yunet)
+    mode, detect = _CREATORS[name](cv2, yunet, None if copy is None else 1)
     # OpenCV's detectors hold the picture that they work on.
     call = processes.serialized(
         lambda request: _detect_at_working_side(request[0], request[1], mode, detect)
@@ -108,11 +109,11 @@ def _load(name, yunet, _):
     return lambda image, min_face=0: call((image, min_face))
 
 
-def _create_blazeface(cv2, _):
-    return "RGB", blazeface.create(cv2)
+def _create_blazeface(cv2, _, threads):
+    return "RGB", blazeface.create(cv2, threads)
 
 
-def _create_haar_cascade(cv2, _):
+def _create_haar_cascade(cv2, *_):
     if not hasattr(cv2, "CascadeClassifier"):
         raise UserError(
             "expected OpenCV below version 5, which has Haar cascades. `pip install "
@@ -144,7 +145,7 @@ def _create_haar_cascade(cv2, _):
     return "L", detect
 
 
-def _create_yunet(cv2, path):
+def _create_yunet(cv2, path, _):
     inputs.check_regular_file(path, "a face_detection_yunet_*.onnx of OpenCV Zoo")
     try:
         with processes.native_stderr_closed():

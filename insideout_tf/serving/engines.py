@@ -19,6 +19,9 @@ from insideout_tf.network import weights
 from insideout_tf.serving import litert_probe, packaged
 
 ENGINES = ("auto", "keras", "litert")
+FACES_PER_CALL = (
+    8  # of LiteRT's interpreter: the layers of more do not fit the cache of a processor
+)
 CHILD_SECONDS = 60  # that a .tflite file may take in the process that tries it
 
 
@@ -92,7 +95,7 @@ def _load_litert(path):
 
     A file that is not of this package is loaded in a child process first, since a damaged one can
     crash the interpreter. A forked process makes an interpreter of its own: the threads of its
-    parent's do not exist there.
+    parent's do not exist there. Up to `FACES_PER_CALL` faces take one processor, more take all.
     """
     imports.load("ai_edge_litert.interpreter", "engine 'litert'", "", ", or use engine 'keras'")
     size = inputs.check_regular_file(path, "a .tflite file").st_size
@@ -104,24 +107,43 @@ def _load_litert(path):
     content = path.read_bytes()  # what is checked is what runs, and stays whole if the file is cut
     is_packaged = path.parent == packaged.FOLDER
     contract = contracts.FER2013 if is_packaged else _check_in_child(path, content)
-    interpreter, owner, batch_size, output = None, None, 0, 0
+    interpreters: dict[int, _Interpreter] = {}  # by their threads
+    owner = None
 
     def predict(faces):
-        nonlocal interpreter, owner, batch_size, output
+        nonlocal owner
         if owner != os.getpid():
-            interpreter, owner, batch_size = litert_probe.load(content), os.getpid(), 0
-            output = litert_probe.find_output(interpreter)["index"]
-        (inputs_of_model,) = interpreter.get_input_details()
-        if len(faces) != batch_size:
-            interpreter.resize_tensor_input(inputs_of_model["index"], faces.shape)
-            with processes.native_stderr_closed():
-                interpreter.allocate_tensors()
-            batch_size = len(faces)
-        interpreter.set_tensor(inputs_of_model["index"], faces)
-        interpreter.invoke()
-        return interpreter.get_tensor(output).copy()
+            interpreters.clear()
+            owner = os.getpid()
+        threads = 1 if len(faces) <= FACES_PER_CALL else processes.count_threads()
+        if threads not in interpreters:
+            interpreters[threads] = _Interpreter(content, threads)
+        starts = range(0, len(faces), FACES_PER_CALL)
+        run = interpreters[threads].run
+        return np.concatenate([run(faces[start : start + FACES_PER_CALL]) for start in starts])
 
     return predict, contract
+
+
+class _Interpreter:
+    """LiteRT's interpreter of the bytes of a .tflite file, for any number of faces a call."""
+
+    def __init__(self, content, threads):
+        self._interpreter = litert_probe.load(content, threads)
+        (self._input,) = self._interpreter.get_input_details()
+        self._output = litert_probe.find_output(self._interpreter)["index"]
+        self._count = None
+
+    def run(self, faces):
+        """Returns the probabilities of faces, float32 `[n, k]`."""
+        if len(faces) != self._count:
+            self._interpreter.resize_tensor_input(self._input["index"], faces.shape)
+            with processes.native_stderr_closed():
+                self._interpreter.allocate_tensors()
+            self._count = len(faces)
+        self._interpreter.set_tensor(self._input["index"], faces)
+        self._interpreter.invoke()
+        return self._interpreter.get_tensor(self._output).copy()
 
 
 def _check_in_child(path, content):

@@ -13,12 +13,12 @@ MAX_SIDE = 1024  # pixels
 MAX_BYTES = 8 << 30  # of address space; a model that asks for more fails here and not in its user
 
 
-def load(content):
+def load(content, threads=1):
     """Returns an interpreter of the bytes of a .tflite file. Raises what the package raises."""
     from ai_edge_litert.interpreter import Interpreter
 
     with _silence():
-        return Interpreter(model_content=content)
+        return Interpreter(model_content=content, num_threads=threads)
 
 
 def find_output(interpreter):

@@ -87,6 +87,15 @@ def test_eyes_turn_the_face_until_they_are_level(scene):
         assert np.abs(detect.crop_face(turned, box) - level)[inner, inner].mean() > 12
 
 
+def test_litert_and_opencv_find_the_same(scene, monkeypatch):
+    picture = np.asarray(scene.convert("RGB"))
+    ((box, score, eyes),) = blazeface.create(cv2, 2)(picture)
+    monkeypatch.setattr(blazeface, "_load_litert", lambda *_: None)
+    ((other_box, other_score, other_eyes),) = blazeface.create(cv2)(picture)
+    assert np.abs(np.subtract(box, other_box)).max() < 0.01 and abs(score - other_score) < 1e-4
+    assert np.abs(eyes - other_eyes).max() < 0.01
+
+
 @pytest.mark.parametrize("name", ["blazeface", "haar"])
 def test_scores_and_limits(name, scene):
     (face,) = detect.FaceDetector("detect", detector=name)(scene)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import insideout_tf
+from insideout_tf import processes
 from insideout_tf.errors import UserError
 from insideout_tf.serving import engines, packaged, recognize
 
@@ -100,6 +101,24 @@ def test_views_by_hand():
     assert np.array_equal(with_channels[..., 0], expected)
     with pytest.raises(UserError, match="tta: expected one of none, flip. Received: 'both'"):
         recognize.average_views(predict, faces, "both")
+
+
+def test_many_faces_use_all_processors_and_no_more_than_allowed(small_drawn, monkeypatch):
+    """More faces than one call of LiteRT takes go in groups, by several threads: the same results."""
+    with np.load(small_drawn) as data:
+        faces = data["pixels"][:19].astype(np.float32)[..., None]
+    threads = []
+    load = engines.litert_probe.load
+    monkeypatch.setattr(
+        engines.litert_probe, "load", lambda content, n: threads.append(n) or load(content, n)
+    )
+    predict, *_ = engines.load_predictor("nano", "litert")
+    monkeypatch.setattr(processes, "count_processors", lambda: 3)
+    together = predict(faces)
+    parts = [predict(faces[start : start + 8]) for start in (0, 8, 16)]
+    assert threads == [3, 1] and np.array_equal(together, np.concatenate(parts))
+    monkeypatch.setattr(processes, "_has_one_thread", True)
+    assert np.array_equal(predict(faces), together) and threads == [3, 1]
 
 
 def test_batch_size_changes_nothing(small_drawn):
