@@ -31,6 +31,13 @@ import insideout_tf
 if __name__ == "__main__":
     insideout_tf.predict_files(sys.argv[4:], "out.csv", mode=sys.argv[2], workers=int(sys.argv[1]))
 """
+ONE_CORE = """
+import os, sys
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+import insideout_tf
+if __name__ == "__main__":
+    insideout_tf.predict_files(sys.argv[4:], "out.csv", mode=sys.argv[2], workers=1)
+"""
 THREADS = """
 import concurrent.futures, itertools, sys, threading
 import cv2
@@ -95,6 +102,7 @@ def main():
     paths = sorted(map(str, arguments.folder.resolve().iterdir()))[: arguments.count]
     workers = arguments.workers
     sides = {
+        "predict_files, 1 process on one processor": (ONE_CORE, 1),
         "insideout predict --csv, one process": (ONE, 1),
         "predict_files, 1 process": (SEVERAL, 1),
         f"predict_files, {workers} processes": (SEVERAL, workers),
