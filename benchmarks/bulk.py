@@ -40,12 +40,12 @@ if __name__ == "__main__":
 """
 THREADS = """
 import concurrent.futures, itertools, sys, threading
-import cv2
+from insideout_tf import processes
 from insideout_tf.api import bulk
 from insideout_tf.data import images
 from insideout_tf.photos import detect, records
 from insideout_tf.serving import engines, recognize
-cv2.setNumThreads(1)
+processes.limit_threads()
 mine, numbers = threading.local(), itertools.count()
 def work(chunk):
     if not hasattr(mine, "job"):  # a detector and a model for each thread
