@@ -320,8 +320,10 @@ def test_a_csv_that_is_unambiguous_is_read(tmp_path):
     faces = read_faces(write_lines(tmp_path / "a.csv", "emotion;pixels;Usage", *rows))
     assert faces.labels.tolist() == [3, 3, 0] and faces.usage.tolist() == [0, 1, 2]
     assert len(read_faces(write_lines(tmp_path / "a.csv", HEAD, GOOD, "", "  "))) == 1
-    (tmp_path / "a.csv").write_bytes(f"{HEAD}\n{GOOD}\n".encode("utf-16"))
-    assert "Received: UTF-16" in error_of(tmp_path / "a.csv")
+    for width in ("16", "32"):
+        for encoding in (f"utf-{width}", f"utf-{width}-le", f"utf-{width}-be"):
+            (tmp_path / "a.csv").write_bytes(f"{HEAD}\n{GOOD}\n".encode(encoding))
+            assert f"Received: UTF-{width}" in error_of(tmp_path / "a.csv"), encoding
     (tmp_path / "a.csv.gz").write_bytes(gzip.compress(f"{HEAD}\n{GOOD}\n".encode()))
     assert "Unpack it first. Received: gzip (.gz)" in error_of(tmp_path / "a.csv.gz")
 

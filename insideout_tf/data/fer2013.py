@@ -4,6 +4,7 @@ NumPy parses the pixels of a block of rows in one call, and one check covers the
 block that fails goes row by row through the strict parser, whose messages name the line.
 """
 
+import codecs
 import functools
 import hashlib
 
@@ -132,15 +133,19 @@ def _parse_header(header, path):
 
 
 def _refuse_other_formats(header, path):
-    """Raises `UserError` for a compressed file and for UTF-16, named as what they are."""
+    """Raises `UserError` for a compressed file, UTF-16 and UTF-32, named as what they are."""
     for start, name in inputs.PACKED.items():
         if header.startswith(start):
             raise UserError(
                 f"{path}: expected a CSV that is not compressed. Unpack it first. Received: {name}"
             )
-    if header.startswith((b"\xff\xfe", b"\xfe\xff")) or b"p\0i\0x\0" in header.lower():
+    is_utf_32 = header.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE))
+    is_utf_32 = is_utf_32 or b"p\0\0\0i\0\0\0x" in header.lower()
+    is_utf_16 = header.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    if is_utf_32 or is_utf_16 or b"p\0i\0x" in header.lower():
         raise UserError(
-            f"{path}, line 1: expected text in UTF-8. Save it as CSV UTF-8. Received: UTF-16"
+            f"{path}, line 1: expected text in UTF-8. Save it as CSV UTF-8. Received: "
+            f"{'UTF-32' if is_utf_32 else 'UTF-16'}"
         )
 
 
