@@ -30,6 +30,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from insideout_tf import processes
+
 SIZE = (1280, 853)
 SIDES = (40, 56, 80, 112, 160, 224, 320)  # pixels of the frame of FER2013
 WORKING_SIDE = 1280
@@ -99,7 +101,7 @@ def main():
     parser.add_argument("--scenes", type=int, default=100)
     parser.add_argument("--only", help="names of detectors, by commas")
     arguments = parser.parse_args()
-    cv2.setNumThreads(1)
+    processes.limit_threads()
     photos, empty, backgrounds = read_photos(arguments.photos)
     scenes = make_scenes(read_faces(arguments.data, "PublicTest"), backgrounds, arguments.scenes)
     empty_scenes: list = [(image.resize(SIZE), []) for image in backgrounds]

@@ -13,8 +13,9 @@ that end after `--steps` steps.
   TensorFlow shares batches with `distribution=mirrored`, JAX between the devices of the processes of `--hosts`.
 
 "training begins" counts from the start of the process to the call of `fit`: imports, reading, checking and dividing
-the faces, building the network. Rates are medians over the second half of the steps; "batches alone" are those of
-the same batches without a training. Memory is the largest resident set of the (first) process.
+the faces, building the network. "faces/s" is a median over the second half of the steps; "batches alone" a mean over
+`--steps` batches that nothing trains with, in the same process after the training. Memory is the largest resident set
+of the (first) process.
 """
 
 import argparse
@@ -66,7 +67,7 @@ def time_batches():
     for batch in make_batches(arrays, experiment, 0, 0, steps=steps + 10):
         np.asarray(batch["image"])
         times.append(time.time())
-    return (len(times) - 11) / (times[-1] - times[10])
+    return (len(times) - 11) / (times[-1] - times[10])  # those after ten, which are made ahead
 
 class Clock(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
@@ -78,7 +79,7 @@ class Clock(keras.callbacks.Callback):
         if len(ends) < steps:
             return
         late = [after - before for before, after in zip(ends, ends[1:])][steps // 2:]
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
         faces = len(given[-1][0]["image"])
         alone = None if joined or mirrored else time_batches()
         print(json.dumps([faces, begins[0], ends[0], 1 / statistics.median(late), alone, peak]), flush=True)

@@ -2,7 +2,9 @@
 
 import contextlib
 import functools
+import math
 import os
+import pathlib
 import subprocess
 import sys
 import tempfile
@@ -14,7 +16,11 @@ from insideout_tf import native_notes, resources
 from insideout_tf.errors import UserError
 
 FORK_SECONDS = 10.0  # that a fork waits for threads in native libraries
-MAX_THREADS = 8  # of one call; the networks here are too small for more
+MAX_THREADS = 8  # of one call
+QUOTAS = (  # files with the microseconds that a container may compute in a period, and the period: cgroup 2 and 1
+    ("/sys/fs/cgroup/cpu.max",),
+    ("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "/sys/fs/cgroup/cpu/cpu.cfs_period_us"),
+)
 
 
 class ForkSafeLock:
@@ -150,10 +156,24 @@ def _watched():
 
 
 def count_processors():
-    """Returns the number of processors that this process may use."""
+    """Returns the number of processors that this process may use, by its affinity and its container."""
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        count = len(os.sched_getaffinity(0))
+    else:
+        count = os.cpu_count() or 1
+    return max(1, min(count, _read_quota()))
+
+
+@functools.cache
+def _read_quota():
+    """Returns the processors that a container gives this process, rounded up; infinity without a limit."""
+    for paths in QUOTAS:
+        with contextlib.suppress(OSError, ValueError):
+            words = " ".join(pathlib.Path(path).read_text() for path in paths).split()
+            quota, period = map(int, words)  # "max" is no number: there is no limit
+            if quota > 0 and period > 0:
+                return math.ceil(quota / period)
+    return math.inf
 
 
 def count_threads():
@@ -170,6 +190,22 @@ def limit_threads():
     except ImportError:
         return
     cv2.setNumThreads(1)
+
+
+def made_again_after_fork(make):
+    """Returns a function that returns what `make` returned; a forked process makes its own.
+
+    It is for objects with threads, which a forked process lacks. That of the parent is not deleted there, since
+    it might wait for them.
+    """
+    made = [(os.getpid(), make())]
+
+    def get():
+        if made[-1][0] != os.getpid():
+            made.append((os.getpid(), make()))
+        return made[-1][1]
+
+    return get
 
 
 def serialized(function):

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from insideout_tf import devices, imports
+from insideout_tf import devices, imports, processes
 from insideout_tf.errors import UserError
 
 devices.prepare_backend()
@@ -193,3 +193,24 @@ def test_jax_computes_on_the_selected_processor():
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
     assert "no GPU in use" in done.stdout
+
+
+def test_processors_of_a_container(tmp_path, monkeypatch):
+    new, quota, period = (tmp_path / name for name in ("cpu.max", "quota", "period"))
+    monkeypatch.setattr(processes, "QUOTAS", ((str(new),), (str(quota), str(period))))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
+
+    def count():
+        processes._read_quota.cache_clear()
+        return processes.count_processors()
+
+    assert count() == 64  # no container
+    period.write_text("100000\n")
+    for text, expected in (("-1", 64), ("250000", 3), ("1000", 1), ("x", 64)):
+        quota.write_text(f"{text}\n")
+        assert count() == expected, text
+    for text, expected in (("max 100000", 64), ("150000 100000", 2), ("", 64)):
+        quota.write_text("-1")
+        new.write_text(f"{text}\n")
+        assert count() == expected, text
+    processes._read_quota.cache_clear()

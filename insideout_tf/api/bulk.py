@@ -1,7 +1,7 @@
 """Recognises many pictures in several processes: decoding, detection and recognition, order kept.
 
-Processes, not threads: face detectors hold the picture that they work on, and a process that a damaged
-picture ends takes only itself along. benchmarks/bulk.py measures both.
+Processes, not threads: a process that a damaged picture ends does not end the call. New ones do again what
+was not finished. benchmarks/bulk.py measures both.
 """
 
 import collections
@@ -166,9 +166,9 @@ class Workers:
 
     def _stop(self):
         """Ends the processes at once: what they still do is of no use."""
-        processes = list((self._pool._processes or {}).values())
+        workers = list((self._pool._processes or {}).values())
         self._pool.shutdown(wait=False, cancel_futures=True)
-        for process in processes:
+        for process in workers:
             process.terminate()
 
     def map(self, chunks):

@@ -16,9 +16,10 @@ def warm_up(
 ) -> None:
     """Loads a model and a face detector and runs each once, so that the first request does not wait.
 
-    Call it when a server starts, in each of its processes. Later calls of `predict_emotions`,
-    `detect_emotions` and `analyze_video` with the same model and detector use what is loaded here. Without
-    it the first call loads them; threads that call at the same time wait for one load.
+    Call it when a server starts, in each of its processes. Later calls of `predict_emotions`
+    and `detect_emotions` with the same model and detector use what is loaded here, and `analyze_video` the
+    model: its threads have detectors of their own. Without it the first call loads them; threads that call
+    at the same time wait for one load.
 
     Args:
         model, engine: as of `predict_emotions`.

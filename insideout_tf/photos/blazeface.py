@@ -9,7 +9,6 @@ that what only looks like a face once is discarded.
 import hashlib
 import importlib.util
 import math
-import os
 import pathlib
 
 import numpy as np
@@ -111,26 +110,26 @@ def create(cv2, threads=None):
 
 
 def _load_litert(content, threads):
-    """Returns the network as a function that LiteRT runs; None if its package is missing or broken.
+    """Returns the network as a function that LiteRT runs; None if its package is missing or cannot run it.
 
     The function takes uint8 `[256, 256, 3]` and returns the logits `[1, 896, 1]` and the values
     `[1, 896, 16]`. LiteRT takes two thirds of the time of OpenCV (benchmarks/README.md).
     """
+
+    def make():
+        with processes.native_stderr_closed():
+            interpreter = module.Interpreter(model_content=content, num_threads=threads)
+            interpreter.allocate_tensors()
+        return interpreter
+
     try:
         module = imports.load("ai_edge_litert.interpreter", "BlazeFace", "")
-    except UserError:
+        get_interpreter = processes.made_again_after_fork(make)
+    except (UserError, RuntimeError, ValueError):
         return None
-    interpreter, owner = None, None
 
     def run(square):
-        nonlocal interpreter, owner
-        if (
-            owner != os.getpid()
-        ):  # the threads of a parent's interpreter do not exist in a forked process
-            with processes.native_stderr_closed():
-                interpreter = module.Interpreter(model_content=content, num_threads=threads)
-                interpreter.allocate_tensors()
-            owner = os.getpid()
+        interpreter = get_interpreter()
         (given,) = interpreter.get_input_details()
         interpreter.set_tensor(given["index"], np.float32(square[None]) * np.float32(1 / 127.5) - 1)
         interpreter.invoke()

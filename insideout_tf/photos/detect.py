@@ -65,12 +65,12 @@ class FaceDetector:
         self._margin = detectors.MARGINS[kind] if margin is None else margin
         self._min_face = min_face
         self._min_score = detectors.MIN_SCORES[kind] if min_score is None else min_score
-        self._copy_number: int | None = None
+        self._copy: tuple = ()
 
-    def with_copy(self, number):
+    def with_copy(self, number, threads=1):
         """Returns an equal detector for a thread of its own; see `detectors.load`."""
         other = copy.copy(self)
-        other._copy_number = number
+        other._copy = (number, threads)
         return other
 
     def is_crop(self, image):
@@ -96,7 +96,7 @@ class FaceDetector:
 
     def _detect(self, image):
         name = "auto" if self._yunet else self._detector
-        load = detectors.load(name, self._yunet, self._copy_number)
+        load = detectors.load(name, self._yunet, *self._copy)
         found = load(image, self._min_face)
         return [each for each in found if each.score >= self._min_score]
 

@@ -76,7 +76,7 @@ def describe_fallback(name="auto", yunet=None):
     return ""
 
 
-def load(name="auto", yunet=None, copy=None):
+def load(name="auto", yunet=None, copy=None, threads=None):
     """Returns a function (PIL image, min_face=0) → list of `Detection`, loaded once and shared.
 
     Threads may call it; it serves one at a time. min_face: pixels of the picture; larger faces may be
@@ -86,22 +86,22 @@ def load(name="auto", yunet=None, copy=None):
         name: one of `NAMES`: BlazeFace (Bazarevsky et al. 2019) or the Haar cascade of OpenCV (Viola
             & Jones 2001), which detects upright frontal faces.
         yunet: the path of a face_detection_yunet_*.onnx of OpenCV Zoo (Wu et al. 2023).
-        copy: a number; each has a detector of its own, for threads that detect at the same time. Such a
-            detector uses one processor, where its library allows it; without a number it uses all.
+        copy: a number; each has a detector of its own, for threads that detect at the same time.
+        threads: that BlazeFace uses if LiteRT runs it; None: `processes.count_threads`.
 
     Raises:
         UserError: a package is not installed, has no such detector, or cannot read the file.
     """
     name = choose(name, yunet)
     with _lock:  # a fork meanwhile would leave the child with half a module
-        return _load(name, None if yunet is None else str(yunet), copy)
+        return _load(name, None if yunet is None else str(yunet), copy, threads)
 
 
 @functools.lru_cache(maxsize=16)
-def _load(name, yunet, copy):
+def _load(name, yunet, _, threads):
     instead = ", or give cropped faces with --faces crop"
     cv2 = imports.load_opencv("", " (below version 5), which detects faces", instead)
-    mode, detect = _CREATORS[name](cv2, yunet, None if copy is None else 1)
+    mode, detect = _CREATORS[name](cv2, yunet, threads)
     # OpenCV's detectors hold the picture that they work on.
     call = processes.serialized(
         lambda request: _detect_at_working_side(request[0], request[1], mode, detect)

@@ -88,7 +88,7 @@ def detect_in_frames(frames, detect_faces, every=1, waits=True):
         return
     threads = max(1, min(processes.count_processors(), MAX_THREADS, 2 * FRAMES_AHEAD // every))
     with concurrent.futures.ThreadPoolExecutor(threads, "insideout_tf detector") as pool:
-        finder = _Finder(detect_faces, every > 1)
+        finder = _Finder(detect_faces, every > 1, max(1, processes.count_threads() // threads))
         pending: collections.deque = collections.deque()
         frames = iter(frames)
         try:
@@ -125,18 +125,18 @@ def _take(frames, every, count):
 class _Finder:
     """Calls a detector in several threads, each with a copy of its own.
 
-    finds: whether detections are returned, or faces.
+    finds: whether detections are returned, or faces. threads: that each copy may use.
     """
 
-    def __init__(self, detect_faces, finds):
-        self._detect_faces, self._finds = detect_faces, finds
+    def __init__(self, detect_faces, finds, threads):
+        self._detect_faces, self._finds, self._threads = detect_faces, finds, threads
         self._mine, self._copies = threading.local(), itertools.count()
 
     def __call__(self, image):
         if not hasattr(self._mine, "copy"):
             self._mine.copy = next(self._copies)
             if hasattr(self._detect_faces, "with_copy"):
-                self._mine.detect = self._detect_faces.with_copy(self._mine.copy)
+                self._mine.detect = self._detect_faces.with_copy(self._mine.copy, self._threads)
             else:
                 self._mine.detect = self._detect_faces
         return self._mine.detect.find(image) if self._finds else self._mine.detect(image)

@@ -95,7 +95,8 @@ def _load_litert(path):
 
     A file that is not of this package is loaded in a child process first, since a damaged one can
     crash the interpreter. A forked process makes an interpreter of its own: the threads of its
-    parent's do not exist there. Up to `FACES_PER_CALL` faces take one processor, more take all.
+    parent's do not exist there. Up to `FACES_PER_CALL` faces take one thread, more take
+    `processes.count_threads`.
     """
     imports.load("ai_edge_litert.interpreter", "engine 'litert'", "", ", or use engine 'keras'")
     size = inputs.check_regular_file(path, "a .tflite file").st_size
@@ -107,14 +108,12 @@ def _load_litert(path):
     content = path.read_bytes()  # what is checked is what runs, and stays whole if the file is cut
     is_packaged = path.parent == packaged.FOLDER
     contract = contracts.FER2013 if is_packaged else _check_in_child(path, content)
-    interpreters: dict[int, _Interpreter] = {}  # by their threads
-    owner = None
+    get_interpreters = processes.made_again_after_fork(dict[int, _Interpreter])  # by their threads
 
     def predict(faces):
-        nonlocal owner
-        if owner != os.getpid():
-            interpreters.clear()
-            owner = os.getpid()
+        if not len(faces):
+            return np.zeros((0, len(contract.classes)), np.float32)
+        interpreters = get_interpreters()
         threads = 1 if len(faces) <= FACES_PER_CALL else processes.count_threads()
         if threads not in interpreters:
             interpreters[threads] = _Interpreter(content, threads)

