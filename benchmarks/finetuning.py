@@ -59,7 +59,6 @@ TASKS = {  # labels, classes (None: all), faces a class, how the faces are chang
     "5 classes, colour, 100 each": ("fer2013", FIVE, 100, "tint"),
     "3 new classes, 100 each": ("fer2013", GROUPS, 100, None),
     "same labels, 3 classes, 50 each": ("fer2013", ("happy", "sad", "neutral"), 50, None),
-    "same labels, 7 classes, 200 each": ("fer2013", None, 200, None),
 }
 
 

@@ -17,12 +17,12 @@ faces would give poor ones. Training stops when the validation loss has not fall
 At the end the new weights are mixed with those of the start, as far as the validation faces allow it
 (`interpolation`; Wortsman et al. 2022, arXiv 2109.01903). If no epoch is better than the start, it stays.
 
-Measured on tasks from PublicTest (`benchmarks/finetuning.py`, one or two seeds each). With the labels of other
-annotators, 50 faces of each class: 77.3 % against 73.6 % untouched and 34.4 % from random weights; 200 faces
-of each class: 81.6, 72.2 and 58.9 %; up to 1,000: 82.9, 73.3 and 67.3 %. Divided by person: 77.0, 70.8 and
-39.2 %. With three classes that `small` does not know, 100 faces each: 79.9 %, against 35.9 % from random
-weights. With FER2013's own labels there is nothing to learn: 81.8 % before and 81.5 % after, and on tinted
-pictures 77.1 and 76.5 %. Compare with
+Measured on tasks from PublicTest (`benchmarks/finetuning.py`, three seeds each). With the labels of other
+annotators, 50 faces of each class: 76.7 % against 73.4 % untouched and 32.8 % from random weights; 200 faces
+of each class: 81.3, 72.4 and 55.3 %; up to 1,000: 83.9, 74.7 and 69.0 %. Divided by person: 78.5, 72.1 and
+42.7 %. With three classes that `small` does not know, 100 faces each: 80.0 %, against 44.9 % from random
+weights. With FER2013's own labels there is nothing to learn: 81.6 % before and 81.2 % after, and on tinted
+pictures 77.1 and 76.9 %. Compare with
 `insideout compare small runs/finetune --data MY_FACES` before you use the new model.
 """
 
