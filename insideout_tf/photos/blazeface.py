@@ -242,16 +242,17 @@ def _detect(picture, look, min_face):
         points.append(found[chosen])
         scores.append(certainty[chosen])
     candidates = suppress(np.concatenate(points), np.concatenate(scores))
-    results = []
+    faces = []
     for points_of_face, score in candidates:
         if points_of_face[1, 0] < MIN_SIDE:
             continue
         looks = [(points_of_face, score), *_look_again(picture, look, points_of_face)]
         seen = [points for points, certainty in looks if certainty]
-        mean = np.mean(seen, 0)
-        box = (*(mean[0] - mean[1] / 2), *mean[1])
-        results.append((box, float(np.mean([certainty for _, certainty in looks])), mean[2:4]))
-    return results
+        faces.append((np.mean(seen, 0), float(np.mean([certainty for _, certainty in looks]))))
+    return [
+        ((*(points[0] - points[1] / 2), *points[1]), score, points[2:4])
+        for points, score in keep_distinct(faces)
+    ]
 
 
 def _look_again(picture, look, candidate):
@@ -300,6 +301,20 @@ def suppress(points, scores):
         rest = ~same & (inside < INSIDE)
         points, scores = points[rest], scores[rest]
     return results
+
+
+def keep_distinct(faces):
+    """Returns the faces that show no more certain one: the later looks can lead two candidates to one face.
+
+    faces: a list of (points `[8, 2]`, score).
+    """
+    kept: list = []
+    for points, score in sorted(faces, key=lambda face: -face[1]):
+        others = np.array([other for other, _ in kept]).reshape(-1, 8, 2)
+        union, inside = _intersections(points, others)
+        if not ((union >= SAME_FACE) | (inside >= INSIDE)).any():
+            kept.append((points, score))
+    return kept
 
 
 def _intersections(one, others):

@@ -44,12 +44,16 @@ export async function detect(pixels, run, { search = "squares", minScore = 0.65 
     const seen = await look(square);
     found.push(...seen.filter((each) => each.score >= CANDIDATE_SCORE && isWhole(each, square, width, height)));
   }
-  const faces = [];
+  const seen = [];
   for (const candidate of suppress(found)) {
-    if (candidate.size[0] < MIN_SIDE) continue;
-    const face = await lookAgain(candidate, look);
-    if (face.score >= minScore) faces.push(face);
+    if (candidate.size[0] >= MIN_SIDE) seen.push(await lookAgain(candidate, look));
   }
+  const faces = keepDistinct(seen)
+    .filter((face) => face.score >= minScore)
+    .map(({ middle, size, eyes, score }) => {
+      const box = [middle[0] - size[0] / 2, middle[1] - size[1] / 2, ...size].map(Math.round);
+      return { box, score, eyes };
+    });
   return faces.sort((one, other) => other.box[2] * other.box[3] - one.box[2] * one.box[3]);
 }
 
@@ -136,10 +140,21 @@ async function lookAgain(candidate, look) {
     same.sort((one, other) => other.score - one.score);
     if (same.length) seen.push(same[0]);
   }
-  const { middle, size, eyes } = average(seen, seen.map(() => 1));
-  const box = [middle[0] - size[0] / 2, middle[1] - size[1] / 2, ...size].map(Math.round);
   const score = seen.reduce((sum, each) => sum + each.score, 0) / (1 + LOOKS.length);
-  return { box, score, eyes };
+  return { ...average(seen, seen.map(() => 1)), score };
+}
+
+/** Returns the faces that show no more certain one: the later looks can lead two candidates to one face. */
+export function keepDistinct(faces) {
+  const kept = [];
+  for (const face of [...faces].sort((one, other) => other.score - one.score)) {
+    const shown = kept.some((other) => {
+      const [union, inside] = overlap(face, other);
+      return union >= SAME_FACE || inside >= INSIDE;
+    });
+    if (!shown) kept.push(face);
+  }
+  return kept;
 }
 
 /** Returns the weighted mean of detections. */

@@ -65,6 +65,11 @@ def test_detections_of_one_face_are_one():
     assert score == 0.9 and np.allclose(first[0], [54, 50])  # 0.9 and 0.6 are the weights
     assert np.allclose(second[1], 50)
     assert blazeface.suppress(np.zeros((0, 8, 2)), np.zeros(0)) == []
+    # After the later looks: a smaller box in a face, one beside it, and one that overlaps another a little.
+    faces = [(points(34, 17, 74), 0.67), (points(3, 13, 85), 0.79), (points(200, 0, 50), 0.9)]
+    faces.append((points(70, 60, 85), 0.7))
+    assert [score for _, score in blazeface.keep_distinct(faces)] == [0.9, 0.79, 0.7]
+    assert blazeface.keep_distinct([]) == []
 
 
 def test_eyes_turn_the_face_until_they_are_level(scene):
