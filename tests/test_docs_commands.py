@@ -26,6 +26,9 @@ ELSEWHERE = {
     "sweep quickstart --space stages.1.learning_rate=1e-4:1e-1:log dropout=0:0.6 --trials 20": "test_sweep.py",
     "sweep v2b0_cpu --data fer2013.csv --fraction 0.1 --space batch_size=32,64,128 dropout=0.1:0.5 "
     "--out sweeps/tenth": "test_sweep.py",
+    "sweep compact_nano --data fer2013.csv --fraction 0.1 --trials 16 --out sweeps/nano --set distillation_weight=0 "
+    "--set soft_label_weight=0 --set stages.0.epochs=10 --space stages.0.learning_rate=0.003:0.3:log dropout=0:0.5 "
+    "batch_size=16,32,64": "test_sweep.py",
     "predict FOLDER --out faces.parquet --ray": "api/test_ray_files.py",
     "predict FOLDER --out faces.parquet --ray auto --workers 64": "api/test_ray_files.py",
     "train v2b0_cpu --data fer2013.csv --run-dir runs/two --hosts node0:12355,2,0": "training/test_hosts.py",
