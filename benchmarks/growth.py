@@ -3,7 +3,7 @@
     python benchmarks/growth.py fer2013.csv
     python benchmarks/growth.py fer2013.csv --times 1,10 --only data
 
-Each row is a training of the network of `compact_nano` (48 px, batches of 64, no teacher), in processes of its own
+Each row is a training of the network of `compact_nano` (48 px, batches of 64, no teacher), in new processes
 that end after `--steps` steps.
 
 - data: the training faces of FER2013 are written as PNG files in class folders. Each size is a folder in which every

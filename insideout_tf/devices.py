@@ -322,7 +322,7 @@ def describe_devices():
     if kind != "cpu":
         count = _count_accelerators(kind)
         return (f"{count} × " if count > 1 else "") + f"{device_name()} ({kind})"
-    cores = _count_cores()
+    cores = processes.count_processors()
     return f"{device_name()}, {cores} core{'s' if cores > 1 else ''}; no GPU in use"
 
 
@@ -342,13 +342,6 @@ def _count_accelerators(kind):
     import torch
 
     return torch.cuda.device_count()
-
-
-def _count_cores():
-    """Returns the number of processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def device_name():

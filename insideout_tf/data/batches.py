@@ -3,12 +3,10 @@
 The order of an epoch follows from the seed, the stage and the epoch alone, so a run can resume.
 """
 
-import os
-
 import keras
 import numpy as np
 
-from insideout_tf import config
+from insideout_tf import config, processes
 from insideout_tf.data import ferplus, keras_cv
 from insideout_tf.errors import UserError
 
@@ -181,7 +179,7 @@ def _make_dataset(arrays, get_order, steps, size, layers):
                 **batch,
                 "image": keras_cv.apply_as_rgb(layer, batch["image"]),
             },
-            num_parallel_calls=os.cpu_count(),
+            num_parallel_calls=processes.count_processors(),
         )
     return _disable_autotune(dataset.prefetch(2))
 

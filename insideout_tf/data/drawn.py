@@ -6,10 +6,10 @@ measured on these drawings do not hold for people.
 """
 
 import concurrent.futures
-import os
 
 import numpy as np
 
+from insideout_tf import processes
 from insideout_tf.data import sketch
 from insideout_tf.data.classes import EMOTIONS
 from insideout_tf.data.contract import FER2013
@@ -95,7 +95,7 @@ def draw(count, seed, usage):
         return _draw_chunk(labels[rows], identities[rows], styles[rows], chunk_random)
 
     # NumPy releases the interpreter lock, so threads share the work.
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
+    with concurrent.futures.ThreadPoolExecutor(processes.count_processors()) as threads:
         chunks = list(threads.map(draw_chunk, range(0, count, CHUNK)))
     pixels = (
         np.concatenate(chunks) if chunks else np.zeros((0, FER2013.side, FER2013.side), np.uint8)

@@ -3,10 +3,10 @@
 import concurrent.futures
 import functools
 import hashlib
-import os
 
 import numpy as np
 
+from insideout_tf import processes
 from insideout_tf.data import images, levels
 from insideout_tf.errors import UserError
 
@@ -103,7 +103,7 @@ class FilePixels:
 @functools.cache
 def create_pool():
     """Returns the threads that decode files; one pool for the process."""
-    count = min(WORKERS, os.cpu_count() or 1)
+    count = min(WORKERS, processes.count_processors())
     return concurrent.futures.ThreadPoolExecutor(count, thread_name_prefix="decode")
 
 

@@ -120,7 +120,9 @@ def _load_litert(content, threads):
         with processes.native_stderr_closed():
             interpreter = module.Interpreter(model_content=content, num_threads=threads)
             interpreter.allocate_tensors()
-        return interpreter
+        (given,) = interpreter.get_input_details()
+        outputs = [each["index"] for each in interpreter.get_output_details()]
+        return interpreter, given["index"], outputs
 
     try:
         module = imports.load("ai_edge_litert.interpreter", "BlazeFace", "")
@@ -129,13 +131,10 @@ def _load_litert(content, threads):
         return None
 
     def run(square):
-        interpreter = get_interpreter()
-        (given,) = interpreter.get_input_details()
-        interpreter.set_tensor(given["index"], np.float32(square[None]) * np.float32(1 / 127.5) - 1)
+        interpreter, given, outputs = get_interpreter()
+        interpreter.set_tensor(given, np.float32(square[None]) * np.float32(1 / 127.5) - 1)
         interpreter.invoke()
-        return _sort_outputs(
-            [interpreter.get_tensor(each["index"]) for each in interpreter.get_output_details()]
-        )
+        return _sort_outputs([interpreter.get_tensor(each) for each in outputs])
 
     return run
 

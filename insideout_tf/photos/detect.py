@@ -65,7 +65,7 @@ class FaceDetector:
         self._margin = detectors.MARGINS[kind] if margin is None else margin
         self._min_face = min_face
         self._min_score = detectors.MIN_SCORES[kind] if min_score is None else min_score
-        self._copy: tuple = ()
+        self._copy: tuple = ()  # copy and threads of `detectors.load`, in a copy
 
     def with_copy(self, number, threads=1):
         """Returns an equal detector for a thread of its own; see `detectors.load`."""

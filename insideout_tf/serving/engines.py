@@ -19,9 +19,7 @@ from insideout_tf.network import weights
 from insideout_tf.serving import litert_probe, packaged
 
 ENGINES = ("auto", "keras", "litert")
-FACES_PER_CALL = (
-    8  # of LiteRT's interpreter: the layers of more do not fit the cache of a processor
-)
+FACES_PER_CALL = 8  # of LiteRT's interpreter: more take longer a face (benchmarks/litert.py)
 CHILD_SECONDS = 60  # that a .tflite file may take in the process that tries it
 
 

@@ -14,7 +14,10 @@ MAX_BYTES = 8 << 30  # of address space; a model that asks for more fails here a
 
 
 def load(content, threads=1):
-    """Returns an interpreter of the bytes of a .tflite file. Raises what the package raises."""
+    """Returns an interpreter of the bytes of a .tflite file. Raises what the package raises.
+
+    threads: how many it may use.
+    """
     from ai_edge_litert.interpreter import Interpreter
 
     with _silence():
